@@ -1,0 +1,96 @@
+/* An HTTP/1.1 server of JSON on the loop (libmicrohttpd inside; no other file includes it).
+ *
+ * A request is handed to its route's handler when its whole body has been read. The handler answers
+ * at once or keeps the request and answers on a later turn; the client may have gone by then, which
+ * http_respond*() takes in its stride: a request lives until it is answered, whatever the client
+ * does. What the server refuses by itself, with a problem document: unknown paths (404), other
+ * methods (405 with Allow), bodies over the limit (413, not read into memory), a body that is not
+ * application/json (415), an Accept that excludes JSON (406), Content-Length together with
+ * Transfer-Encoding (400 and close), a Host header that names neither this listener's address nor
+ * localhost and any foreign Origin (403: a web page must not drive a coordinator on localhost).
+ *
+ * Limits: connections, body bytes, header bytes (16 KiB), idle seconds; see the options.
+ */
+#ifndef ASSENT_COMMON_HTTP_SERVER_H
+#define ASSENT_COMMON_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/loop.h"
+
+struct http_server;
+struct http_request;
+
+typedef void (*http_handler)(struct http_request *request, void *data);
+
+/* `path` may hold one-segment captures: "/v1/transactions/{id}/commit". At most 2 captures, of at
+ * most 255 bytes each (longer: 404). Matching is exact; literal segments win over captures. */
+struct http_route {
+  const char *method; /* "GET", "POST", ...; GET serves HEAD too */
+  const char *path;
+  http_handler handler;
+};
+
+struct http_server_options {
+  const char *listen_host; /* an IPv4 or IPv6 address, or "localhost" */
+  uint16_t listen_port;    /* 0: any free one, see http_server_port() */
+  size_t body_bytes_max;   /* 0: 1 MiB */
+  unsigned
+      connections_max;   /* 0: 12000, lowered to what RLIMIT_NOFILE allows, which is raised first */
+  unsigned idle_seconds; /* 0: 30; also the time a request may take to arrive */
+  const char *host_names; /* further names for Host and Origin, separated by blanks or commas; NULL:
+                             none. Borrowed, as is listen_host */
+};
+
+/* Routes and data are borrowed and must outlive the server. ERR_IO with the address and errno's
+ * text when the port cannot be had ("address already in use" names the port). */
+enum error_code http_server_start(struct http_server **out, struct loop *loop,
+                                  const struct http_server_options *options,
+                                  const struct http_route *routes, size_t route_count, void *data,
+                                  struct error *err) __attribute__((warn_unused_result));
+uint16_t http_server_port(const struct http_server *server);
+
+/* Stops accepting; what is being served goes on. */
+void http_server_quiesce(struct http_server *server);
+/* Requests handed to a handler and not answered yet. */
+size_t http_server_pending(const struct http_server *server);
+/* Closes everything. Requests not answered yet are answered with 503, and gone: whoever keeps one
+ * must not touch it any more. Not from inside a handler. */
+void http_server_free(struct http_server *server);
+
+/* ---- a request; strings are borrowed and live as long as it ---- */
+
+const char *http_method(const struct http_request *request);
+const char *http_path(const struct http_request *request);
+const char *http_capture(const struct http_request *request, unsigned index); /* percent-decoded */
+/* NULL when absent. Percent-decoded. */
+const char *http_query(const struct http_request *request, const char *name);
+/* Checks that the query has no parameter outside `names` (NULL-terminated); ERR_UNKNOWN_FIELD names
+ * the first one that is. A repeated parameter is ERR_INVALID. */
+enum error_code http_check_query(const struct http_request *request, const char *const *names,
+                                 struct error *err) __attribute__((warn_unused_result));
+const char *http_header(const struct http_request *request,
+                        const char *name); /* NULL when absent */
+/* NULL when the request had none. */
+const char *http_body(const struct http_request *request, size_t *length);
+
+/* ---- the answer: exactly one of these, once; the request is gone afterwards ---- */
+
+struct http_header {
+  const char *name, *value;
+};
+
+/* `body` is JSON text taken over (freed with free()); NULL means memory ran out: 503. Sent with
+ * Cache-Control: no-store and X-Content-Type-Options: nosniff. */
+void http_respond_take(struct http_request *request, int status, const char *content_type,
+                       char *body, size_t length, const struct http_header *headers,
+                       size_t header_count);
+/* application/problem+json for `err` (RFC 9457: type, title, status, detail, code, and field where
+ * set). `extra` (borrowed, may be NULL) is put in as further members: text of the form
+ * "\"transaction\":{...}". Retry-After: 1 where the status is 429 or 503. */
+void http_respond_error(struct http_request *request, const struct error *err, const char *extra);
+
+#endif

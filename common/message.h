@@ -1,0 +1,191 @@
+/* What a coordinator and an agent say to each other, as structs.
+ *
+ * The same structs travel as a call (agent hosted in the coordinator's process) and as JSON over HTTP
+ * (message_json.h). Everything in a message is borrowed by the receiver for the time of the call; a
+ * receiver that keeps something copies it.
+ *
+ * Every request ends in exactly one callback, on a later turn of the loop. A callback's `err` is NULL
+ * when the agent has answered; otherwise the request's effect is unknown (class AMBIGUOUS) or it
+ * certainly had none (class RETRY or CALLER).
+ */
+#ifndef ASSENT_COMMON_MESSAGE_H
+#define ASSENT_COMMON_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/id.h"
+
+/* One database server as seen at connect: "<system_identifier>/<timeline>/<database oid>". A
+ * transaction id (xid) means something only together with it: after a failover (another timeline)
+ * the same xid may name somebody else's transaction. */
+enum { SERVER_SIZE = 64, XID_SIZE = 24, CAUSE_TEXT_SIZE = 400 };
+
+/* ---- fence ---------------------------------------------------------------------------------- */
+
+/* "From now on (cluster, epoch, run) is the coordinator." The agent makes the epoch durable (see
+ * adapter.h, struct epoch_claim), refuses what older epochs ask, and ends or waits out what they have
+ * in flight. The answer means: no branch of an older epoch can become prepared any more. */
+struct fence_request {
+  struct cluster_id cluster;
+  uint64_t epoch;
+  char run_id[RUN_ID_SIZE]; /* this life of the coordinator: two lives may not share an epoch */
+};
+
+struct fence_reply {
+  char incarnation[RUN_ID_SIZE]; /* this life of the agent; goes into every run_request */
+  char server[SERVER_SIZE];
+  int server_version; /* 150018 */
+  int64_t prepared_max; /* max_prepared_transactions */
+};
+
+typedef void (*fence_fn)(void *data, const struct fence_reply *reply, const struct error *err);
+
+/* ---- run: statements, and how far to take the branch ----------------------------------------- */
+
+struct statement {
+  const char *sql;
+  const char *const *params; /* text; NULL is SQL NULL */
+  size_t param_count;
+  int64_t expect_rows; /* -1: any */
+};
+
+enum run_end {
+  RUN_KEEP_OPEN, /* leave the branch active: more will come */
+  RUN_PREPARE,   /* then PREPARE TRANSACTION; the reply is a vote */
+  RUN_READY      /* one phase: leave it open, ready for DECIDE_ONE_PHASE; the reply has the xid */
+};
+
+struct run_request {
+  const char *gid;
+  uint64_t epoch;
+  const char *incarnation; /* of the agent's life this is meant for; another life refuses */
+  unsigned sequence;       /* of this branch's runs, from 0; only 0 may create the branch. A later one
+                              at an agent that does not know the branch looks the gid up: prepared
+                              (by the application, or in a former life) is a yes, absent is a no */
+  enum run_end end;
+  const struct statement *statements;
+  size_t statement_count;
+  int64_t timeout_ms; /* time left until the transaction's deadline */
+};
+
+/* Why a branch failed, in the words of the API's `cause.kind`. */
+enum cause_kind {
+  CAUSE_NONE,
+  CAUSE_STATEMENT,
+  CAUSE_EXPECTATION,
+  CAUSE_CONFLICT,
+  CAUSE_TIMEOUT,
+  CAUSE_UNREACHABLE,
+  CAUSE_CLIENT,
+  CAUSE_RECOVERY,
+  CAUSE_OPERATOR,
+  CAUSE_DEADLOCK,
+  CAUSE_LIMIT
+};
+const char *cause_kind_name(enum cause_kind kind); /* "statement"; "none" */
+bool cause_kind_parse(const char *name, enum cause_kind *out);
+
+struct cause {
+  enum cause_kind kind;
+  int branch;    /* from 1; 0: the transaction as a whole */
+  int statement; /* from 0 within the run; -1: none */
+  char sqlstate[6];
+  char text[CAUSE_TEXT_SIZE];
+};
+
+enum vote {
+  VOTE_UNKNOWN,   /* no answer, or one that proves nothing */
+  VOTE_NO,        /* rolled back; nothing is left of the branch */
+  VOTE_YES,       /* prepared, durable in the database; or, for RUN_KEEP_OPEN, statements done */
+  VOTE_READ_ONLY, /* wrote nothing and has ended: leaves phase two */
+  VOTE_READY      /* RUN_READY: all statements done, transaction still open, xid assigned */
+};
+const char *vote_name(enum vote vote);
+bool vote_parse(const char *name, enum vote *out);
+
+struct run_reply {
+  enum vote vote;
+  char xid[XID_SIZE];       /* full transaction id (xid8) in decimal; "" when none was assigned */
+  char server[SERVER_SIZE]; /* where that xid holds */
+  const char *results;      /* JSON array, one element a statement; NULL when none; see adapter.h */
+  struct cause cause;       /* for VOTE_NO and VOTE_UNKNOWN */
+};
+
+typedef void (*run_fn)(void *data, const struct run_reply *reply, const struct error *err);
+
+/* ---- decide ---------------------------------------------------------------------------------- */
+
+enum decision {
+  DECIDE_ABORT,
+  DECIDE_COMMIT,
+  DECIDE_ONE_PHASE /* the sole branch: commit it if it is still open here; in any case tell how its
+                      xid ended */
+};
+const char *decision_name(enum decision decision);
+bool decision_parse(const char *name, enum decision *out);
+
+struct decide_request {
+  const char *gid;
+  uint64_t epoch; /* of the coordinator's life that asks, not of the gid */
+  enum decision decision;
+  const char *xid;    /* as voted; "" when not known */
+  const char *server; /* as voted; "" when not known */
+};
+
+/* How a branch stands after a decision was applied. Only COMMITTED and ABORTED are ends. */
+enum branch_outcome {
+  BRANCH_OUTCOME_RETRY,       /* not applied yet (busy, unreachable, rights): ask again */
+  BRANCH_OUTCOME_COMMITTED,   /* verified */
+  BRANCH_OUTCOME_ABORTED,     /* verified */
+  BRANCH_OUTCOME_UNVERIFIABLE /* the gid is gone and the database cannot say how it ended */
+};
+const char *branch_outcome_name(enum branch_outcome outcome);
+bool branch_outcome_parse(const char *name, enum branch_outcome *out);
+
+struct decide_reply {
+  enum branch_outcome outcome;
+  struct cause cause; /* what stands in the way, for RETRY and UNVERIFIABLE; why, for an ABORTED
+                         one-phase branch */
+};
+
+typedef void (*decide_fn)(void *data, const struct decide_reply *reply, const struct error *err);
+
+/* ---- list, health ---------------------------------------------------------------------------- */
+
+struct list_request {
+  struct cluster_id cluster;
+  uint64_t epoch;
+};
+
+struct prepared_branch {
+  char gid[GID_SIZE];
+  char xid[XID_SIZE]; /* full transaction id */
+  int64_t prepared_at_us; /* the database's wall clock */
+};
+
+struct list_reply {
+  char server[SERVER_SIZE];
+  const struct prepared_branch *branches; /* gids of this cluster in this database, any epoch */
+  size_t count;
+};
+
+typedef void (*list_fn)(void *data, const struct list_reply *reply, const struct error *err);
+
+struct health_reply {
+  bool connected;             /* to the database */
+  char server[SERVER_SIZE];   /* "" until the first connection */
+  int server_version;
+  int64_t latency_us;         /* of the last round trip to the database; -1: none yet */
+  int64_t prepared_count;     /* on the whole server, of anybody; -1: not known */
+  int64_t prepared_max;
+  int64_t oldest_prepared_ms; /* age; -1: none */
+  int64_t connections, connections_max, waiting; /* the pool */
+  char last_error[CAUSE_TEXT_SIZE];
+};
+
+typedef void (*health_fn)(void *data, const struct health_reply *reply, const struct error *err);
+
+#endif

@@ -1,0 +1,42 @@
+/* The agent of one database: its branches, its pool of sessions, its fence.
+ *
+ * A library: `assentd` hosts agents in its own process, `assent-agent` serves the same calls over
+ * HTTP (routes.c). The five requests and what their answers mean are in common/message.h; who does
+ * what after a crash is in docs/design.md.
+ */
+#ifndef ASSENT_PARTICIPANT_AGENT_AGENT_H
+#define ASSENT_PARTICIPANT_AGENT_AGENT_H
+
+#include "adapters/adapter.h"
+#include "common/loop.h"
+#include "common/message.h"
+
+struct agent;
+
+struct agent_options {
+  const char *participant; /* name, for logs */
+  const char *agent_id;    /* stable over restarts, [a-z0-9-], at most 32: sessions of a former life of
+                              this agent are found by it */
+  const char *state_dir;   /* where the epoch is kept when the database refuses; NULL: refuse then */
+  unsigned connections_max;  /* for branches' work */
+  unsigned waiting_max;      /* runs waiting for a connection; over it: CAUSE_LIMIT */
+  int64_t call_timeout_ms;   /* of connecting and every control call */
+  size_t result_rows_max, result_bytes_max;
+};
+
+/* Everything is copied; the adapter is taken over. Starts connecting in the background. */
+struct agent *agent_new(struct loop *loop, struct adapter *adapter,
+                        const struct agent_options *options);
+/* Drops all sessions: active branches roll back, prepared ones stay prepared. No callback comes
+ * after. */
+void agent_free(struct agent *agent);
+
+void agent_fence(struct agent *agent, const struct fence_request *request, fence_fn fn,
+                 void *data);
+void agent_run(struct agent *agent, const struct run_request *request, run_fn fn, void *data);
+void agent_decide(struct agent *agent, const struct decide_request *request, decide_fn fn,
+                  void *data);
+void agent_list(struct agent *agent, const struct list_request *request, list_fn fn, void *data);
+void agent_health(struct agent *agent, health_fn fn, void *data);
+
+#endif

@@ -1,0 +1,159 @@
+/* One branch as its agent sees it: the participant's half of presumed abort, pure.
+ *
+ * branch_step(state, event) -> actions. No I/O, no clock, no allocation, no logging: agent.c feeds
+ * events and carries out actions. Strings (gid, xid, server) stay with the driver; the core knows
+ * only whether an xid was told and whether the one found is that one.
+ *
+ *   NONE --run--> RUNNING --ran open--> ACTIVE --run--> RUNNING          (KEEP_OPEN)
+ *                 PREPARING --ran prepared--> PREPARED --commit--> COMMITTING --> COMMITTED
+ *                    |  '--ran read-only--> READ_ONLY      '--abort--> ABORTING --> ABORTED
+ *                    |  '--ran unknown--> ENDING_SESSION --> LOOKING_UP --prepared--> PREPARED
+ *                    '--ran failed--> ABORTED                          '--absent--> ABORTED
+ *                 RUNNING --ran open (READY)--> READY --one phase--> COMMITTING_ONE --> COMMITTED
+ *                                                         '--lost--> ENDING_SESSION --> VERIFYING
+ *   NONE --commit--> LOOKING_UP --prepared, same xid--> COMMITTING
+ *                        '--absent--> VERIFYING --> COMMITTED | ABORTED | NONE (ask again)
+ *   NONE --abort--> ABORTING (ROLLBACK PREPARED) --> ABORTED (the tombstone)
+ *   NONE --one phase--> VERIFYING
+ *   NONE --later run, no statements, prepare--> LOOKING_UP --prepared--> PREPARED (a yes)
+ *   NONE, COMMITTED, ABORTED, READ_ONLY --listed--> PREPARED (the database has it: a stray, or a
+ *                                                  failover brought it back)
+ *
+ * A question that stays without an answer leaves the branch where the same question can be asked
+ * again: in PREPARED or NONE where that is the truth, else `stalled` in ENDING_SESSION, LOOKING_UP
+ * or VERIFYING, with nothing under way. A branch whose session could not be ended is never taken as
+ * absent, and one that ran in this life is not run again.
+ *
+ * Invariants
+ *  1. One thing at a time: at most one database action of a branch is under way.
+ *  2. COMMIT PREPARED is sent only for the prepared transaction whose xid was voted: in PREPARED,
+ * or after a look-up that found that xid. A second prepared transaction under the same gid (a
+ * repeated request that outlived its tombstone) is never committed.
+ *  3. A yes is told only in PREPARED, after the PREPARE's own tag or a look-up with a barrier; a
+ * listing is not enough, since it shows what still waits for a replica. "Not found" is never
+ * success: it leads to VERIFYING, or, for an abort of a branch whose xid nobody knows, to ABORTED
+ * (nobody can have committed it by protocol).
+ *  4. After ABORTED, COMMITTED or READ_ONLY no run is accepted; nor after an abort was asked for or
+ * the epoch was fenced (`closed`).
+ *  5. Of several requests waiting for an answer each gets one.
+ */
+#ifndef ASSENT_PARTICIPANT_AGENT_BRANCH_H
+#define ASSENT_PARTICIPANT_AGENT_BRANCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "adapters/adapter.h" /* the answers' enums; no calls */
+#include "common/message.h"
+
+enum branch_state {
+  BRANCH_NONE,      /* nothing known in this life of the agent */
+  BRANCH_RUNNING,   /* statements under way, no PREPARE behind them */
+  BRANCH_ACTIVE,    /* in transaction, waiting for the next request */
+  BRANCH_READY,     /* in transaction, everything ran, xid told: waiting for one-phase commit */
+  BRANCH_PREPARING, /* statements and PREPARE TRANSACTION under way */
+  BRANCH_ENDING_SESSION, /* an answer was lost: its backend is being ended, so that it can act no
+                            more */
+  BRANCH_LOOKING_UP,     /* is the gid prepared? */
+  BRANCH_PREPARED,       /* durable in the database; in doubt until decided */
+  BRANCH_COMMITTING,     /* COMMIT PREPARED under way */
+  BRANCH_COMMITTING_ONE, /* COMMIT under way */
+  BRANCH_ABORTING,       /* ROLLBACK or ROLLBACK PREPARED under way */
+  BRANCH_VERIFYING,      /* pg_xact_status under way */
+  BRANCH_COMMITTED,
+  BRANCH_ABORTED, /* and tombstone */
+  BRANCH_READ_ONLY,
+  BRANCH_STATE_COUNT
+};
+const char *branch_state_name(enum branch_state state);
+
+struct branch {
+  enum branch_state state;
+  enum branch_state resume; /* where an unanswered question leaves the branch */
+  bool stalled;             /* nothing is under way in ENDING_SESSION, LOOKING_UP or VERIFYING */
+  bool closed;              /* no run is accepted any more, and no yes told */
+  bool durable;             /* PREPARED is as durable as a yes promises */
+  bool barrier;             /* the look-up under way was asked for with one */
+  unsigned next_sequence;   /* of runs */
+  enum run_end end;         /* of the run under way, or the last one */
+  bool vote_due;            /* a run awaits its vote */
+  bool decided;             /* a decision awaits its outcome; then: */
+  enum decision decision;
+  bool xid_told; /* the decision came with an xid, or we voted one */
+  enum { AFTER_LOST_PREPARE, AFTER_LOST_COMMIT } lost; /* why in ENDING_SESSION */
+};
+
+enum branch_event_kind {
+  BRANCH_EV_RUN,         /* sequence, end, has_statements */
+  BRANCH_EV_RAN,         /* ran, xid (an xid came with it) */
+  BRANCH_EV_LOST,        /* the session broke while ACTIVE or READY */
+  BRANCH_EV_EXPIRED,     /* the deadline passed; acts only where the branch may still abort alone */
+  BRANCH_EV_FENCED,      /* a newer epoch: as EXPIRED, also while running */
+  BRANCH_EV_DECIDE,      /* decision, xid */
+  BRANCH_EV_ROLLED_BACK, /* ROLLBACK is done, or the session is gone, which is the same */
+  BRANCH_EV_COMMITTED,   /* outcome of a one-phase COMMIT: COMMITTED, ABORTED, RETRY (no answer) */
+  BRANCH_EV_SESSION_ENDED, /* ok: the backend is gone; not ok: could not be made sure */
+  BRANCH_EV_LOOKED,        /* looked, same_xid */
+  BRANCH_EV_FINISHED,      /* finished */
+  BRANCH_EV_STATUS,        /* status */
+  BRANCH_EV_LISTED         /* a listing, begun after the branch came to this state, showed the gid
+                              prepared: NONE and the ended states become PREPARED */
+};
+
+struct branch_event {
+  enum branch_event_kind kind;
+  unsigned sequence;
+  enum run_end end;
+  bool has_statements;
+  enum session_ran ran;
+  bool xid;
+  enum decision decision;
+  enum branch_outcome outcome;
+  bool ok;
+  enum session_looked looked;
+  bool same_xid; /* LOOKED: the xid found is the one told by the decision or voted; true when none
+                    was told. DECIDE: the xid told is the one this branch had; true when none was
+                    told */
+  enum session_finished finished;
+  enum xact_status status;
+};
+
+enum branch_action_kind {
+  BRANCH_DO_RUN,         /* get a session if there is none, run the request at hand */
+  BRANCH_DO_CANCEL,      /* take the run from the queue, or cancel it in the database */
+  BRANCH_DO_ROLLBACK,    /* on the branch's session */
+  BRANCH_DO_COMMIT,      /* on the branch's session */
+  BRANCH_DO_END_SESSION, /* end the lost session's backend and wait until it is gone */
+  BRANCH_DO_LOOK_UP,     /* with a barrier where branch.barrier says so: a vote hangs on it */
+  BRANCH_DO_COMMIT_PREPARED,
+  BRANCH_DO_ROLLBACK_PREPARED,
+  BRANCH_DO_ASK_STATUS,    /* of the told xid, on the told server; another server: FORGOTTEN */
+  BRANCH_DO_REPLY_VOTE,    /* vote: to every run that waits */
+  BRANCH_DO_REPLY_OUTCOME, /* outcome: to every decision that waits */
+  BRANCH_DO_REFUSE_RUN, /* the run at hand cannot be accepted (ended, out of order, busy): VOTE_NO
+                           when it has ended aborted, else an error to that request alone */
+  BRANCH_DO_REFUSE_DECISION, /* RETRY to that request alone: contradicts what is under way */
+  BRANCH_DO_JOIN,            /* a repeat of what is under way: answer it together with the first */
+  BRANCH_DO_FORGET           /* nothing more is known than the database knows: drop the entry */
+};
+
+struct branch_action {
+  enum branch_action_kind kind;
+  enum vote vote;
+  enum branch_outcome outcome;
+};
+
+enum { BRANCH_ACTIONS_MAX = 4 };
+struct branch_actions {
+  struct branch_action items[BRANCH_ACTIONS_MAX];
+  size_t count;
+};
+
+void branch_init(struct branch *branch);
+
+/* Moves the branch and says what to do, in order. Asserts that the event is possible in this state
+ * (requests always are) and that the move is in the table of legal successors. */
+void branch_step(struct branch *branch, const struct branch_event *event,
+                 struct branch_actions *actions);
+
+#endif
