@@ -22,8 +22,8 @@ struct daemon_options {
  * named: 2). */
 int daemon_parse_options(int argc, char **argv, struct daemon_options *options);
 
-/* Writes the port and a newline to `path` (NULL: nothing to do), in one step: a reader sees all of it
- * or no file. */
+/* Writes the port and a newline to `path` (NULL: nothing to do), in one step: a reader sees all of
+ * it or no file. */
 enum error_code daemon_write_port_file(const char *path, uint16_t port, struct error *err)
     __attribute__((warn_unused_result));
 

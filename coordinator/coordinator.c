@@ -1,0 +1,67 @@
+/* The coordinator as a whole: made, recovered, stopped, freed. */
+#include <stdlib.h>
+
+#include "coordinator/internal.h"
+
+struct coordinator *coordinator_new(struct loop *loop, struct wal *wal,
+                                    const struct coordinator_options *options) {
+  struct coordinator *c = calloc(1, sizeof *c);
+  if (!c) abort();
+  c->loop = loop;
+  c->wal = wal;
+  c->options = *options;
+  c->cluster = *wal_cluster(wal);
+  c->epoch = wal_epoch(wal);
+  run_id_make(c->run_id);
+  return c;
+}
+
+void coordinator_free(struct coordinator *c) {
+  /* Members' participants last: a transaction's branches may be parked at their member. */
+  struct transaction *t, *next;
+  HASH_ITER(hh, c->transactions, t, next) transaction_free(t);
+  struct member *member, *next_member;
+  HASH_ITER(hh, c->members, member, next_member) member_free(member);
+  free(c);
+}
+
+enum error_code coordinator_recover(struct coordinator *c, struct error *err) {
+  enum error_code code = recovery_read_log(c, err);
+  if (code != ERR_OK) return code;
+  for (struct member *member = c->members; member; member = member->hh.next)
+    member_start(member);
+  return ERR_OK;
+}
+
+bool coordinator_has_participant(const struct coordinator *c, const char *name) {
+  const struct member *member;
+  HASH_FIND_STR(c->members, name, member);
+  return member != NULL;
+}
+
+bool coordinator_is_ready(const struct coordinator *c) {
+  for (const struct member *member = c->members; member; member = member->hh.next)
+    if (!member->tried) return false;
+  return !c->stopping;
+}
+
+void coordinator_stop(struct coordinator *c) {
+  c->stopping = true;
+  struct transaction *t, *next;
+  HASH_ITER(hh, c->transactions, t, next) {
+    if (t->core.state == TXN_OPEN)
+      transaction_rollback(t, CAUSE_OPERATOR, "the coordinator is stopping");
+  }
+}
+
+bool coordinator_is_stopping(const struct coordinator *c) {
+  return c->stopping;
+}
+
+size_t coordinator_live_count(const struct coordinator *c) {
+  return HASH_COUNT(c->transactions);
+}
+
+struct wal *coordinator_wal(const struct coordinator *c) {
+  return c->wal;
+}

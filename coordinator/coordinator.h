@@ -1,0 +1,146 @@
+/* The coordinator as its routes see it: transactions, participants, recovery.
+ *
+ * Everything here runs on the loop thread and returns at once. The way of a transaction:
+ *
+ *   routes.c  ->  transaction.c (begin, execute, commit, wait)  ->  drive.c (txn.h's actions)
+ *                                                     member.c (is the participant there?)  <-'
+ *   recovery.c: at start and in sweeps, from the log and the participants' listings
+ */
+#ifndef ASSENT_COORDINATOR_COORDINATOR_H
+#define ASSENT_COORDINATOR_COORDINATOR_H
+
+#include "common/json.h"
+#include "common/message_json.h"
+#include "coordinator/participant.h"
+#include "coordinator/txn.h"
+#include "wal/wal.h"
+
+struct coordinator;
+struct transaction;
+
+struct coordinator_options {
+  int64_t timeout_default_ms, timeout_max_ms; /* of a transaction, until it is decided */
+  int64_t transactions_max;                   /* live at once, finished ones aside */
+  int64_t sweep_interval_ms;                  /* between looks for prepared strays */
+  int64_t health_interval_ms;
+  /* The process must stop at once, sending nothing more: the log cannot say what it holds, or
+   * another coordinator with a later epoch has taken over. Must not return. */
+  void (*halt)(const char *reason);
+};
+
+/* The log is borrowed and must outlive the coordinator. */
+struct coordinator *coordinator_new(struct loop *loop, struct wal *wal,
+                                    const struct coordinator_options *options);
+/* Drops every transaction as it stands; the next start finishes the decided ones and rolls back the
+ * rest. */
+void coordinator_free(struct coordinator *c);
+
+/* `participant` is taken over. `kind` ("embedded", "agent") is for readers; static. */
+void coordinator_add_participant(struct coordinator *c, const char *name, const char *kind,
+                                 struct participant *participant);
+
+bool coordinator_has_participant(const struct coordinator *c, const char *name);
+
+/* Reads the unfinished decisions from the log and starts fencing the participants. Once, after all
+ * participants have been added. */
+enum error_code coordinator_recover(struct coordinator *c, struct error *err)
+    __attribute__((warn_unused_result));
+
+/* Every participant has been fenced, or was found to be down. */
+bool coordinator_is_ready(const struct coordinator *c);
+
+/* Takes no new transaction and rolls the open ones back. */
+void coordinator_stop(struct coordinator *c);
+bool coordinator_is_stopping(const struct coordinator *c);
+/* Transactions that are still on their way to an outcome or to their branches. */
+size_t coordinator_live_count(const struct coordinator *c);
+
+/* ---- transactions ----------------------------------------------------------------------------- */
+
+struct begin_request {
+  const char *label; /* NULL: none */
+  int64_t timeout_ms; /* 0: the default */
+};
+
+/* A new, open transaction with its deadline running, held once for the caller. ERR_STOPPING, ERR_OVERLOADED, ERR_UNAVAILABLE
+ * (still starting). */
+enum error_code transaction_begin(struct coordinator *c, const struct begin_request *request,
+                                  struct transaction **out, struct error *err)
+    __attribute__((warn_unused_result));
+
+/* The calls below may end a transaction, and one that has ended is freed once nothing refers to it:
+ * hold it while it is used. */
+void transaction_hold(struct transaction *t);
+void transaction_release(struct transaction *t);
+
+/* A live one, or NULL: then wal_look_up() tells. */
+struct transaction *transaction_find(struct coordinator *c, const struct txid *id);
+
+/* The branch for this participant, made when there is none. ERR_UNKNOWN_PARTICIPANT, ERR_LIMIT,
+ * ERR_NOT_OPEN and its kin, ERR_INVALID (external and not external mixed at one participant). */
+enum error_code transaction_enlist(struct transaction *t, const char *participant, bool external,
+                                   unsigned *branch, struct error *err)
+    __attribute__((warn_unused_result));
+
+/* Runs statements in an open transaction (`keep_open`), or holds them for the commit that follows in
+ * the same call. `statements` is taken over in any case. */
+enum error_code transaction_execute(struct transaction *t, unsigned branch,
+                                    struct statement_list *statements, bool keep_open,
+                                    struct error *err) __attribute__((warn_unused_result));
+
+/* Starts the commit of an open transaction; does nothing when it has been asked for already. */
+enum error_code transaction_commit(struct transaction *t, bool wait_decided, struct error *err)
+    __attribute__((warn_unused_result));
+
+/* Rolls back unless decided. */
+void transaction_rollback(struct transaction *t, enum cause_kind kind, const char *why);
+
+enum wait_until {
+  WAIT_RAN,     /* no statement is under way, or it is settled otherwise */
+  WAIT_DECIDED, /* the outcome is durable and cannot change */
+  WAIT_APPLIED  /* every branch has it. An abort counts as applied when every branch has been told
+                   once: nothing depends on more, by presumption */
+};
+
+/* Calls fn(data, t) once: when `until` is reached (perhaps before this returns) or after timeout_ms,
+ * whichever is first. */
+typedef void (*transaction_fn)(void *data, struct transaction *t);
+void transaction_wait(struct transaction *t, enum wait_until until, int64_t timeout_ms,
+                      transaction_fn fn, void *data);
+
+/* What an answer is made of; see render.h. */
+const struct txid *transaction_id(const struct transaction *t);
+bool transaction_is_open(const struct transaction *t);
+enum wal_outcome transaction_outcome(const struct transaction *t); /* NONE: not known */
+bool transaction_is_settled(const struct transaction *t, enum wait_until until);
+int64_t transaction_remaining_ms(const struct transaction *t); /* until its deadline; at least 0 */
+const struct cause *transaction_cause(const struct transaction *t);
+/* The statements' results of a branch, and forgets them. Owner: the caller, free(); NULL if none. */
+char *transaction_take_results(struct transaction *t, unsigned branch);
+
+const char *transaction_gid(const struct transaction *t, unsigned branch);
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+struct list_filter {
+  const char *state, *participant, *label; /* NULL: any */
+  int64_t older_than_ms;                   /* 0: any */
+  unsigned limit;
+  struct txid before; /* "": from the newest */
+};
+/* Newest first, live and logged ones merged, as {"transactions":[...],"next_cursor":...}. `json`
+ * NULL with an error when the log cannot be read. Owner of json: the callee, free(). */
+typedef void (*transactions_listed_fn)(void *data, char *json, size_t length,
+                                       const struct error *err);
+void transactions_list(struct coordinator *c, const struct list_filter *filter,
+                       transactions_listed_fn fn, void *data);
+
+struct wal *coordinator_wal(const struct coordinator *c);
+
+/* Participants as JSON: one (`name`) or all (NULL), with fresh health. json NULL and err NULL:
+ * unknown name. */
+typedef void (*participants_fn)(void *data, char *json, size_t length, const struct error *err);
+void coordinator_participants(struct coordinator *c, const char *name, participants_fn fn,
+                              void *data);
+
+#endif

@@ -1,0 +1,301 @@
+/* Carries out what the protocol core says: messages to participants, records to the log.
+ *
+ * In the order of the protocol: run, vote, log, decide, outcome, end. What is durable before each
+ * message is said at the state in txn.h; the crash points C1..C8 mark the gaps between.
+ *
+ * Every call out counts in t->in_flight, and every callback ends in drive() or transaction_review(),
+ * so that a transaction lives exactly as long as somebody may still speak of it. A callback never
+ * comes from inside the call that asked for it, so drive() is never entered twice.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/crash_point.h"
+#include "common/log.h"
+#include "coordinator/internal.h"
+
+static struct transaction_branch *branch_of(struct transaction *t, unsigned id) {
+  assert(id >= 1 && id <= t->core.branch_count);
+  return t->branches[id - 1];
+}
+
+static void note_cause(struct transaction *t, const struct cause *cause) {
+  if (t->cause.kind == CAUSE_NONE) t->cause = *cause;
+}
+
+static struct cause unreachable_cause(const struct transaction_branch *branch, const char *why) {
+  struct cause cause = {
+      .kind = CAUSE_UNREACHABLE, .branch = (int)branch->id, .statement = -1, .sqlstate = ""};
+  (void)snprintf(cause.text, sizeof cause.text, "participant %s: %.300s", branch->member->name, why);
+  return cause;
+}
+
+/* ---- run, vote -------------------------------------------------------------------------------- */
+
+static void take_vote(struct transaction_branch *branch, const struct run_reply *reply) {
+  struct transaction *t = branch->transaction;
+  if (txn_is_undecided(&t->core)) {
+    free(branch->results);
+    branch->results = reply->results ? strdup(reply->results) : NULL;
+    (void)snprintf(branch->xid, sizeof branch->xid, "%s", reply->xid);
+    (void)snprintf(branch->server, sizeof branch->server, "%s", reply->server);
+  }
+  if (reply->vote == VOTE_NO || reply->vote == VOTE_UNKNOWN) {
+    struct cause cause = reply->cause;
+    cause.branch = (int)branch->id;
+    if (cause.kind == CAUSE_NONE) cause = unreachable_cause(branch, "its vote is not known");
+    branch->last_error = cause;
+    if (txn_is_undecided(&t->core)) note_cause(t, &cause);
+  }
+  drive(t, &(struct txn_event){.kind = TXN_EV_VOTE,
+                               .branch = branch->id,
+                               .vote = reply->vote,
+                               .xid = reply->xid[0] != '\0'});
+}
+
+static void run_answered(void *data, const struct run_reply *reply, const struct error *err) {
+  struct transaction_branch *branch = data;
+  branch->transaction->in_flight--;
+  statement_list_free(&branch->statements);
+  if (!err) {
+    take_vote(branch, reply);
+    return;
+  }
+  member_suspect(branch->member, err);
+  /* Only a first run that certainly never arrived leaves nothing behind at the agent. */
+  bool nothing_there = branch->runs == 1 && error_class_of(err->code) != CLASS_AMBIGUOUS &&
+                       !branch->transaction->core.branches[branch->id - 1].external;
+  struct run_reply none = {.vote = nothing_there ? VOTE_NO : VOTE_UNKNOWN,
+                           .cause = unreachable_cause(branch, err->text)};
+  take_vote(branch, &none);
+}
+
+static void run_not_sent(void *data) {
+  struct transaction_branch *branch = data;
+  struct error err = {0};
+  (void)error_set(&err, ERR_UNAVAILABLE, "%s",
+                  branch->member->last_error[0] ? branch->member->last_error : "not reachable");
+  run_answered(branch, NULL, &err);
+}
+
+/* Durable: nothing yet. A crash before the decision is recorded leaves prepared branches, which
+ * recovery rolls back. */
+static void run(struct transaction_branch *branch, enum run_end end) {
+  struct transaction *t = branch->transaction;
+  if (end != RUN_KEEP_OPEN) CRASH_POINT("C2");
+  struct run_request request = {.gid = branch->gid,
+                                .epoch = t->coordinator->epoch,
+                                .incarnation = branch->member->fence.incarnation,
+                                /* what the application prepares itself is looked up, not run */
+                                .sequence = branch->runs +
+                                            (t->core.branches[branch->id - 1].external ? 1 : 0),
+                                .end = end,
+                                .statements = branch->statements.items,
+                                .statement_count = branch->statements.count,
+                                .timeout_ms = transaction_remaining_ms(t)};
+  branch->runs++;
+  t->in_flight++;
+  if (branch->member->usable)
+    branch->member->participant->ops->run(branch->member->participant, &request, run_answered,
+                                          branch);
+  else
+    loop_defer(t->coordinator->loop, run_not_sent, branch);
+}
+
+/* ---- decide, log ------------------------------------------------------------------------------ */
+
+static void logged(void *data, enum wal_result result, const struct error *err) {
+  struct transaction *t = data;
+  t->in_flight--;
+  if (result == WAL_DURABLE) {
+    CRASH_POINT("C5");
+    t->logged = true;
+  } else if (result == WAL_REFUSED) {
+    struct cause cause = {.kind = CAUSE_LIMIT, .statement = -1};
+    (void)snprintf(cause.text, sizeof cause.text, "the decision could not be logged: %.300s",
+                   err ? err->text : "no space");
+    note_cause(t, &cause);
+    t->decided_at_us = 0;
+  }
+  drive(t, &(struct txn_event){.kind = TXN_EV_LOGGED, .logged = result});
+}
+
+static void fill_record(struct transaction *t, struct wal_record *record,
+                        struct wal_branch branches[TXN_BRANCHES_MAX]) {
+  for (unsigned i = 0; i < t->core.branch_count; i++) {
+    const struct transaction_branch *branch = t->branches[i];
+    enum txn_branch_state state = t->core.branches[i].state;
+    branches[i] = (struct wal_branch){
+        .id = branch->id,
+        .participant = branch->member->name,
+        .gid = branch->gid,
+        .xid = branch->xid,
+        .server = branch->server,
+        .read_only = state == TXN_BRANCH_READ_ONLY,
+        .confirmed = state == TXN_BRANCH_COMMITTED || state == TXN_BRANCH_ABORTED,
+        .outcome = state == TXN_BRANCH_COMMITTED ? BRANCH_OUTCOME_COMMITTED
+                   : state == TXN_BRANCH_ABORTED ? BRANCH_OUTCOME_ABORTED
+                                                 : BRANCH_OUTCOME_RETRY};
+  }
+  *record = (struct wal_record){.txid = t->id,
+                                .label = t->label,
+                                .created_at_us = t->created_at_us,
+                                .decided_at_us = t->decided_at_us,
+                                .applied_at_us = t->applied_at_us,
+                                .timeout_ms = t->timeout_ms,
+                                .wait_decided = t->wait_decided,
+                                .cause = t->cause,
+                                .branches = branches,
+                                .branch_count = t->core.branch_count};
+}
+
+static void log_decision(struct transaction *t, enum wal_kind kind) {
+  CRASH_POINT("C3");
+  if (kind == WAL_KIND_COMMIT) t->decided_at_us = clock_wall_us();
+  struct wal_record record;
+  struct wal_branch branches[TXN_BRANCHES_MAX];
+  fill_record(t, &record, branches);
+  record.kind = kind;
+  record.outcome = kind == WAL_KIND_COMMIT ? WAL_OUTCOME_COMMITTED : WAL_OUTCOME_NONE;
+  t->in_flight++;
+  wal_decide(t->coordinator->wal, &record, logged, t);
+}
+
+/* ---- phase two -------------------------------------------------------------------------------- */
+
+static void outcome_known(struct transaction_branch *branch, const struct decide_reply *reply) {
+  branch->told = true;
+  if (reply->outcome == BRANCH_OUTCOME_RETRY || reply->outcome == BRANCH_OUTCOME_UNVERIFIABLE) {
+    branch->last_error = reply->cause;
+    branch->last_error.branch = (int)branch->id;
+  }
+  struct transaction *t = branch->transaction;
+  /* A delegated branch that aborted on its own says why. */
+  if (t->core.state == TXN_DELEGATED && reply->outcome == BRANCH_OUTCOME_ABORTED) {
+    struct cause cause = reply->cause;
+    cause.branch = (int)branch->id;
+    if (cause.kind == CAUSE_NONE) {
+      cause.kind = CAUSE_RECOVERY;
+      (void)snprintf(cause.text, sizeof cause.text,
+                     "the branch was rolled back before it was told to commit");
+    }
+    note_cause(t, &cause);
+  }
+  drive(t, &(struct txn_event){
+               .kind = TXN_EV_OUTCOME, .branch = branch->id, .outcome = reply->outcome});
+}
+
+static void decide_answered(void *data, const struct decide_reply *reply,
+                            const struct error *err) {
+  struct transaction_branch *branch = data;
+  branch->transaction->in_flight--;
+  if (!err) {
+    outcome_known(branch, reply);
+    return;
+  }
+  member_suspect(branch->member, err);
+  outcome_known(branch, &(struct decide_reply){.outcome = BRANCH_OUTCOME_RETRY,
+                                               .cause = unreachable_cause(branch, err->text)});
+}
+
+/* Durable for a commit and for one phase: the record. For an abort nothing is needed. */
+static void decide(struct transaction_branch *branch, enum decision decision) {
+  struct transaction *t = branch->transaction;
+  struct member *member = branch->member;
+  if (decision != DECIDE_ABORT) CRASH_POINT("C6");
+  if (!member->usable) {
+    branch->last_error = unreachable_cause(
+        branch, member->last_error[0] ? member->last_error : "not reachable");
+    branch->told = true;
+    member_park(branch);
+    return;
+  }
+  branch->attempts++;
+  t->in_flight++;
+  struct decide_request request = {.gid = branch->gid,
+                                   .epoch = t->coordinator->epoch,
+                                   .decision = decision,
+                                   .xid = branch->xid,
+                                   .server = branch->server};
+  member->participant->ops->decide(member->participant, &request, decide_answered, branch);
+}
+
+/* ---- alarm, end ------------------------------------------------------------------------------- */
+
+static void audited(void *data, enum wal_result result, const struct error *err) {
+  struct transaction *t = data;
+  t->in_flight--;
+  if (result != WAL_DURABLE)
+    log_error("audit_not_recorded", "transaction", "s", t->id.text, "error", "s",
+              err ? err->text : "", NULL);
+  if (result == WAL_UNKNOWN) t->coordinator->options.halt("the decision log failed");
+  transaction_review(t);
+}
+
+static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
+  struct transaction *t = branch->transaction;
+  const char *event = outcome == BRANCH_OUTCOME_UNVERIFIABLE ? "heuristic_hazard" : "heuristic_mixed";
+  const char *detail = outcome == BRANCH_OUTCOME_UNVERIFIABLE ? branch->last_error.text
+                       : outcome == BRANCH_OUTCOME_COMMITTED  ? "the branch had been committed"
+                                                              : "the branch had been rolled back";
+  /* A hazard is found again at every retry; it is told and recorded once. */
+  if (branch->alarmed) return;
+  branch->alarmed = true;
+  log_error(event, "transaction", "s", t->id.text, "participant", "s", branch->member->name, "gid",
+            "s", branch->gid, "detail", "s", detail, NULL);
+  t->in_flight++;
+  wal_audit(t->coordinator->wal, &t->id, branch->id, event, detail, clock_wall_us(), audited, t);
+}
+
+static void end(struct transaction *t) {
+  struct wal *wal = t->coordinator->wal;
+  CRASH_POINT("C8");
+  t->applied_at_us = clock_wall_us();
+  t->ended = true;
+  if (t->logged) {
+    wal_end(wal, &t->id, transaction_outcome(t), t->core.state == TXN_ABORTED ? &t->cause : NULL,
+            t->decided_at_us, t->applied_at_us);
+    return;
+  }
+  struct wal_record record;
+  struct wal_branch branches[TXN_BRANCHES_MAX];
+  fill_record(t, &record, branches);
+  record.kind = WAL_KIND_ABORTED;
+  record.outcome = transaction_outcome(t);
+  wal_note_aborted(wal, &record);
+}
+
+/* ---- the step --------------------------------------------------------------------------------- */
+
+void drive_actions(struct transaction *t, const struct txn_actions *actions) {
+  struct coordinator *c = t->coordinator;
+  for (size_t i = 0; i < actions->count; i++) {
+    const struct txn_action *action = &actions->items[i];
+    struct transaction_branch *branch = action->branch ? branch_of(t, action->branch) : NULL;
+    switch (action->kind) {
+    case TXN_DO_RUN: run(branch, action->end); break;
+    case TXN_DO_LOG: log_decision(t, action->log_kind); break;
+    case TXN_DO_DECIDE: decide(branch, action->decision); break;
+    case TXN_DO_PARK: member_park(branch); break;
+    case TXN_DO_CONFIRM:
+      /* An abort is not in the log, so neither is its confirmation. */
+      if (t->logged)
+        wal_confirm(c->wal, &t->id, branch->id, action->outcome, clock_wall_us());
+      break;
+    case TXN_DO_ALARM: alarm_branch(branch, action->outcome); break;
+    case TXN_DO_END: end(t); break;
+    case TXN_DO_HALT: c->options.halt("the decision log failed"); break;
+    }
+  }
+}
+
+void drive(struct transaction *t, const struct txn_event *event) {
+  struct txn_actions actions;
+  txn_step(&t->core, event, &actions);
+  if (t->decided_at_us == 0 && transaction_outcome(t) != WAL_OUTCOME_NONE)
+    t->decided_at_us = clock_wall_us();
+  drive_actions(t, &actions);
+  transaction_review(t);
+}

@@ -1,0 +1,129 @@
+/* What the coordinator's own files share: the live transactions and the members. Nothing outside
+ * coordinator/ includes this. */
+#ifndef ASSENT_COORDINATOR_INTERNAL_H
+#define ASSENT_COORDINATOR_INTERNAL_H
+
+#include <uthash.h>
+#include <utlist.h>
+
+#include "common/loop.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/txn.h"
+
+/* A participant as the coordinator knows it at this moment. `usable` means: fenced in this life of
+ * ours and of its agent, and nothing has been heard to the contrary since. */
+struct member {
+  struct coordinator *coordinator;
+  char *name;
+  const char *kind;
+  struct participant *participant;
+  bool usable;
+  bool tried;   /* the first attempt to fence has been answered, one way or the other */
+  bool calling; /* a fence or a health call of the tick is under way */
+  struct fence_reply fence;
+  struct health_reply health;
+  bool health_known;
+  uint64_t retry_ms; /* next delay of the tick */
+  struct loop_timer *tick;
+  struct loop_timer *sweep_timer;
+  bool sweeping;
+  bool sweep_again;     /* something could not be resolved */
+  struct stray *strays; /* of the sweep under way, not resolved yet */
+  void (*listed)(struct member *member, bool ok);
+  struct transaction_branch *parked; /* decisions to send again when it is there */
+  /* availability since our start, as seen from here */
+  bool up;
+  uint64_t changed_at_ms;
+  uint64_t up_ms, down_ms;
+  uint64_t failures, repairs;
+  char last_error[CAUSE_TEXT_SIZE];
+  UT_hash_handle hh;
+};
+
+struct transaction_branch {
+  struct transaction *transaction;
+  struct member *member;
+  unsigned id;
+  unsigned runs; /* sequence of the next run */
+  char gid[GID_SIZE];
+  char xid[XID_SIZE];
+  char server[SERVER_SIZE];
+  struct statement_list statements; /* of the run to come or under way */
+  char *results;                    /* of the last run */
+  unsigned attempts;                /* of its decision */
+  bool told;                        /* the decision's first attempt has been answered, or is parked */
+  bool parked;
+  bool alarmed;
+  struct cause last_error;
+  struct transaction_branch *prev, *next; /* in member->parked */
+};
+
+struct waiter {
+  struct transaction *transaction;
+  enum wait_until until;
+  transaction_fn fn;
+  void *data;
+  struct loop_timer *timer;
+  struct waiter *prev, *next;
+};
+
+struct transaction {
+  struct coordinator *coordinator;
+  struct txid id;
+  struct txn core;
+  char *label;
+  int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock, for readers */
+  int64_t timeout_ms;
+  uint64_t deadline_ms; /* loop time */
+  bool wait_decided;
+  bool logged; /* its decision is durable in the log */
+  struct cause cause;
+  struct transaction_branch *branches[TXN_BRANCHES_MAX];
+  struct loop_timer *deadline;
+  struct waiter *waiters;
+  unsigned in_flight; /* callbacks that will come and hold a pointer into this */
+  bool ended;
+  UT_hash_handle hh;
+};
+
+struct coordinator {
+  struct loop *loop;
+  struct wal *wal;
+  struct coordinator_options options;
+  struct cluster_id cluster;
+  uint64_t epoch;
+  char run_id[RUN_ID_SIZE];
+  bool stopping;
+  struct member *members;
+  struct transaction *transactions; /* by id */
+};
+
+/* transaction.c */
+struct transaction *transaction_new(struct coordinator *c, const struct txid *id);
+struct transaction_branch *transaction_add_branch(struct transaction *t, struct member *member);
+/* Settles waiters, and frees the transaction when nothing refers to it any more. */
+void transaction_review(struct transaction *t);
+void transaction_free(struct transaction *t);
+
+/* drive.c */
+void drive(struct transaction *t, const struct txn_event *event);
+void drive_actions(struct transaction *t, const struct txn_actions *actions);
+
+/* member.c */
+struct member *member_find(struct coordinator *c, const char *name);
+void member_start(struct member *member);
+void member_free(struct member *member);
+/* A call to it was not answered, or it does not know our epoch: fence it again. */
+void member_suspect(struct member *member, const struct error *err);
+void member_park(struct transaction_branch *branch);
+void member_unpark(struct transaction_branch *branch);
+
+/* recovery.c */
+enum { SWEEP_AGAIN_MS = 1000 };
+/* Lists what is prepared and finishes what no live transaction owns. `done` comes when the listing is
+ * in, the strays are resolved behind it. One at a time per member. */
+void recovery_sweep(struct member *member, void (*done)(struct member *member, bool ok));
+void recovery_forget(struct member *member); /* before the member is freed */
+enum error_code recovery_read_log(struct coordinator *c, struct error *err);
+
+#endif

@@ -1,0 +1,202 @@
+/* assentd: the coordinator's process.
+ *
+ * Start: configuration, log (lock and epoch), participants, recovery, then the door is opened. Stop
+ * (SIGTERM, SIGINT): the door is closed, open transactions roll back, those under way end, and what
+ * cannot end within stop_timeout is left to the next start, which finishes it.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "adapters/adapter.h"
+#include "common/daemon.h"
+#include "common/http_client.h"
+#include "common/http_server.h"
+#include "common/log.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/routes.h"
+#include "coordinator/settings.h"
+
+enum { EXIT_HALTED = 3, STOP_CHECK_MS = 10 };
+
+static const char help[] =
+    "usage: assentd [--config FILE] [--check-config]\n"
+    "\n"
+    "The coordinator of Assent: one transaction across several databases.\n"
+    "\n"
+    "  --config FILE     configuration (default /etc/assent/assentd.ini); docs/assentd.ini is a\n"
+    "                    commented sample\n"
+    "  --check-config    check the configuration, print what is in force, and exit\n"
+    "  --port-file FILE  write the port to FILE once it is bound (for listen = ADDRESS:0)\n"
+    "  --version         print the version\n"
+    "  --help            print this\n"
+    "\n"
+    "SIGTERM or SIGINT stops it cleanly. Exit codes: 0 stopped; 1 could not start; 2 usage;\n"
+    "3 halted, because the decision log failed or another coordinator has taken over: what is\n"
+    "unfinished is recovered at the next start.\n";
+
+struct daemon_state {
+  struct loop *loop;
+  struct settings settings;
+  struct wal *wal;
+  struct http_client *client;
+  struct coordinator *coordinator;
+  struct routes_context routes;
+  struct http_server *server;
+  struct loop_timer *stop_check;
+  uint64_t stop_by_ms;
+};
+
+/* ---- stop ------------------------------------------------------------------------------------- */
+
+static void check_stopped(void *data) {
+  struct daemon_state *d = data;
+  bool idle = coordinator_live_count(d->coordinator) == 0 && http_server_pending(d->server) == 0;
+  bool late = loop_now_ms(d->loop) >= d->stop_by_ms;
+  if (!idle && !late) {
+    loop_timer_start(d->stop_check, STOP_CHECK_MS);
+    return;
+  }
+  if (!idle)
+    log_warn("left_to_next_start", "transactions", "d",
+             (int64_t)coordinator_live_count(d->coordinator), NULL);
+  loop_stop(d->loop);
+}
+
+static void stop(void *data) {
+  struct daemon_state *d = data;
+  if (coordinator_is_stopping(d->coordinator)) return;
+  log_info("stopping", "transactions", "d", (int64_t)coordinator_live_count(d->coordinator), NULL);
+  d->stop_by_ms = loop_now_ms(d->loop) + (uint64_t)d->settings.stop_timeout_ms;
+  http_server_quiesce(d->server);
+  coordinator_stop(d->coordinator);
+  check_stopped(d);
+}
+
+static void halt(const char *reason) {
+  log_error("halted", "reason", "s", reason, NULL);
+  _exit(EXIT_HALTED);
+}
+
+/* ---- start ------------------------------------------------------------------------------------ */
+
+static enum error_code open_log(struct daemon_state *d, struct error *err) {
+  const struct settings *s = &d->settings;
+  if (mkdir(s->data_dir, 0700) != 0 && errno != EEXIST)
+    return error_set(err, ERR_CONFIG, "data_dir %s: %s", s->data_dir, strerror(errno));
+  char path[4096];
+  if ((size_t)snprintf(path, sizeof path, "%s/decisions.db", s->data_dir) >= sizeof path)
+    return error_set(err, ERR_CONFIG, "data_dir is too long");
+  struct wal_options options = {.retention_ms = s->retention_ms};
+  return wal_open(&d->wal, d->loop, path, &options, err);
+}
+
+static enum error_code add_participant(struct daemon_state *d,
+                                       const struct participant_settings *p, struct error *err) {
+  struct participant *participant;
+  if (p->agent) {
+    participant = participant_http_new(d->client, p->agent, p->name, d->settings.agent_timeout_ms);
+  } else {
+    /* The cluster id names this log for ever: sessions of a former life are found by it. */
+    struct agent *agent = database_agent_new(d->loop, &p->database, p->name,
+                                             wal_cluster(d->wal)->text, d->settings.data_dir, err);
+    if (!agent) return error_wrap(err, "[participant.%s]", p->name);
+    participant = participant_local_new(agent);
+  }
+  coordinator_add_participant(d->coordinator, p->name, p->agent ? "agent" : "embedded",
+                              participant);
+  return ERR_OK;
+}
+
+static enum error_code start_coordinator(struct daemon_state *d, struct error *err) {
+  const struct settings *s = &d->settings;
+  struct coordinator_options options = {.timeout_default_ms = s->timeout_ms,
+                                        .timeout_max_ms = s->timeout_max_ms,
+                                        .transactions_max = s->transactions_max,
+                                        .sweep_interval_ms = s->sweep_interval_ms,
+                                        .health_interval_ms = s->health_interval_ms,
+                                        .halt = halt};
+  d->client = http_client_new(d->loop);
+  d->coordinator = coordinator_new(d->loop, d->wal, &options);
+  for (size_t i = 0; i < s->participant_count; i++) {
+    enum error_code code = add_participant(d, &s->participants[i], err);
+    if (code != ERR_OK) return code;
+  }
+  return coordinator_recover(d->coordinator, err);
+}
+
+static enum error_code open_door(struct daemon_state *d, const char *port_file,
+                                 struct error *err) {
+  const struct settings *s = &d->settings;
+  char host[256];
+  struct http_server_options options = {.listen_host = host,
+                                        .body_bytes_max = (size_t)s->body_bytes_max,
+                                        .connections_max = (unsigned)s->connections_max,
+                                        .idle_seconds = (unsigned)(s->idle_ms / 1000)};
+  if (!config_split_listen(s->listen, host, sizeof host, &options.listen_port))
+    return error_set(err, ERR_CONFIG, "listen: %s", s->listen);
+  d->routes = (struct routes_context){d->coordinator, s->timeout_max_ms};
+  size_t count;
+  const struct http_route *routes = routes_table(&count);
+  enum error_code code =
+      http_server_start(&d->server, d->loop, &options, routes, count, &d->routes, err);
+  if (code != ERR_OK) return code;
+  return daemon_write_port_file(port_file, http_server_port(d->server), err);
+}
+
+static int run_daemon(struct daemon_state *d, const char *port_file) {
+  struct error err = {0};
+  d->loop = loop_new();
+  enum error_code code = open_log(d, &err);
+  if (code == ERR_OK) code = start_coordinator(d, &err);
+  if (code == ERR_OK) code = open_door(d, port_file, &err);
+  if (code == ERR_OK) {
+    d->stop_check = loop_timer_new(d->loop, check_stopped, d);
+    loop_on_signal(d->loop, SIGTERM, stop, d);
+    loop_on_signal(d->loop, SIGINT, stop, d);
+    log_info("started", "cluster", "s", wal_cluster(d->wal)->text, "epoch", "d",
+             (int64_t)wal_epoch(d->wal), "listen", "s", d->settings.listen, "port", "d",
+             (int64_t)http_server_port(d->server), "participants", "d",
+             (int64_t)d->settings.participant_count, NULL);
+    loop_run(d->loop);
+    log_info("stopped", NULL);
+  } else {
+    log_error("cannot_start", "error", "s", err.text, NULL);
+  }
+  loop_timer_free(d->stop_check);
+  /* Nobody may hear of an outcome after this. */
+  if (d->server) http_server_free(d->server);
+  if (d->coordinator) coordinator_free(d->coordinator);
+  if (d->client) http_client_free(d->client);
+  if (d->wal) wal_close(d->wal);
+  loop_free(d->loop);
+  return code == ERR_OK ? 0 : 1;
+}
+
+int main(int argc, char **argv) {
+  struct daemon_options options = {.program = "assentd",
+                                   .help = help,
+                                   .config_path = "/etc/assent/assentd.ini"};
+  int status = daemon_parse_options(argc, argv, &options);
+  if (status >= 0) return status;
+  static struct daemon_state d;
+  struct error err = {0};
+  if (settings_read(options.config_path, &d.settings, &err) != ERR_OK) {
+    (void)fprintf(stderr, "assentd: %s\n", err.text);
+    status = 1;
+  } else if (options.check_config) {
+    settings_print(stdout, &d.settings);
+    status = 0;
+  } else {
+    log_setup("assentd", (enum log_level)d.settings.log_level,
+              (enum log_format)d.settings.log_format);
+    status = run_daemon(&d, options.port_file);
+  }
+  settings_release(&d.settings);
+  return status;
+}

@@ -1,0 +1,237 @@
+/* Members: is a participant there, is it fenced, and what waits for it.
+ *
+ * One mechanism for all that has to be tried again: the tick. While a member is not usable the tick
+ * fences it; while decisions are parked it asks whether the database is there, and if so sends them
+ * all again. Delays grow from RETRY_MIN_MS to RETRY_MAX_MS with jitter, and start over with every
+ * success. A decision is never given up.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "coordinator/internal.h"
+
+enum { RETRY_MIN_MS = 10, RETRY_MAX_MS = 100 };
+
+static void tick(void *data);
+
+struct member *member_find(struct coordinator *c, const char *name) {
+  struct member *member;
+  HASH_FIND_STR(c->members, name, member);
+  return member;
+}
+
+/* ---- availability ----------------------------------------------------------------------------- */
+
+static void note_up(struct member *member, bool up, const char *why) {
+  uint64_t now = loop_now_ms(member->coordinator->loop);
+  if (!up) (void)snprintf(member->last_error, sizeof member->last_error, "%s", why);
+  if (member->up == up) return;
+  uint64_t lasted = now - member->changed_at_ms;
+  if (up) {
+    member->down_ms += lasted;
+    member->repairs += member->failures > 0;
+    member->last_error[0] = '\0';
+    log_info("participant_up", "participant", "s", member->name, "server", "s",
+             member->fence.server, NULL);
+  } else {
+    member->up_ms += lasted;
+    member->failures++;
+    log_warn("participant_down", "participant", "s", member->name, "error", "s", why, NULL);
+  }
+  member->up = up;
+  member->changed_at_ms = now;
+}
+
+static void schedule(struct member *member) {
+  uint64_t random;
+  id_random(&random, sizeof random);
+  bool waiting = !member->usable || member->parked;
+  uint64_t delay = waiting ? member->retry_ms - random % (member->retry_ms / 4 + 1)
+                           : (uint64_t)member->coordinator->options.health_interval_ms;
+  loop_timer_start(member->tick, delay);
+}
+
+static void schedule_later(struct member *member) {
+  member->retry_ms = member->retry_ms * 2 < RETRY_MAX_MS ? member->retry_ms * 2 : RETRY_MAX_MS;
+  schedule(member);
+}
+
+static void schedule_soon(struct member *member) {
+  member->retry_ms = RETRY_MIN_MS;
+  if (!member->calling) schedule(member);
+}
+
+/* ---- parked decisions ------------------------------------------------------------------------- */
+
+void member_park(struct transaction_branch *branch) {
+  struct member *member = branch->member;
+  assert(!branch->parked);
+  branch->parked = true;
+  bool first = !member->parked;
+  DL_APPEND(member->parked, branch);
+  if (first && !member->calling) schedule(member);
+}
+
+void member_unpark(struct transaction_branch *branch) {
+  if (!branch->parked) return;
+  branch->parked = false;
+  DL_DELETE(branch->member->parked, branch);
+}
+
+/* Sends every parked decision again. Those that fail park again behind the mark, for the next tick. */
+static void send_parked(struct member *member) {
+  struct transaction_branch *todo = member->parked;
+  member->parked = NULL;
+  while (todo) {
+    struct transaction_branch *branch = todo;
+    DL_DELETE(todo, branch);
+    branch->parked = false;
+    drive(branch->transaction,
+          &(struct txn_event){.kind = TXN_EV_RETRY, .branch = branch->id});
+  }
+}
+
+/* ---- fence ------------------------------------------------------------------------------------ */
+
+static void listed(struct member *member, bool ok) {
+  member->calling = false;
+  if (ok && member->usable) {
+    member->retry_ms = RETRY_MIN_MS;
+    send_parked(member);
+    schedule(member);
+  } else {
+    schedule_later(member);
+  }
+}
+
+static void fenced(void *data, const struct fence_reply *reply, const struct error *err) {
+  struct member *member = data;
+  if (err) {
+    if (err->code == ERR_FENCED) {
+      log_error("fenced_off", "participant", "s", member->name, "error", "s", err->text, NULL);
+      member->coordinator->options.halt(
+          "a participant has seen a later epoch of this log: another coordinator has taken over, or "
+          "an old copy of the log was put back");
+    }
+    member->calling = false;
+    if (!member->tried)
+      log_warn("participant_down", "participant", "s", member->name, "error", "s", err->text, NULL);
+    member->tried = true;
+    note_up(member, false, err->text);
+    schedule_later(member);
+    return;
+  }
+  if (member->fence.server[0] && strcmp(member->fence.server, reply->server) != 0)
+    log_warn("participant_changed_server", "participant", "s", member->name, "was", "s",
+             member->fence.server, "is", "s", reply->server, NULL);
+  member->fence = *reply;
+  member->tried = true;
+  member->usable = true;
+  note_up(member, true, "");
+  /* What is listed tells the agent what is prepared, so that the parked commits need no look-up. */
+  recovery_sweep(member, listed);
+}
+
+static void fence(struct member *member) {
+  struct coordinator *c = member->coordinator;
+  struct fence_request request = {.cluster = c->cluster, .epoch = c->epoch};
+  memcpy(request.run_id, c->run_id, sizeof request.run_id);
+  member->calling = true;
+  member->participant->ops->fence(member->participant, &request, fenced, member);
+}
+
+void member_suspect(struct member *member, const struct error *err) {
+  note_up(member, false, err->text);
+  if (!member->usable) return;
+  member->usable = false;
+  schedule_soon(member);
+}
+
+/* ---- health ----------------------------------------------------------------------------------- */
+
+static void health_answered(void *data, const struct health_reply *reply, const struct error *err) {
+  struct member *member = data;
+  member->calling = false;
+  if (err) {
+    member_suspect(member, err);
+    schedule(member);
+    return;
+  }
+  member->health = *reply;
+  member->health_known = true;
+  if (!member->usable) { /* suspected meanwhile */
+    schedule(member);
+    return;
+  }
+  note_up(member, reply->connected, reply->last_error);
+  if (!reply->connected) {
+    schedule_later(member);
+    return;
+  }
+  bool waited = member->parked;
+  send_parked(member);
+  if (waited)
+    schedule_later(member);
+  else
+    schedule(member);
+}
+
+static void tick(void *data) {
+  struct member *member = data;
+  if (member->calling) return; /* its callback schedules the next */
+  if (!member->usable) {
+    fence(member);
+    return;
+  }
+  member->calling = true;
+  member->participant->ops->health(member->participant, health_answered, member);
+}
+
+/* ---- sweep ------------------------------------------------------------------------------------ */
+
+static void swept(struct member *member, bool ok) {
+  (void)ok; /* a failed listing is tried at the next sweep; a lost agent is found by its tick */
+  loop_timer_start(member->sweep_timer, (uint64_t)member->coordinator->options.sweep_interval_ms);
+}
+
+static void sweep_due(void *data) {
+  struct member *member = data;
+  if (member->usable)
+    recovery_sweep(member, swept);
+  else
+    swept(member, false);
+}
+
+/* ---- start, free ------------------------------------------------------------------------------ */
+
+void coordinator_add_participant(struct coordinator *c, const char *name, const char *kind,
+                                 struct participant *participant) {
+  struct member *member = calloc(1, sizeof *member);
+  if (!member) abort();
+  member->coordinator = c;
+  member->name = strdup(name);
+  member->kind = kind;
+  member->participant = participant;
+  member->retry_ms = RETRY_MIN_MS;
+  member->changed_at_ms = loop_now_ms(c->loop);
+  member->tick = loop_timer_new(c->loop, tick, member);
+  member->sweep_timer = loop_timer_new(c->loop, sweep_due, member);
+  HASH_ADD_KEYPTR(hh, c->members, member->name, strlen(member->name), member);
+}
+
+void member_start(struct member *member) {
+  fence(member);
+  swept(member, true);
+}
+
+void member_free(struct member *member) {
+  HASH_DEL(member->coordinator->members, member);
+  loop_timer_free(member->tick);
+  loop_timer_free(member->sweep_timer);
+  member->participant->ops->free(member->participant);
+  recovery_forget(member);
+  free(member->name);
+  free(member);
+}

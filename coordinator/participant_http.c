@@ -1,0 +1,320 @@
+/* A participant whose agent is reached over HTTP (docs/agent-api.md).
+ *
+ * Decisions travel in batches: one is on its way at a time, what comes meanwhile gathers for the next.
+ * An idle coordinator sends at once; a busy one sends few, large requests without any tuning.
+ *
+ * A reply proves something only when it is whole, has status 200 and decodes. A problem document of
+ * the agent carries its code; ERR_FENCED and the refusals had no effect. Anything else is ERR_LOST: it
+ * may or may not have happened.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/message_json.h"
+#include "coordinator/participant.h"
+
+enum { BATCH_MAX = 500, RUN_REPLY_BYTES_MAX = 8 << 20, REPLY_BYTES_MAX = 64 << 20 };
+
+struct remote {
+  struct participant base;
+  struct http_client *client;
+  char *url; /* ".../v1/databases/NAME" */
+  int64_t call_timeout_ms;
+  struct call *calls; /* under way */
+  struct entry *gathering, *gathering_last;
+  bool deciding; /* a batch is under way */
+};
+
+/* ---- one request under way -------------------------------------------------------------------- */
+
+struct call {
+  struct remote *remote; /* NULL: the participant has been freed, nobody waits */
+  void (*answered)(struct call *call, const json_t *reply, const struct error *err);
+  union {
+    fence_fn fence;
+    run_fn run;
+    list_fn list;
+    health_fn health;
+  } fn;
+  void *data;
+  struct entry *entries; /* of a batch of decisions */
+  struct call *prev, *next;
+};
+
+/* The agent's own words, where it had any. */
+static void read_problem(const json_t *problem, int status, struct error *err) {
+  const char *code = json_string_value(json_object_get(problem, "code"));
+  const char *detail = json_string_value(json_object_get(problem, "detail"));
+  enum error_code known = ERR_LOST;
+  if (code && strcmp(code, error_wire_code(ERR_FENCED)) == 0)
+    known = ERR_FENCED;
+  else if (code && strcmp(code, error_wire_code(ERR_UNAVAILABLE)) == 0)
+    known = ERR_UNAVAILABLE;
+  else if (status >= 400 && status < 500)
+    known = ERR_BAD_REQUEST;
+  (void)error_set(err, known, "the agent answered %d: %s", status, detail ? detail : "");
+}
+
+static void received(void *data, int status, const char *body, size_t length,
+                     const struct error *err) {
+  struct call *call = data;
+  struct error problem = {0};
+  json_t *json = NULL;
+  if (!err) {
+    json = json_parse(body, length, &problem);
+    if (!json) {
+      error_clear(&problem);
+      (void)error_set(&problem, ERR_LOST, "the agent's answer (%d) is not JSON", status);
+    } else if (status != 200) {
+      read_problem(json, status, &problem);
+    }
+    if (problem.code != ERR_OK) err = &problem;
+  }
+  if (call->remote) call->answered(call, json, err);
+  json_decref(json);
+  free(call);
+}
+
+static struct call *call_new(struct remote *remote,
+                             void (*answered)(struct call *, const json_t *,
+                                              const struct error *),
+                             void *data) {
+  struct call *call = calloc(1, sizeof *call);
+  if (!call) abort();
+  *call = (struct call){.remote = remote, .answered = answered, .data = data};
+  call->next = remote->calls;
+  if (call->next) call->next->prev = call;
+  remote->calls = call;
+  return call;
+}
+
+static struct remote *call_finish(struct call *call) {
+  struct remote *remote = call->remote;
+  if (call->prev)
+    call->prev->next = call->next;
+  else
+    remote->calls = call->next;
+  if (call->next) call->next->prev = call->prev;
+  return remote;
+}
+
+/* `w` NULL: a GET. */
+static void send_call(struct call *call, const char *what, struct json_writer *w,
+                      int64_t timeout_ms, size_t reply_bytes_max) {
+  char url[1024];
+  (void)snprintf(url, sizeof url, "%s/%s", call->remote->url, what);
+  size_t length = 0;
+  char *body = NULL;
+  if (w) {
+    body = json_writer_take(w, &length);
+    if (!body) abort();
+  }
+  http_client_send(call->remote->client, url, body, length, (uint64_t)timeout_ms, reply_bytes_max,
+                   received, call);
+}
+
+/* A reply that does not decode proves nothing. */
+static const struct error *undecodable(enum error_code code, struct error *err) {
+  if (code == ERR_OK) return NULL;
+  err->code = ERR_LOST;
+  (void)error_wrap(err, "the agent's answer");
+  return err;
+}
+
+/* ---- fence, run, list, health ----------------------------------------------------------------- */
+
+static void fence_received(struct call *call, const json_t *json, const struct error *err) {
+  (void)call_finish(call);
+  struct fence_reply reply;
+  struct error problem = {0};
+  if (!err) err = undecodable(fence_reply_decode(json, &reply, &problem), &problem);
+  call->fn.fence(call->data, err ? NULL : &reply, err);
+}
+
+static void http_fence(struct participant *participant, const struct fence_request *request,
+                       fence_fn fn, void *data) {
+  struct remote *remote = (struct remote *)participant;
+  struct call *call = call_new(remote, fence_received, data);
+  call->fn.fence = fn;
+  struct json_writer w;
+  json_writer_init(&w);
+  fence_request_encode(&w, request);
+  send_call(call, "fence", &w, remote->call_timeout_ms, REPLY_BYTES_MAX);
+}
+
+static void run_received(struct call *call, const json_t *json, const struct error *err) {
+  (void)call_finish(call);
+  struct run_reply reply;
+  char *results = NULL;
+  struct error problem = {0};
+  if (!err) err = undecodable(run_reply_decode(json, &reply, &results, &problem), &problem);
+  call->fn.run(call->data, err ? NULL : &reply, err);
+  free(results);
+}
+
+static void http_run(struct participant *participant, const struct run_request *request, run_fn fn,
+                     void *data) {
+  struct remote *remote = (struct remote *)participant;
+  struct call *call = call_new(remote, run_received, data);
+  call->fn.run = fn;
+  struct json_writer w;
+  json_writer_init(&w);
+  run_request_encode(&w, request);
+  /* The agent gives up at the deadline by itself; this is for an agent that does not answer. */
+  send_call(call, "run", &w, request->timeout_ms + remote->call_timeout_ms, RUN_REPLY_BYTES_MAX);
+}
+
+static void list_received(struct call *call, const json_t *json, const struct error *err) {
+  (void)call_finish(call);
+  struct list_reply reply;
+  struct prepared_branch *branches = NULL;
+  struct error problem = {0};
+  if (!err) err = undecodable(list_reply_decode(json, &reply, &branches, &problem), &problem);
+  call->fn.list(call->data, err ? NULL : &reply, err);
+  free(branches);
+}
+
+static void http_list(struct participant *participant, const struct list_request *request,
+                      list_fn fn, void *data) {
+  struct remote *remote = (struct remote *)participant;
+  struct call *call = call_new(remote, list_received, data);
+  call->fn.list = fn;
+  struct json_writer w;
+  json_writer_init(&w);
+  list_request_encode(&w, request);
+  send_call(call, "list", &w, remote->call_timeout_ms, REPLY_BYTES_MAX);
+}
+
+static void health_received(struct call *call, const json_t *json, const struct error *err) {
+  (void)call_finish(call);
+  struct health_reply reply;
+  struct error problem = {0};
+  if (!err) err = undecodable(health_reply_decode(json, &reply, &problem), &problem);
+  call->fn.health(call->data, err ? NULL : &reply, err);
+}
+
+static void http_health(struct participant *participant, health_fn fn, void *data) {
+  struct remote *remote = (struct remote *)participant;
+  struct call *call = call_new(remote, health_received, data);
+  call->fn.health = fn;
+  send_call(call, "health", NULL, remote->call_timeout_ms, REPLY_BYTES_MAX);
+}
+
+/* ---- decide ----------------------------------------------------------------------------------- */
+
+struct entry {
+  char gid[GID_SIZE];
+  char *json; /* the encoded request */
+  decide_fn fn;
+  void *data;
+  struct entry *next;
+};
+
+static void send_batch(struct remote *remote);
+
+static void entries_free(struct entry *entry) {
+  while (entry) {
+    struct entry *next = entry->next;
+    free(entry->json);
+    free(entry);
+    entry = next;
+  }
+}
+
+static void answer_entry(struct entry *entry, const json_t *outcome, const struct error *err) {
+  struct decide_reply reply;
+  struct error problem = {0};
+  if (!err) err = undecodable(decide_reply_decode(outcome, entry->gid, &reply, &problem), &problem);
+  entry->fn(entry->data, err ? NULL : &reply, err);
+}
+
+static void decisions_received(struct call *call, const json_t *json, const struct error *err) {
+  struct remote *remote = call_finish(call);
+  struct entry *entries = call->entries;
+  const json_t *outcomes = err ? NULL : json_object_get(json, "outcomes");
+  size_t i = 0;
+  for (struct entry *entry = entries; entry; entry = entry->next)
+    answer_entry(entry, json_array_get(outcomes, i++), err);
+  entries_free(entries);
+  remote->deciding = false;
+  send_batch(remote);
+}
+
+static void send_batch(struct remote *remote) {
+  if (remote->deciding || !remote->gathering) return;
+  struct call *call = call_new(remote, decisions_received, NULL);
+  call->entries = remote->gathering;
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_key(&w, "decisions");
+  json_array_begin(&w);
+  struct entry *last = NULL;
+  unsigned count = 0;
+  for (struct entry *entry = call->entries; entry && count < BATCH_MAX; entry = entry->next) {
+    json_write_raw(&w, entry->json);
+    last = entry;
+    count++;
+  }
+  json_array_end(&w);
+  json_object_end(&w);
+  remote->gathering = last->next;
+  if (!remote->gathering) remote->gathering_last = NULL;
+  last->next = NULL;
+  remote->deciding = true;
+  send_call(call, "decide", &w, remote->call_timeout_ms * 2, REPLY_BYTES_MAX);
+}
+
+static void http_decide(struct participant *participant, const struct decide_request *request,
+                        decide_fn fn, void *data) {
+  struct remote *remote = (struct remote *)participant;
+  struct entry *entry = calloc(1, sizeof *entry);
+  if (!entry) abort();
+  struct json_writer w;
+  json_writer_init(&w);
+  decide_request_encode(&w, request);
+  (void)snprintf(entry->gid, sizeof entry->gid, "%s", request->gid);
+  entry->json = json_writer_take(&w, NULL);
+  if (!entry->json) abort();
+  entry->fn = fn;
+  entry->data = data;
+  if (remote->gathering_last)
+    remote->gathering_last->next = entry;
+  else
+    remote->gathering = entry;
+  remote->gathering_last = entry;
+  send_batch(remote);
+}
+
+/* ---- make, free ------------------------------------------------------------------------------- */
+
+static void http_free(struct participant *participant) {
+  struct remote *remote = (struct remote *)participant;
+  for (struct call *call = remote->calls; call; call = call->next) {
+    call->remote = NULL;
+    entries_free(call->entries);
+  }
+  entries_free(remote->gathering);
+  free(remote->url);
+  free(remote);
+}
+
+static const struct participant_ops http_ops = {.fence = http_fence,
+                                                .run = http_run,
+                                                .decide = http_decide,
+                                                .list = http_list,
+                                                .health = http_health,
+                                                .free = http_free};
+
+struct participant *participant_http_new(struct http_client *client,
+                                         const char *url, const char *name,
+                                         int64_t call_timeout_ms) {
+  struct remote *remote = calloc(1, sizeof *remote);
+  if (!remote) abort();
+  *remote = (struct remote){
+      .base = {&http_ops}, .client = client, .call_timeout_ms = call_timeout_ms};
+  if (asprintf(&remote->url, "%s/v1/databases/%s", url, name) < 0) abort();
+  return &remote->base;
+}

@@ -1,0 +1,259 @@
+/* See requests.h. */
+#include "coordinator/requests.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/txn.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static json_t *parse_body(const struct http_request *request, struct error *err) {
+  size_t length = 0;
+  const char *body = http_body(request, &length);
+  if (!body || length == 0) {
+    json_t *empty = json_object();
+    if (!empty) (void)error_set(err, ERR_MEMORY, "no memory for the request");
+    return empty;
+  }
+  return json_parse(body, length, err);
+}
+
+static enum error_code wait_parse(const char *text, const char *where, enum wait_until *out,
+                                  struct error *err) {
+  if (strcmp(text, "applied") == 0)
+    *out = WAIT_APPLIED;
+  else if (strcmp(text, "decided") == 0)
+    *out = WAIT_DECIDED;
+  else {
+    (void)error_set(err, ERR_INVALID, "wait is \"applied\" or \"decided\", not \"%.40s\"", text);
+    return error_field(err, where);
+  }
+  return ERR_OK;
+}
+
+/* ---- begin ------------------------------------------------------------------------------------ */
+
+static enum error_code branch_decode(const json_t *json, const char *pointer,
+                                     struct branch_body *out, struct error *err) {
+  static const struct json_field fields[] = {
+      {"participant", JSON_KIND_STRING, true, 1, 64},
+      {"statements", JSON_KIND_ARRAY, true, 1, STATEMENTS_MAX},
+  };
+  enum error_code code = json_check_object(json, pointer, fields, COUNT(fields), err);
+  if (code != ERR_OK) return code;
+  out->participant = json_get_string(json, "participant", NULL);
+  char statements[128];
+  (void)snprintf(statements, sizeof statements, "%s/statements", pointer);
+  return statement_list_decode(json_object_get(json, "statements"), statements, &out->statements,
+                               err);
+}
+
+static enum error_code check_not_repeated(const struct begin_body *body, size_t index,
+                                          const char *pointer, struct error *err) {
+  for (size_t i = 0; i < index; i++) {
+    if (strcmp(body->branches[i].participant, body->branches[index].participant) != 0) continue;
+    (void)error_set(err, ERR_INVALID,
+                    "participant \"%.64s\" is named twice: give it one branch with all statements",
+                    body->branches[index].participant);
+    return error_field(err, pointer);
+  }
+  return ERR_OK;
+}
+
+static enum error_code branches_decode(const json_t *json, struct begin_body *out,
+                                       struct error *err) {
+  size_t count = json_array_size(json);
+  if (out->commit && count == 0) {
+    (void)error_set(err, ERR_INVALID, "a transaction to commit needs at least one branch");
+    return error_field(err, "/branches");
+  }
+  if (count > TXN_BRANCHES_MAX) {
+    (void)error_set(err, ERR_LIMIT, "%zu branches, at most %d are allowed", count,
+                    TXN_BRANCHES_MAX);
+    return error_field(err, "/branches");
+  }
+  out->branches = calloc(count + 1, sizeof *out->branches);
+  if (!out->branches) return error_set(err, ERR_MEMORY, "no memory for the request");
+  for (size_t i = 0; i < count; i++) {
+    char pointer[64];
+    (void)snprintf(pointer, sizeof pointer, "/branches/%zu", i);
+    out->branch_count = i + 1;
+    enum error_code code =
+        branch_decode(json_array_get(json, i), pointer, &out->branches[i], err);
+    if (code != ERR_OK) return code;
+    (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
+    code = check_not_repeated(out, i, pointer, err);
+    if (code != ERR_OK) return code;
+  }
+  return ERR_OK;
+}
+
+enum error_code begin_body_decode(const struct http_request *request, int64_t timeout_max_ms,
+                                  struct begin_body *out, struct error *err) {
+  *out = (struct begin_body){.wait = WAIT_APPLIED};
+  const struct json_field fields[] = {
+      {"commit", JSON_KIND_BOOLEAN, false, 0, 0},
+      {"wait", JSON_KIND_STRING, false, 0, 0},
+      {"timeout_ms", JSON_KIND_INTEGER, false, 1, timeout_max_ms},
+      {"label", JSON_KIND_STRING, false, 1, LABEL_BYTES_MAX},
+      {"branches", JSON_KIND_ARRAY, false, 0, 0},
+  };
+  out->json = parse_body(request, err);
+  if (!out->json) return err->code;
+  enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
+  if (code != ERR_OK) return code;
+  out->commit = json_get_boolean(out->json, "commit", false);
+  out->begin.label = json_get_string(out->json, "label", NULL);
+  out->begin.timeout_ms = json_get_integer(out->json, "timeout_ms", 0);
+  const char *wait = json_get_string(out->json, "wait", "applied");
+  code = wait_parse(wait, "/wait", &out->wait, err);
+  if (code != ERR_OK) return code;
+  return branches_decode(json_object_get(out->json, "branches"), out, err);
+}
+
+void begin_body_release(struct begin_body *body) {
+  for (size_t i = 0; i < body->branch_count; i++)
+    statement_list_free(&body->branches[i].statements);
+  free(body->branches);
+  json_decref(body->json);
+}
+
+/* ---- statement, enlist, commit ---------------------------------------------------------------- */
+
+enum error_code statement_body_decode(const struct http_request *request,
+                                      struct statement_body *out, struct error *err) {
+  static const struct json_field fields[] = {
+      {"participant", JSON_KIND_STRING, true, 1, 64},
+      {"sql", JSON_KIND_STRING, true, 1, SQL_BYTES_MAX},
+      {"params", JSON_KIND_ARRAY, false, 0, 0},
+      {"expect_rows", JSON_KIND_INTEGER, false, 0, INT64_MAX},
+  };
+  *out = (struct statement_body){0};
+  out->json = parse_body(request, err);
+  if (!out->json) return err->code;
+  enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
+  if (code != ERR_OK) return code;
+  out->participant = json_get_string(out->json, "participant", NULL);
+  /* The rest is a statement as it stands in a branch: decode it as a list of one. */
+  json_t *statement = json_copy(out->json);
+  json_t *list = json_array();
+  if (!statement || !list) {
+    json_decref(statement);
+    code = error_set(err, ERR_MEMORY, "no memory for the request");
+  } else {
+    (void)json_object_del(statement, "participant");
+    (void)json_array_append_new(list, statement);
+    code = statement_list_decode(list, "", &out->statements, err);
+  }
+  json_decref(list);
+  return code;
+}
+
+void statement_body_release(struct statement_body *body) {
+  statement_list_free(&body->statements);
+  json_decref(body->json);
+}
+
+enum error_code enlist_body_decode(const struct http_request *request,
+                                   struct branch_enlist_body *out, struct error *err) {
+  static const struct json_field fields[] = {{"participant", JSON_KIND_STRING, true, 1, 64}};
+  *out = (struct branch_enlist_body){0};
+  out->json = parse_body(request, err);
+  if (!out->json) return err->code;
+  enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
+  if (code == ERR_OK) out->participant = json_get_string(out->json, "participant", NULL);
+  return code;
+}
+
+enum error_code commit_body_decode(const struct http_request *request, enum wait_until *wait,
+                                   struct error *err) {
+  static const struct json_field fields[] = {{"wait", JSON_KIND_STRING, false, 0, 0}};
+  json_t *json = parse_body(request, err);
+  if (!json) return err->code;
+  enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
+  if (code == ERR_OK) code = wait_parse(json_get_string(json, "wait", "applied"), "/wait", wait, err);
+  json_decref(json);
+  return code;
+}
+
+enum error_code empty_body_decode(const struct http_request *request, struct error *err) {
+  json_t *json = parse_body(request, err);
+  if (!json) return err->code;
+  enum error_code code = json_check_object(json, "", NULL, 0, err);
+  json_decref(json);
+  return code;
+}
+
+/* ---- queries ---------------------------------------------------------------------------------- */
+
+static enum error_code query_integer(const struct http_request *request, const char *name,
+                                     int64_t min, int64_t max, int64_t absent, int64_t *out,
+                                     struct error *err) {
+  *out = absent;
+  const char *text = http_query(request, name);
+  if (!text) return ERR_OK;
+  char *end;
+  errno = 0;
+  long long value = strtoll(text, &end, 10);
+  if (errno || *end || end == text || *text == ' ' || *text == '+' || value < min || value > max) {
+    (void)error_set(err, ERR_INVALID, "%s is a whole number from %lld to %lld, not \"%.40s\"", name,
+                    (long long)min, (long long)max, text);
+    return error_field(err, name);
+  }
+  *out = value;
+  return ERR_OK;
+}
+
+enum error_code read_query_decode(const struct http_request *request, int64_t timeout_max_ms,
+                                  bool *waits, enum wait_until *until, int64_t *timeout_ms,
+                                  struct error *err) {
+  static const char *const names[] = {"wait", "timeout_ms", NULL};
+  enum error_code code = http_check_query(request, names, err);
+  if (code != ERR_OK) return code;
+  const char *wait = http_query(request, "wait");
+  *waits = wait != NULL;
+  *until = WAIT_APPLIED;
+  if (wait) code = wait_parse(wait, "wait", until, err);
+  if (code != ERR_OK) return code;
+  return query_integer(request, "timeout_ms", 0, timeout_max_ms, 30000, timeout_ms, err);
+}
+
+static enum error_code check_state_name(const char *state, struct error *err) {
+  if (!state) return ERR_OK;
+  for (enum txn_state s = TXN_OPEN; s < TXN_STATE_COUNT; s++)
+    if (strcmp(state, txn_state_name(s)) == 0) return ERR_OK;
+  (void)error_set(err, ERR_INVALID,
+                  "state is open, preparing, committing, committed, aborting or aborted, "
+                  "not \"%.40s\"",
+                  state);
+  return error_field(err, "state");
+}
+
+enum error_code list_query_decode(const struct http_request *request, struct list_filter *out,
+                                  struct error *err) {
+  static const char *const names[] = {"state",         "participant", "label",
+                                      "older_than_ms", "limit",       "cursor",
+                                      NULL};
+  enum error_code code = http_check_query(request, names, err);
+  if (code != ERR_OK) return code;
+  *out = (struct list_filter){.state = http_query(request, "state"),
+                              .participant = http_query(request, "participant"),
+                              .label = http_query(request, "label")};
+  code = check_state_name(out->state, err);
+  if (code != ERR_OK) return code;
+  int64_t limit;
+  code = query_integer(request, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT_DEFAULT, &limit, err);
+  if (code != ERR_OK) return code;
+  out->limit = (unsigned)limit;
+  code = query_integer(request, "older_than_ms", 0, INT64_C(10) * 365 * 86400 * 1000, 0,
+                       &out->older_than_ms, err);
+  if (code != ERR_OK) return code;
+  const char *cursor = http_query(request, "cursor");
+  if (cursor && !txid_parse(cursor, &out->before)) {
+    (void)error_set(err, ERR_INVALID, "cursor is the next_cursor of an earlier answer");
+    return error_field(err, "cursor");
+  }
+  return ERR_OK;
+}

@@ -1,0 +1,16 @@
+/* The public HTTP API: see docs/api.md. */
+#ifndef ASSENT_COORDINATOR_ROUTES_H
+#define ASSENT_COORDINATOR_ROUTES_H
+
+#include "common/http_server.h"
+#include "coordinator/coordinator.h"
+
+struct routes_context {
+  struct coordinator *coordinator;
+  int64_t timeout_max_ms;
+};
+
+/* Static. Handlers get a `struct routes_context *`. */
+const struct http_route *routes_table(size_t *count);
+
+#endif

@@ -1,0 +1,121 @@
+/* See settings.h. The table below is the documentation's source: every key has its default and its
+ * range here and nowhere else. */
+#include "coordinator/settings.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COORDINATOR(name, kind, field, otherwise, min, max)                                        \
+  { "coordinator", name, kind, offsetof(struct settings, field), otherwise, min, max, NULL, false }
+#define CHOICE(name, field, otherwise, choices)                                                    \
+  {                                                                                                \
+    "coordinator", name, CONFIG_CHOICE, offsetof(struct settings, field), otherwise, 0, 0,         \
+        choices, false                                                                             \
+  }
+
+enum { DAY_MS = 86400000 };
+
+static const struct config_key keys[] = {
+    COORDINATOR("listen", CONFIG_LISTEN, listen, "127.0.0.1:7410", 0, 0),
+    COORDINATOR("data_dir", CONFIG_STRING, data_dir, NULL, 0, 0),
+    CHOICE("log_level", log_level, "info", "debug|info|warn|error"),
+    CHOICE("log_format", log_format, "auto", "auto|text|json"),
+    COORDINATOR("timeout", CONFIG_DURATION, timeout_ms, "30s", 1, DAY_MS),
+    COORDINATOR("timeout_max", CONFIG_DURATION, timeout_max_ms, "10m", 1, DAY_MS),
+    COORDINATOR("transactions", CONFIG_INTEGER, transactions_max, "10000", 1, 1000000),
+    COORDINATOR("body", CONFIG_BYTES, body_bytes_max, "1m", 1024, INT64_C(64) << 20),
+    COORDINATOR("connections", CONFIG_INTEGER, connections_max, "12000", 1, 1000000),
+    COORDINATOR("idle", CONFIG_DURATION, idle_ms, "30s", 1000, 3600000),
+    COORDINATOR("retention", CONFIG_DURATION, retention_ms, "7d", 60000, INT64_C(3650) * DAY_MS),
+    COORDINATOR("sweep_interval", CONFIG_DURATION, sweep_interval_ms, "30s", 100, DAY_MS),
+    COORDINATOR("health_interval", CONFIG_DURATION, health_interval_ms, "2s", 50, DAY_MS),
+    COORDINATOR("stop_timeout", CONFIG_DURATION, stop_timeout_ms, "10s", 0, DAY_MS),
+    COORDINATOR("agent_timeout", CONFIG_DURATION, agent_timeout_ms, "5s", 100, 600000),
+    {"participant.*", "agent", CONFIG_STRING, offsetof(struct participant_settings, agent), NULL, 0,
+     0, NULL, false},
+    DATABASE_CONFIG_KEYS("participant.*", struct participant_settings, database),
+};
+static const size_t key_count = sizeof keys / sizeof keys[0];
+
+static void *add_participant(void *data, const char *section, const char *name,
+                             struct error *err) {
+  struct settings *settings = data;
+  if (settings->participant_count == PARTICIPANTS_MAX) {
+    (void)error_set(err, ERR_CONFIG, "[%s.%s]: at most %d participants", section, name,
+                    PARTICIPANTS_MAX);
+    return NULL;
+  }
+  struct participant_settings *p = &settings->participants[settings->participant_count++];
+  (void)snprintf(p->name, sizeof p->name, "%s", name);
+  return p;
+}
+
+/* Plain HTTP to another machine would carry SQL and outcomes unprotected. */
+static enum error_code check_agent_url(const char *url, struct error *err) {
+  static const char scheme[] = "http://";
+  const char *authority = url + strlen(scheme);
+  char host[256];
+  uint16_t port;
+  if (strncmp(url, scheme, strlen(scheme)) != 0 ||
+      !config_split_listen(authority, host, sizeof host, &port) || strchr(authority, '/'))
+    return error_set(err, ERR_CONFIG,
+                     "agent is http://ADDRESS:PORT, without a path, not \"%.100s\"", url);
+  if (!config_listen_is_loopback(host))
+    return error_set(err, ERR_CONFIG,
+                     "agent: %s is not a loopback address; there is no TLS to agents yet", host);
+  return ERR_OK;
+}
+
+static enum error_code check_participant(const struct participant_settings *p,
+                                         struct error *err) {
+  if (!p->agent) return database_settings_check(&p->database, err);
+  if (p->database.dsn || p->database.dsn_file)
+    return error_set(err, ERR_CONFIG,
+                     "an agent and a dsn: the agent has the dsn, or there is no agent");
+  return check_agent_url(p->agent, err);
+}
+
+static enum error_code check_settings(const struct settings *s, struct error *err) {
+  char host[256];
+  uint16_t port;
+  if (!s->data_dir)
+    return error_set(err, ERR_CONFIG, "[coordinator] data_dir is missing: where the log is kept");
+  if (!config_split_listen(s->listen, host, sizeof host, &port) ||
+      !config_listen_is_loopback(host))
+    return error_set(err, ERR_CONFIG,
+                     "[coordinator] listen: %s is not a loopback address; there are no TLS and no "
+                     "tokens yet, and off loopback assentd refuses to go without",
+                     s->listen);
+  if (s->timeout_ms > s->timeout_max_ms)
+    return error_set(err, ERR_CONFIG, "[coordinator] timeout is over timeout_max");
+  if (s->participant_count == 0)
+    return error_set(err, ERR_CONFIG,
+                     "there is no participant: add a section [participant.NAME] with a dsn");
+  for (size_t i = 0; i < s->participant_count; i++)
+    if (check_participant(&s->participants[i], err) != ERR_OK)
+      return error_wrap(err, "[participant.%s]", s->participants[i].name);
+  return ERR_OK;
+}
+
+enum error_code settings_read(const char *path, struct settings *out, struct error *err) {
+  *out = (struct settings){0};
+  enum error_code code = config_read(path, keys, key_count, out, add_participant, err);
+  if (code == ERR_OK && check_settings(out, err) != ERR_OK) code = error_wrap(err, "%s", path);
+  return code;
+}
+
+void settings_release(struct settings *settings) {
+  config_release(keys, key_count, "coordinator", settings);
+  for (size_t i = 0; i < settings->participant_count; i++)
+    config_release(keys, key_count, "participant.*", &settings->participants[i]);
+}
+
+void settings_print(FILE *out, const struct settings *settings) {
+  config_print(out, keys, key_count, "coordinator", "coordinator", settings);
+  for (size_t i = 0; i < settings->participant_count; i++) {
+    char title[64];
+    (void)snprintf(title, sizeof title, "participant.%s", settings->participants[i].name);
+    config_print(out, keys, key_count, "participant.*", title, &settings->participants[i]);
+  }
+}

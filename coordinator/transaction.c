@@ -1,0 +1,320 @@
+/* Live transactions: made, enlisted in, asked to commit, waited for, freed.
+ *
+ * What clients may ask in which state is checked here, so that the core may assert it. A transaction
+ * lives in the table until it has ended and no callback or waiter refers to it; from then on the log
+ * answers for it.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "coordinator/internal.h"
+
+/* ---- make, free ------------------------------------------------------------------------------- */
+
+static void *allocate(size_t size) {
+  void *memory = calloc(1, size);
+  /* Small and bounded by transactions_max: without it this process cannot keep its promises, and the
+   * next start finishes what is decided. */
+  if (!memory) abort();
+  return memory;
+}
+
+static void deadline_passed(void *data) {
+  struct transaction *t = data;
+  transaction_rollback(t, CAUSE_TIMEOUT, "the transaction's timeout has passed");
+}
+
+struct transaction *transaction_new(struct coordinator *c, const struct txid *id) {
+  struct transaction *t = allocate(sizeof *t);
+  t->coordinator = c;
+  t->id = *id;
+  t->cause = (struct cause){.kind = CAUSE_NONE, .statement = -1};
+  txn_init(&t->core);
+  HASH_ADD(hh, c->transactions, id, sizeof t->id, t);
+  return t;
+}
+
+struct transaction_branch *transaction_add_branch(struct transaction *t, struct member *member) {
+  unsigned index = 0;
+  while (t->branches[index])
+    index++;
+  assert(index < TXN_BRANCHES_MAX);
+  struct transaction_branch *branch = allocate(sizeof *branch);
+  branch->transaction = t;
+  branch->member = member;
+  branch->id = index + 1;
+  branch->last_error.statement = -1;
+  struct gid gid = {.cluster = t->coordinator->cluster,
+                    .epoch = t->coordinator->epoch,
+                    .txid = t->id,
+                    .branch = branch->id};
+  gid_format(&gid, branch->gid);
+  t->branches[index] = branch;
+  return branch;
+}
+
+static void waiter_free(struct waiter *waiter) {
+  DL_DELETE(waiter->transaction->waiters, waiter);
+  loop_timer_free(waiter->timer);
+  free(waiter);
+}
+
+void transaction_free(struct transaction *t) {
+  HASH_DEL(t->coordinator->transactions, t);
+  loop_timer_free(t->deadline);
+  while (t->waiters)
+    waiter_free(t->waiters);
+  for (unsigned i = 0; i < TXN_BRANCHES_MAX && t->branches[i]; i++) {
+    struct transaction_branch *branch = t->branches[i];
+    member_unpark(branch);
+    statement_list_free(&branch->statements);
+    free(branch->results);
+    free(branch);
+  }
+  free(t->label);
+  free(t);
+}
+
+/* ---- begin, execute, commit ------------------------------------------------------------------- */
+
+static enum error_code check_may_begin(struct coordinator *c, struct error *err) {
+  if (c->stopping) return error_set(err, ERR_STOPPING, "the coordinator is stopping");
+  if ((int64_t)HASH_COUNT(c->transactions) >= c->options.transactions_max)
+    return error_set(err, ERR_OVERLOADED, "%lld transactions are under way, as many as may be",
+                     (long long)c->options.transactions_max);
+  for (struct member *m = c->members; m; m = m->hh.next)
+    if (!m->tried)
+      return error_set(err, ERR_UNAVAILABLE, "starting: participant %s has not been reached yet",
+                       m->name);
+  return ERR_OK;
+}
+
+enum error_code transaction_begin(struct coordinator *c, const struct begin_request *request,
+                                  struct transaction **out, struct error *err) {
+  enum error_code code = check_may_begin(c, err);
+  if (code != ERR_OK) return code;
+  struct txid id = txid_make(clock_wall_us());
+  struct transaction *t = transaction_new(c, &id);
+  t->label = request->label ? strdup(request->label) : NULL;
+  t->timeout_ms = request->timeout_ms ? request->timeout_ms : c->options.timeout_default_ms;
+  t->created_at_us = clock_wall_us();
+  t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;
+  t->deadline = loop_timer_new(c->loop, deadline_passed, t);
+  loop_timer_start(t->deadline, (uint64_t)t->timeout_ms);
+  transaction_hold(t);
+  *out = t;
+  return ERR_OK;
+}
+
+struct transaction *transaction_find(struct coordinator *c, const struct txid *id) {
+  struct transaction *t;
+  HASH_FIND(hh, c->transactions, id, sizeof *id, t);
+  return t;
+}
+
+static enum error_code check_open(const struct transaction *t, struct error *err) {
+  switch (transaction_outcome(t)) {
+  case WAL_OUTCOME_ABORTED:
+    return error_set(err, ERR_ABORTED, "the transaction has aborted: %s",
+                     t->cause.text[0] ? t->cause.text : cause_kind_name(t->cause.kind));
+  case WAL_OUTCOME_COMMITTED: return error_set(err, ERR_COMMITTED, "the transaction has committed");
+  case WAL_OUTCOME_MIXED:
+    return error_set(err, ERR_NOT_OPEN, "the transaction has ended, with branches at odds");
+  case WAL_OUTCOME_NONE: break;
+  }
+  if (t->core.state == TXN_OPEN) return ERR_OK;
+  return error_set(err, ERR_NOT_OPEN, "the transaction is %s: its commit has been asked for",
+                   txn_state_name(t->core.state));
+}
+
+enum error_code transaction_enlist(struct transaction *t, const char *participant, bool external,
+                                   unsigned *branch, struct error *err) {
+  enum error_code code = check_open(t, err);
+  if (code != ERR_OK) return code;
+  struct member *member = member_find(t->coordinator, participant);
+  if (!member)
+    return error_set(err, ERR_UNKNOWN_PARTICIPANT, "no participant is called \"%s\"", participant);
+  for (unsigned i = 0; i < t->core.branch_count; i++) {
+    if (t->branches[i]->member != member) continue;
+    if (t->core.branches[i].external != external)
+      return error_set(err, ERR_INVALID,
+                       "participant %s has a branch in this transaction already, which %s",
+                       participant,
+                       external ? "runs statements" : "the application prepares itself");
+    *branch = i + 1;
+    return ERR_OK;
+  }
+  if (t->core.branch_count == TXN_BRANCHES_MAX)
+    return error_set(err, ERR_LIMIT, "a transaction has at most %d branches", TXN_BRANCHES_MAX);
+  *branch = transaction_add_branch(t, member)->id;
+  drive(t, &(struct txn_event){.kind = TXN_EV_ENLIST, .external = external});
+  return ERR_OK;
+}
+
+enum error_code transaction_execute(struct transaction *t, unsigned id,
+                                    struct statement_list *statements, bool keep_open,
+                                    struct error *err) {
+  struct transaction_branch *branch = t->branches[id - 1];
+  enum error_code code = check_open(t, err);
+  if (code == ERR_OK && t->core.branches[id - 1].external)
+    code = error_set(err, ERR_INVALID, "the application runs this branch's statements itself");
+  if (code == ERR_OK && t->core.branches[id - 1].state == TXN_BRANCH_RUNNING)
+    code = error_set(err, ERR_BUSY, "another statement is running in this branch");
+  if (code != ERR_OK) {
+    statement_list_free(statements);
+    return code;
+  }
+  branch->statements = *statements;
+  *statements = (struct statement_list){0};
+  if (keep_open) drive(t, &(struct txn_event){.kind = TXN_EV_STATEMENT, .branch = id});
+  return ERR_OK;
+}
+
+enum error_code transaction_commit(struct transaction *t, bool wait_decided, struct error *err) {
+  if (t->core.state != TXN_OPEN) return ERR_OK;
+  if (t->coordinator->stopping) return error_set(err, ERR_STOPPING, "the coordinator is stopping");
+  if (t->core.branch_count == 0)
+    return error_set(err, ERR_INVALID, "the transaction has no participants");
+  for (unsigned i = 0; i < t->core.branch_count; i++)
+    if (t->core.branches[i].state == TXN_BRANCH_RUNNING)
+      return error_set(err, ERR_BUSY, "a statement is still running in branch %u", i + 1);
+  t->wait_decided = wait_decided;
+  drive(t, &(struct txn_event){.kind = TXN_EV_COMMIT});
+  return ERR_OK;
+}
+
+void transaction_rollback(struct transaction *t, enum cause_kind kind, const char *why) {
+  if (!txn_is_undecided(&t->core)) return;
+  if (t->cause.kind == CAUSE_NONE) {
+    t->cause.kind = kind;
+    (void)snprintf(t->cause.text, sizeof t->cause.text, "%s", why);
+  }
+  drive(t, &(struct txn_event){.kind = TXN_EV_ROLLBACK});
+}
+
+/* ---- wait ------------------------------------------------------------------------------------- */
+
+static bool has_running_branch(const struct transaction *t) {
+  for (unsigned i = 0; i < t->core.branch_count; i++)
+    if (t->core.branches[i].state == TXN_BRANCH_RUNNING) return true;
+  return false;
+}
+
+static bool every_branch_was_told(const struct transaction *t) {
+  for (unsigned i = 0; i < t->core.branch_count; i++)
+    if (t->core.branches[i].state == TXN_BRANCH_ABORTING && !t->branches[i]->told) return false;
+  return true;
+}
+
+bool transaction_is_settled(const struct transaction *t, enum wait_until until) {
+  switch (t->core.state) {
+  case TXN_OPEN: return until == WAIT_RAN && !has_running_branch(t);
+  case TXN_PREPARING:
+  case TXN_DECIDING:
+  case TXN_DELEGATED:
+  case TXN_STUCK: return false;
+  case TXN_COMMITTING: return until != WAIT_APPLIED;
+  case TXN_ABORTING: return every_branch_was_told(t);
+  case TXN_COMMITTED:
+  case TXN_ABORTED: return true;
+  case TXN_STATE_COUNT: break;
+  }
+  assert(false && "a state");
+  return false;
+}
+
+static void waiter_timed_out(void *data) {
+  struct waiter *waiter = data;
+  struct transaction *t = waiter->transaction;
+  transaction_fn fn = waiter->fn;
+  void *fn_data = waiter->data;
+  waiter_free(waiter);
+  fn(fn_data, t);
+  transaction_review(t);
+}
+
+void transaction_wait(struct transaction *t, enum wait_until until, int64_t timeout_ms,
+                      transaction_fn fn, void *data) {
+  if (transaction_is_settled(t, until)) {
+    fn(data, t);
+    return;
+  }
+  struct waiter *waiter = allocate(sizeof *waiter);
+  *waiter = (struct waiter){.transaction = t, .until = until, .fn = fn, .data = data};
+  waiter->timer = loop_timer_new(t->coordinator->loop, waiter_timed_out, waiter);
+  loop_timer_start(waiter->timer, (uint64_t)timeout_ms);
+  DL_APPEND(t->waiters, waiter);
+}
+
+void transaction_review(struct transaction *t) {
+  /* A waiter's function may make or settle others: start over until none is due. */
+  for (struct waiter *waiter = t->waiters; waiter;) {
+    if (!transaction_is_settled(t, waiter->until)) {
+      waiter = waiter->next;
+      continue;
+    }
+    transaction_fn fn = waiter->fn;
+    void *data = waiter->data;
+    waiter_free(waiter);
+    fn(data, t);
+    waiter = t->waiters;
+  }
+  if (t->ended && t->in_flight == 0) transaction_free(t);
+}
+
+void transaction_hold(struct transaction *t) {
+  t->in_flight++;
+}
+
+void transaction_release(struct transaction *t) {
+  t->in_flight--;
+  transaction_review(t);
+}
+
+/* ---- what an answer is made of ---------------------------------------------------------------- */
+
+const struct txid *transaction_id(const struct transaction *t) {
+  return &t->id;
+}
+
+bool transaction_is_open(const struct transaction *t) {
+  return t->core.state == TXN_OPEN;
+}
+
+enum wal_outcome transaction_outcome(const struct transaction *t) {
+  switch (t->core.state) {
+  case TXN_COMMITTING:
+  case TXN_COMMITTED: return t->core.mixed ? WAL_OUTCOME_MIXED : WAL_OUTCOME_COMMITTED;
+  case TXN_ABORTING:
+  case TXN_ABORTED: return t->core.mixed ? WAL_OUTCOME_MIXED : WAL_OUTCOME_ABORTED;
+  case TXN_OPEN:
+  case TXN_PREPARING:
+  case TXN_DECIDING:
+  case TXN_DELEGATED:
+  case TXN_STUCK: return WAL_OUTCOME_NONE;
+  case TXN_STATE_COUNT: break;
+  }
+  assert(false && "a state");
+  return WAL_OUTCOME_NONE;
+}
+
+int64_t transaction_remaining_ms(const struct transaction *t) {
+  uint64_t now = loop_now_ms(t->coordinator->loop);
+  return t->deadline_ms > now ? (int64_t)(t->deadline_ms - now) : 0;
+}
+
+const struct cause *transaction_cause(const struct transaction *t) {
+  return &t->cause;
+}
+
+char *transaction_take_results(struct transaction *t, unsigned branch) {
+  char *results = t->branches[branch - 1]->results;
+  t->branches[branch - 1]->results = NULL;
+  return results;
+}
+
+const char *transaction_gid(const struct transaction *t, unsigned branch) {
+  return t->branches[branch - 1]->gid;
+}
