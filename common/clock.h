@@ -9,7 +9,8 @@
 /* Units: microseconds since 1970-01-01 UTC. */
 int64_t clock_wall_us(void);
 
-/* Monotonic, finer than loop_now_ms() and not bound to a loop; for measuring. Units: microseconds. */
+/* Monotonic, finer than loop_now_ms() and not bound to a loop; for measuring. Units: microseconds.
+ */
 uint64_t clock_monotonic_us(void);
 
 enum { RFC3339_SIZE = 28 }; /* "2026-11-21T03:04:05.123456Z" and its NUL */

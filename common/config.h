@@ -1,11 +1,12 @@
-/* Configuration files in INI form (libinih), read against a table of what is allowed.
+/* Configuration files in INI form, read against a table of what is allowed.
  *
+ *   ; a comment is a line that begins with ; or #
  *   [section]            or [section.NAME], where NAME is the user's ([a-z][a-z0-9_]*, at most 32)
- *   key = value          ; comments start a line with ; or #
+ *   key = value          the value goes to the end of the line, quotes, ; and # included
  *
  * Every mistake is refused with file, line, key, what was expected and what came: unknown sections
- * and keys (with the nearest known name), repeated keys, values out of range, bad units. Nothing has
- * a hidden default: the table holds them, and `--check-config` prints what is in force.
+ * and keys (with the nearest known name), repeated keys, values out of range, bad units. Nothing
+ * has a hidden default: the table holds them, and `--check-config` prints what is in force.
  */
 #ifndef ASSENT_COMMON_CONFIG_H
 #define ASSENT_COMMON_CONFIG_H
@@ -44,8 +45,8 @@ typedef void *(*config_section_fn)(void *settings, const char *section, const ch
                                    struct error *err);
 
 /* Sets the defaults, then reads. `path` NULL: defaults only. On error what was read so far must
- * still be released with config_release(). Error texts: "assentd.ini:12: [coordinator] listen: ...".
- * Keys outside a section are an error. */
+ * still be released with config_release(). Error texts: "assentd.ini:12: [coordinator] listen:
+ * ...". Keys outside a section are an error. */
 enum error_code config_read(const char *path, const struct config_key *keys, size_t key_count,
                             void *settings, config_section_fn section, struct error *err)
     __attribute__((warn_unused_result));

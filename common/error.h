@@ -63,8 +63,8 @@ struct error {
   char text[512];   /* one line "outer: inner", no secrets, UTF-8 */
 };
 
-/* Fills `err` (may be NULL) unless it holds an error already. Returns `code`, so that a function can
- * end with `return error_set(...)`. */
+/* Fills `err` (may be NULL) unless it holds an error already. Returns `code`, so that a function
+ * can end with `return error_set(...)`. */
 enum error_code error_set(struct error *err, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -14,11 +14,11 @@
 
 enum { JSON_DEPTH_MAX = 32, JSON_NUMBER_DIGITS_MAX = 15 };
 
-/* Parses one JSON value (RFC 8259), UTF-8, nothing after it. Refused with ERR_BAD_JSON and the place
- * (line and column): duplicate keys, NUL, bad UTF-8, nesting over JSON_DEPTH_MAX, integers beyond 64
- * bits, fractions of more significant digits than a double carries exactly (the money of somebody:
- * "send it as a string"). `text` need not be NUL-terminated.
- * Owner: the caller, json_decref(). NULL on error. */
+/* Parses one JSON value (RFC 8259), UTF-8, nothing after it. Refused with ERR_BAD_JSON and the
+ * place (line and column): duplicate keys, NUL, bad UTF-8, nesting over JSON_DEPTH_MAX, integers
+ * beyond 64 bits, fractions of more significant digits than a double carries exactly (the money of
+ * somebody: "send it as a string"). `text` need not be NUL-terminated. Owner: the caller,
+ * json_decref(). NULL on error. */
 json_t *json_parse(const char *text, size_t length, struct error *err);
 
 enum json_kind {
@@ -38,8 +38,8 @@ struct json_field {
 };
 
 /* Checks that `value` is an object with just these fields (null counts as absent unless kind is
- * ANY). ERR_INVALID or ERR_UNKNOWN_FIELD, with err->field set to `pointer` + "/name" and a text that
- * says what was expected and what came. */
+ * ANY). ERR_INVALID or ERR_UNKNOWN_FIELD, with err->field set to `pointer` + "/name" and a text
+ * that says what was expected and what came. */
 enum error_code json_check_object(const json_t *value, const char *pointer,
                                   const struct json_field *fields, size_t field_count,
                                   struct error *err) __attribute__((warn_unused_result));
@@ -74,7 +74,7 @@ void json_object_end(struct json_writer *w);
 void json_array_begin(struct json_writer *w);
 void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, const char *name); /* name: plain ASCII, not escaped */
-void json_write_string(struct json_writer *w, const char *text);               /* NULL: null */
+void json_write_string(struct json_writer *w, const char *text); /* NULL: null */
 void json_write_string_n(struct json_writer *w, const char *text, size_t length);
 void json_write_integer(struct json_writer *w, int64_t value);
 void json_write_boolean(struct json_writer *w, bool value);

@@ -44,7 +44,8 @@ void loop_timer_stop(struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer); /* NULL is allowed */
 
 /* Watches a descriptor, level-triggered. The descriptor stays the caller's; free the poll before
- * closing it. Returns NULL when the kernel refuses (the caller treats it as a failed connection). */
+ * closing it. Returns NULL when the kernel refuses (the caller treats it as a failed connection).
+ */
 struct loop_poll *loop_poll_new(struct loop *loop, int fd, loop_poll_fn fn, void *data);
 void loop_poll_set(struct loop_poll *poll, bool readable, bool writable);
 void loop_poll_free(struct loop_poll *poll); /* NULL is allowed */

@@ -1,12 +1,12 @@
 /* What a coordinator and an agent say to each other, as structs.
  *
- * The same structs travel as a call (agent hosted in the coordinator's process) and as JSON over HTTP
- * (message_json.h). Everything in a message is borrowed by the receiver for the time of the call; a
- * receiver that keeps something copies it.
+ * The same structs travel as a call (agent hosted in the coordinator's process) and as JSON over
+ * HTTP (message_json.h). Everything in a message is borrowed by the receiver for the time of the
+ * call; a receiver that keeps something copies it.
  *
- * Every request ends in exactly one callback, on a later turn of the loop. A callback's `err` is NULL
- * when the agent has answered; otherwise the request's effect is unknown (class AMBIGUOUS) or it
- * certainly had none (class RETRY or CALLER).
+ * Every request ends in exactly one callback, on a later turn of the loop. A callback's `err` is
+ * NULL when the agent has answered; otherwise the request's effect is unknown (class AMBIGUOUS) or
+ * it certainly had none (class RETRY or CALLER).
  */
 #ifndef ASSENT_COMMON_MESSAGE_H
 #define ASSENT_COMMON_MESSAGE_H
@@ -26,8 +26,8 @@ enum { SERVER_SIZE = 64, XID_SIZE = 24, CAUSE_TEXT_SIZE = 400 };
 /* ---- fence ---------------------------------------------------------------------------------- */
 
 /* "From now on (cluster, epoch, run) is the coordinator." The agent makes the epoch durable (see
- * adapter.h, struct epoch_claim), refuses what older epochs ask, and ends or waits out what they have
- * in flight. The answer means: no branch of an older epoch can become prepared any more. */
+ * adapter.h, struct epoch_claim), refuses what older epochs ask, and ends or waits out what they
+ * have in flight. The answer means: no branch of an older epoch can become prepared any more. */
 struct fence_request {
   struct cluster_id cluster;
   uint64_t epoch;
@@ -37,7 +37,7 @@ struct fence_request {
 struct fence_reply {
   char incarnation[RUN_ID_SIZE]; /* this life of the agent; goes into every run_request */
   char server[SERVER_SIZE];
-  int server_version; /* 150018 */
+  int server_version;   /* 150018 */
   int64_t prepared_max; /* max_prepared_transactions */
 };
 
@@ -62,9 +62,9 @@ struct run_request {
   const char *gid;
   uint64_t epoch;
   const char *incarnation; /* of the agent's life this is meant for; another life refuses */
-  unsigned sequence;       /* of this branch's runs, from 0; only 0 may create the branch. A later one
-                              at an agent that does not know the branch looks the gid up: prepared
-                              (by the application, or in a former life) is a yes, absent is a no */
+  unsigned sequence; /* of this branch's runs, from 0; only 0 may create the branch. A later one
+                        at an agent that does not know the branch looks the gid up: prepared
+                        (by the application, or in a former life) is a yes, absent is a no */
   enum run_end end;
   const struct statement *statements;
   size_t statement_count;
@@ -162,7 +162,7 @@ struct list_request {
 
 struct prepared_branch {
   char gid[GID_SIZE];
-  char xid[XID_SIZE]; /* full transaction id */
+  char xid[XID_SIZE];     /* full transaction id */
   int64_t prepared_at_us; /* the database's wall clock */
 };
 
@@ -175,13 +175,13 @@ struct list_reply {
 typedef void (*list_fn)(void *data, const struct list_reply *reply, const struct error *err);
 
 struct health_reply {
-  bool connected;             /* to the database */
-  char server[SERVER_SIZE];   /* "" until the first connection */
+  bool connected;           /* to the database */
+  char server[SERVER_SIZE]; /* "" until the first connection */
   int server_version;
-  int64_t latency_us;         /* of the last round trip to the database; -1: none yet */
-  int64_t prepared_count;     /* on the whole server, of anybody; -1: not known */
+  int64_t latency_us;     /* of the last round trip to the database; -1: none yet */
+  int64_t prepared_count; /* on the whole server, of anybody; -1: not known */
   int64_t prepared_max;
-  int64_t oldest_prepared_ms; /* age; -1: none */
+  int64_t oldest_prepared_ms;                    /* age; -1: none */
   int64_t connections, connections_max, waiting; /* the pool */
   char last_error[CAUSE_TEXT_SIZE];
 };

@@ -1,8 +1,9 @@
 /* The messages of message.h as JSON, in both directions: the agent's routes decode what the
  * coordinator's HTTP participant encodes, and the other way round. Documented in docs/agent-api.md.
  *
- * Encoders append one JSON object to a writer. Decoders check everything (types, lengths, alphabets)
- * and point into the json_t, which must outlive the decoded struct; ERR_INVALID names the field.
+ * Encoders append one JSON object to a writer. Decoders check everything (types, lengths,
+ * alphabets) and point into the json_t, which must outlive the decoded struct; ERR_INVALID names
+ * the field.
  */
 #ifndef ASSENT_COMMON_MESSAGE_JSON_H
 #define ASSENT_COMMON_MESSAGE_JSON_H
@@ -18,8 +19,8 @@ enum error_code fence_reply_decode(const json_t *json, struct fence_reply *out, 
 
 /* Statements as they stand in the public API and in run requests: [{sql, params, expect_rows}].
  * Parameters: null, booleans, numbers and strings become text, arrays and objects JSON text.
- * Owner: statement_list_free(); strings inside are owned by it too. `pointer` is the JSON pointer of
- * `json` in its request. Limits: STATEMENTS_MAX, PARAMS_MAX, SQL_BYTES_MAX: ERR_LIMIT. */
+ * Owner: statement_list_free(); strings inside are owned by it too. `pointer` is the JSON pointer
+ * of `json` in its request. Limits: STATEMENTS_MAX, PARAMS_MAX, SQL_BYTES_MAX: ERR_LIMIT. */
 enum { STATEMENTS_MAX = 1000, PARAMS_MAX = 1000, SQL_BYTES_MAX = 262144 };
 struct statement_list {
   struct statement *items;

@@ -1,0 +1,44 @@
+/* What the two HTTP clients (http_client.c on the loop, http_caller.c blocking) have in common: how
+ * a curl handle is set up, what is received, and what an error proves.
+ */
+#ifndef ASSENT_COMMON_HTTP_CURL_H
+#define ASSENT_COMMON_HTTP_CURL_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+enum { HTTP_CONNECT_MS_MAX = 2000 };
+
+/* One request on a handle. Must not move while it is under way. */
+struct http_transfer {
+  CURL *handle;
+  char *response; /* NUL-terminated */
+  size_t length, capacity, bytes_max;
+  bool too_large, out_of_memory;
+  bool once;     /* never sent a second time, not even on a connection found dead */
+  unsigned sent; /* times that curl began to send it */
+  char text[CURL_ERROR_SIZE];
+};
+
+/* Once a process; harmless when repeated. */
+void http_curl_global(void);
+/* Owner: the caller, curl_slist_free_all(). */
+struct curl_slist *http_curl_headers(void);
+/* The options that all requests share. `headers` is borrowed for the life of the handle. */
+void http_curl_prepare(CURL *handle, struct curl_slist *headers);
+
+void http_transfer_init(struct http_transfer *transfer, CURL *handle, size_t bytes_max);
+/* `body` (borrowed) NULL: a GET. */
+void http_transfer_target(struct http_transfer *transfer, const char *url, const char *body,
+                          size_t length, uint64_t timeout_ms);
+/* ERR_OK: a whole response was read, transfer->response holds it, never NULL. */
+enum error_code http_transfer_result(struct http_transfer *transfer, CURLcode result, int *status,
+                                     struct error *err) __attribute__((warn_unused_result));
+/* The handle may be used for another one afterwards. */
+void http_transfer_close(struct http_transfer *transfer);
+
+#endif

@@ -1,0 +1,195 @@
+/* See http_rules.h. */
+#include "common/http_rules.h"
+
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/config.h"
+
+enum { HOST_SIZE = 256 };
+
+/* ---- collecting -------------------------------------------------------------------------------
+ */
+
+void http_headers_add(struct http_headers *headers, const char *name, const char *value) {
+  /* Of these there may be one. */
+  const struct {
+    const char *name;
+    const char **slot;
+  } known[] = {
+      {"Host", &headers->host},
+      {"Origin", &headers->origin},
+      {"Accept", &headers->accept},
+      {"Content-Type", &headers->content_type},
+      {"Content-Encoding", &headers->content_encoding},
+      {"Content-Length", &headers->content_length},
+      {"Transfer-Encoding", &headers->transfer_encoding},
+  };
+  /* "Content-Length : 2" is not Content-Length for us, but it might be for a proxy. */
+  if (name[strcspn(name, " \t")] != '\0') headers->malformed = true;
+  headers->bytes += strlen(name) + strlen(value) + 4; /* ": " and the line's end */
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    if (strcasecmp(known[i].name, name) != 0) continue;
+    if (*known[i].slot) headers->repeated = known[i].name;
+    *known[i].slot = value;
+    return;
+  }
+}
+
+/* ---- framing ----------------------------------------------------------------------------------
+ */
+
+enum error_code http_check_framing(const struct http_headers *headers, size_t *length,
+                                   struct error *err) {
+  *length = 0;
+  if (headers->malformed)
+    return error_set(err, ERR_BAD_REQUEST, "a header's name has a blank in it");
+  if (headers->repeated)
+    return error_set(err, ERR_BAD_REQUEST, "header %s came twice", headers->repeated);
+  if (headers->bytes > HTTP_HEADER_BYTES_MAX)
+    return error_set(err, ERR_BAD_REQUEST, "headers may have %d bytes", HTTP_HEADER_BYTES_MAX);
+  if (headers->transfer_encoding) {
+    if (headers->content_length)
+      return error_set(err, ERR_BAD_REQUEST, "both Content-Length and Transfer-Encoding");
+    if (strcasecmp(headers->transfer_encoding, "chunked") != 0)
+      return error_set(err, ERR_BAD_REQUEST, "Transfer-Encoding may be chunked only");
+    *length = SIZE_MAX;
+    return ERR_OK;
+  }
+  if (!headers->content_length) return ERR_OK;
+  size_t digits = strlen(headers->content_length);
+  if (digits == 0 || strspn(headers->content_length, "0123456789") != digits)
+    return error_set(err, ERR_BAD_REQUEST, "Content-Length is not a number");
+  /* Saturates, far beyond any limit. */
+  *length = digits > 18 ? SIZE_MAX - 1 : (size_t)strtoull(headers->content_length, NULL, 10);
+  return ERR_OK;
+}
+
+/* ---- source -----------------------------------------------------------------------------------
+ */
+
+/* The host of "host", "host:port" or "[v6]:port", without brackets; false when it is none. */
+static bool split_authority(const char *authority, char host[HOST_SIZE]) {
+  size_t length;
+  const char *rest;
+  if (authority[0] == '[') {
+    authority++;
+    length = strcspn(authority, "]");
+    if (authority[length] != ']') return false;
+    rest = authority + length + 1;
+  } else {
+    length = strcspn(authority, ":");
+    rest = authority + length;
+  }
+  if (length == 0 || length >= HOST_SIZE) return false;
+  memcpy(host, authority, length);
+  host[length] = '\0';
+  if (*rest == '\0') return true;
+  return rest[0] == ':' && rest[1] != '\0' && rest[1 + strspn(rest + 1, "0123456789")] == '\0';
+}
+
+static bool is_address(const char *host) {
+  struct in6_addr unused;
+  return inet_pton(AF_INET, host, &unused) == 1 || inet_pton(AF_INET6, host, &unused) == 1;
+}
+
+static bool is_listed(const char *host, const char *names) {
+  static const char separators[] = " ,";
+  size_t host_length = strlen(host);
+  while (names && *names) {
+    size_t length = strcspn(names, separators);
+    if (length == host_length && strncasecmp(names, host, length) == 0) return true;
+    names += length;
+    names += strspn(names, separators);
+  }
+  return false;
+}
+
+static bool is_ours(const char *authority, const struct http_hosts *hosts) {
+  char host[HOST_SIZE];
+  if (!split_authority(authority, host)) return false;
+  if (strcasecmp(host, hosts->listen_host) == 0 || config_listen_is_loopback(host)) return true;
+  /* Reached on all of the machine's addresses. An address cannot be rebound as a name can. */
+  bool everywhere =
+      strcmp(hosts->listen_host, "0.0.0.0") == 0 || strcmp(hosts->listen_host, "::") == 0;
+  if (everywhere && is_address(host)) return true;
+  return is_listed(host, hosts->names);
+}
+
+enum error_code http_check_source(const struct http_headers *headers,
+                                  const struct http_hosts *hosts, struct error *err) {
+  /* Without a Host (HTTP/1.0) it is not a browser. */
+  if (headers->host && !is_ours(headers->host, hosts))
+    return error_set(err, ERR_FORBIDDEN, "the Host header does not name this server");
+  if (!headers->origin) return ERR_OK;
+  /* The same origin: the same host and port as the request went to, by either scheme, since a proxy
+   * in front may end TLS. */
+  const char *authority = strstr(headers->origin, "://");
+  if (!authority || !headers->host || strcasecmp(authority + 3, headers->host) != 0)
+    return error_set(err, ERR_FORBIDDEN, "requests of pages of another origin are not served");
+  return ERR_OK;
+}
+
+/* ---- media types ------------------------------------------------------------------------------
+ */
+
+static const char *skip_blanks(const char *text) {
+  return text + strspn(text, " \t");
+}
+
+/* Does the media range (of `length` bytes, parameters aside) include application/json? */
+static bool includes_json(const char *range, size_t length) {
+  static const char *const names[] = {"*/*", "application/*", "application/json",
+                                      "application/problem+json"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (length == strlen(names[i]) && strncasecmp(range, names[i], length) == 0) return true;
+  return false;
+}
+
+/* "q=0", "q=0.0" and so on: not wanted. */
+static bool has_zero_quality(const char *params, const char *end) {
+  for (const char *at = params; at < end; at++) {
+    if (*at != ';') continue;
+    const char *name = skip_blanks(at + 1);
+    if (strncasecmp(name, "q=0", 3) != 0) continue;
+    const char *digit = name + 3;
+    if (*digit == '.') digit += 1 + strspn(digit + 1, "0");
+    return !(*digit >= '1' && *digit <= '9');
+  }
+  return false;
+}
+
+enum error_code http_check_accept(const struct http_headers *headers, struct error *err) {
+  const char *at = headers->accept;
+  if (!at || *skip_blanks(at) == '\0') return ERR_OK;
+  while (*at) {
+    at = skip_blanks(at);
+    const char *end = at + strcspn(at, ",");
+    size_t length = strcspn(at, ",; \t");
+    if (includes_json(at, length) && !has_zero_quality(at + length, end)) return ERR_OK;
+    at = *end ? end + 1 : end;
+  }
+  return error_set(err, ERR_NOT_ACCEPTABLE, "the Accept header excludes application/json");
+}
+
+enum error_code http_check_content_type(const struct http_headers *headers, struct error *err) {
+  const char *type = headers->content_type;
+  const char *encoding = headers->content_encoding;
+  if (encoding && strcasecmp(encoding, "identity") != 0)
+    return error_set(err, ERR_MEDIA_TYPE, "the body must come without a Content-Encoding");
+  if (!type) return error_set(err, ERR_MEDIA_TYPE, "the body came without a Content-Type");
+  static const char json[] = "application/json";
+  const char *rest = type + sizeof json - 1;
+  if (strncasecmp(type, json, sizeof json - 1) != 0 || (*rest && !strchr("; \t", *rest)))
+    return error_set(err, ERR_MEDIA_TYPE, "the Content-Type must be application/json");
+  const char *charset = strcasestr(rest, "charset=");
+  if (!charset) return ERR_OK;
+  charset += strlen("charset=");
+  if (*charset == '"') charset++;
+  if (strncasecmp(charset, "utf-8", 5) != 0)
+    return error_set(err, ERR_MEDIA_TYPE, "the body must be UTF-8");
+  return ERR_OK;
+}

@@ -1,0 +1,609 @@
+/* See http_server.h. libmicrohttpd with an external loop: its epoll descriptor is watched,
+ * MHD_run() does what is due.
+ *
+ * The life of a request, as MHD calls us:
+ *
+ *   on_uri        the request line is there: struct http_request is made
+ *   on_access     headers: judge() them. A refusal waits for the body to be read and dropped, so
+ * that the connection can be used again; one that makes the body unreadable (framing, too large) is
+ * answered at once and the connection closed on_access...  pieces of the body on_access     the
+ * end: refuse, or call the handler. Not answered when that returns: the connection is suspended
+ *   http_respond  keeps the response and resumes the connection
+ *   on_access     queues the response
+ *   on_completed  sent, or the peer has gone: the request is freed
+ *
+ * Invariants
+ *  1. A suspended connection is left alone by MHD (no reading, no timeout), so a request that a
+ *     handler holds cannot vanish; that the client has gone shows when the answer is sent.
+ *  2. MHD_run() is never called from inside one of MHD's callbacks: schedule() defers it.
+ *  3. A request in the list `held` is handed to a handler and not answered.
+ * Limits: see the options; HTTP_HEADER_BYTES_MAX; a chunked body that goes over the limit is read
+ * to at most twice the limit before the connection is cut.
+ */
+#include "common/http_server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/http_linger.h"
+#include "common/http_listen.h"
+#include "common/http_response.h"
+#include "common/http_rules.h"
+#include "common/http_uri.h"
+#include "common/log.h"
+
+enum {
+  BODY_BYTES_DEFAULT = 1 << 20,
+  BODY_FIRST_BYTES = 4096, /* a Content-Length alone makes nobody wealthy */
+  CONNECTIONS_DEFAULT = 12000,
+  IDLE_SECONDS_DEFAULT = 30,
+  CONNECTION_MEMORY_BYTES = 32768, /* headers both ways; twice what we accept */
+  FAREWELL_RUNS = 100,
+  ALLOW_SIZE = 64
+};
+
+struct connection {
+  struct connection *previous, *next;
+  struct http_server *server;
+  int fd;
+  uint64_t deadline_ms; /* by when a request must have arrived; 0: one is being served */
+  bool linger;
+};
+
+struct http_server {
+  struct loop *loop;
+  struct MHD_Daemon *daemon;
+  struct loop_poll *poll;
+  struct loop_timer *timer; /* what MHD wants to be woken for */
+  struct loop_timer *sweep; /* requests that do not arrive */
+  struct connection *connections;
+  struct http_request *held;
+  struct http_lingerers lingerers;
+  struct http_hosts hosts;
+  const struct http_route *routes;
+  size_t route_count;
+  void *data;
+  size_t body_bytes_max;
+  uint64_t idle_ms;
+  size_t pending; /* length of `held` */
+  size_t unsent;  /* answered, and not completed */
+  uint16_t port;
+  bool scheduled, quiesced, closing;
+};
+
+enum request_state { RECEIVING, HELD, ANSWERED };
+
+struct http_request {
+  struct http_request *previous, *next; /* in `held` */
+  struct http_server *server;
+  struct MHD_Connection *mhd;
+  struct connection *connection;
+  char *uri; /* what target points into */
+  struct http_target target;
+  struct http_captures captures;
+  const char *method;
+  http_handler handler;
+  enum request_state state;
+  bool judged, suspended;
+  char *body; /* NUL-terminated */
+  size_t body_length, body_capacity;
+  struct error refusal;
+  char allow[ALLOW_SIZE]; /* for 405 */
+  struct MHD_Response *response;
+  int status;
+};
+
+/* ---- driving MHD ------------------------------------------------------------------------------
+ */
+
+static void schedule(struct http_server *server);
+
+static void run(struct http_server *server) {
+  (void)MHD_run(server->daemon);
+  MHD_UNSIGNED_LONG_LONG wait_ms;
+  if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES)
+    loop_timer_stop(server->timer);
+  else if (wait_ms == 0)
+    schedule(server);
+  else
+    loop_timer_start(server->timer, wait_ms);
+}
+
+static void on_scheduled(void *data) {
+  struct http_server *server = data;
+  server->scheduled = false;
+  if (server->closing)
+    free(server);
+  else
+    run(server);
+}
+
+static void schedule(struct http_server *server) {
+  if (server->scheduled) return;
+  server->scheduled = true;
+  loop_defer(server->loop, on_scheduled, server);
+}
+
+static void on_poll(void *data, bool readable, bool writable) {
+  (void)readable;
+  (void)writable;
+  run(data);
+}
+
+static void on_timer(void *data) {
+  run(data);
+}
+
+__attribute__((format(printf, 2, 0))) static void on_mhd_message(void *data, const char *format,
+                                                                 va_list args) {
+  (void)data;
+  char text[512];
+  (void)vsnprintf(text, sizeof text, format, args);
+  log_debug("http_server_message", "text", "s", text, NULL);
+}
+
+/* ---- connections ------------------------------------------------------------------------------
+ */
+
+/* MHD's own timeout is for silence; a peer that sends a byte now and then gets this one. */
+static void on_sweep(void *data) {
+  struct http_server *server = data;
+  uint64_t now_ms = loop_now_ms(server->loop);
+  for (struct connection *c = server->connections; c; c = c->next)
+    if (c->deadline_ms != 0 && c->deadline_ms <= now_ms) (void)shutdown(c->fd, SHUT_RDWR);
+  if (server->connections) loop_timer_start(server->sweep, server->idle_ms / 4);
+}
+
+/* A request may begin after up to idle_ms of silence, and takes at most as long again. */
+static void expect_request(struct connection *connection) {
+  struct http_server *server = connection->server;
+  connection->deadline_ms = loop_now_ms(server->loop) + 2 * server->idle_ms;
+}
+
+static void connection_open(struct http_server *server, struct MHD_Connection *mhd, void **slot) {
+  struct connection *c = calloc(1, sizeof *c);
+  if (!c) return; /* requests on it will be refused */
+  c->server = server;
+  c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+  if (!server->connections) loop_timer_start(server->sweep, server->idle_ms / 4);
+  c->next = server->connections;
+  if (c->next) c->next->previous = c;
+  server->connections = c;
+  expect_request(c);
+  *slot = c;
+}
+
+static void connection_close(struct connection *c) {
+  if (c->linger) http_linger_begin(&c->server->lingerers, c->fd);
+  if (c->previous)
+    c->previous->next = c->next;
+  else
+    c->server->connections = c->next;
+  if (c->next) c->next->previous = c->previous;
+  free(c);
+}
+
+static void on_connection(void *data, struct MHD_Connection *mhd, void **slot,
+                          enum MHD_ConnectionNotificationCode what) {
+  if (what == MHD_CONNECTION_NOTIFY_STARTED)
+    connection_open(data, mhd, slot);
+  else if (*slot)
+    connection_close(*slot);
+}
+
+/* ---- answering --------------------------------------------------------------------------------
+ */
+
+static void hold(struct http_request *request) {
+  struct http_server *server = request->server;
+  assert(request->state == RECEIVING);
+  request->state = HELD;
+  request->next = server->held;
+  if (request->next) request->next->previous = request;
+  server->held = request;
+  server->pending++;
+}
+
+/* Keeps the answer; on_access() queues it. */
+static void answer(struct http_request *request, int status, struct MHD_Response *response) {
+  struct http_server *server = request->server;
+  assert(request->state == HELD);
+  if (request->previous)
+    request->previous->next = request->next;
+  else
+    server->held = request->next;
+  if (request->next) request->next->previous = request->previous;
+  server->pending--;
+  server->unsent++;
+  request->state = ANSWERED;
+  request->response = response;
+  request->status = status;
+  if (server->quiesced && response)
+    http_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+  if (!request->suspended) return;
+  request->suspended = false;
+  MHD_resume_connection(request->mhd);
+  schedule(server);
+}
+
+void http_respond_take(struct http_request *request, int status, const char *content_type,
+                       char *body, size_t length, const struct http_header *headers,
+                       size_t header_count) {
+  struct MHD_Response *response = http_response_take(&status, content_type, body, length);
+  for (size_t i = 0; response && i < header_count; i++)
+    http_response_header(response, headers[i].name, headers[i].value);
+  answer(request, status, response);
+}
+
+void http_respond_error(struct http_request *request, const struct error *err, const char *extra) {
+  int status;
+  struct MHD_Response *response = http_response_problem(err, extra, &status);
+  answer(request, status, response);
+}
+
+/* ---- judging ----------------------------------------------------------------------------------
+ */
+
+static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char *name,
+                                 const char *value) {
+  (void)kind;
+  http_headers_add(data, name, value ? value : "");
+  return MHD_YES;
+}
+
+static bool method_fits(const char *served, const char *asked) {
+  return strcmp(served, asked) == 0 || (strcmp(served, "GET") == 0 && strcmp(asked, "HEAD") == 0);
+}
+
+static void allow_add(struct http_request *request, const char *method) {
+  if (strstr(request->allow, method)) return;
+  size_t length = strlen(request->allow);
+  (void)snprintf(request->allow + length, sizeof request->allow - length, "%s%s%s",
+                 length ? ", " : "", method, strcmp(method, "GET") == 0 ? ", HEAD" : "");
+}
+
+/* The pattern with the fewest captures is the most literal one. */
+static enum error_code find_route(struct http_request *request) {
+  const struct http_server *server = request->server;
+  for (size_t i = 0; i < server->route_count; i++) {
+    const struct http_route *route = &server->routes[i];
+    struct http_captures captures;
+    if (!http_path_match(route->path, request->target.path, &captures)) continue;
+    allow_add(request, route->method);
+    if (!method_fits(route->method, request->method)) continue;
+    if (request->handler && captures.count >= request->captures.count) continue;
+    request->handler = route->handler;
+    request->captures = captures;
+  }
+  if (request->handler) return ERR_OK;
+  if (request->allow[0] != '\0')
+    return error_set(&request->refusal, ERR_METHOD, "%.16s is not allowed here", request->method);
+  return error_set(&request->refusal, ERR_NOT_FOUND, "there is no such path");
+}
+
+/* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
+static bool judge(struct http_request *request) {
+  const struct http_server *server = request->server;
+  struct error *err = &request->refusal;
+  struct http_headers headers = {0};
+  size_t length = 0;
+  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &headers);
+  enum error_code code = http_check_framing(&headers, &length, err);
+  if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
+    code = error_set(err, ERR_TOO_LARGE, "a body may have %zu bytes", server->body_bytes_max);
+  if (code != ERR_OK) return false;
+
+  code = http_check_source(&headers, &server->hosts, err);
+  if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
+    code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
+  if (code == ERR_OK) code = find_route(request);
+  if (code == ERR_OK) code = http_check_accept(&headers, err);
+  if (code == ERR_OK && length > 0) code = http_check_content_type(&headers, err);
+  return true;
+}
+
+/* ---- receiving --------------------------------------------------------------------------------
+ */
+
+static void *on_uri(void *data, const char *uri, struct MHD_Connection *mhd) {
+  struct http_server *server = data;
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  if (!info->socket_context) return NULL;
+  struct http_request *request = calloc(1, sizeof *request);
+  if (!request) return NULL;
+  request->uri = strdup(uri);
+  if (!request->uri) {
+    free(request);
+    return NULL;
+  }
+  request->server = server;
+  request->mhd = mhd;
+  request->connection = info->socket_context;
+  return request;
+}
+
+static void on_completed(void *data, struct MHD_Connection *mhd, void **slot,
+                         enum MHD_RequestTerminationCode code) {
+  (void)data;
+  (void)mhd;
+  (void)code;
+  struct http_request *request = *slot;
+  if (!request) return;
+  assert(request->state != HELD); /* it was suspended, and so left alone */
+  if (request->state == ANSWERED) request->server->unsent--;
+  expect_request(request->connection);
+  if (request->response) MHD_destroy_response(request->response);
+  free(request->body);
+  free(request->uri);
+  free(request);
+  *slot = NULL;
+}
+
+/* Sends what answer() kept. */
+static enum MHD_Result queue_answer(struct http_request *request) {
+  if (!request->response) return MHD_NO;
+  enum MHD_Result queued =
+      MHD_queue_response(request->mhd, (unsigned)request->status, request->response);
+  MHD_destroy_response(request->response); /* MHD has its own reference */
+  request->response = NULL;
+  return queued;
+}
+
+static enum MHD_Result refuse(struct http_request *request, bool close_after) {
+  int status;
+  struct MHD_Response *response = http_response_problem(&request->refusal, NULL, &status);
+  if (response && status == MHD_HTTP_METHOD_NOT_ALLOWED)
+    http_response_header(response, MHD_HTTP_HEADER_ALLOW, request->allow);
+  if (response && close_after) http_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+  request->connection->linger = close_after;
+  request->connection->deadline_ms = 0;
+  hold(request);
+  answer(request, status, response);
+  return queue_answer(request);
+}
+
+/* Of a body that will be refused nothing is kept. */
+static enum MHD_Result take_body(struct http_request *request, const char *data, size_t length) {
+  size_t max = request->server->body_bytes_max;
+  size_t total = request->body_length + length;
+  if (total > 2 * max) return MHD_NO;
+  if (total > max && request->refusal.code == ERR_OK) {
+    error_set(&request->refusal, ERR_TOO_LARGE, "a body may have %zu bytes", max);
+    free(request->body);
+    request->body = NULL;
+  }
+  if (request->refusal.code == ERR_OK) {
+    size_t capacity = request->body_capacity ? request->body_capacity : BODY_FIRST_BYTES;
+    while (capacity < total + 1)
+      capacity *= 2;
+    if (capacity != request->body_capacity) {
+      char *body = realloc(request->body, capacity);
+      if (!body) return MHD_NO;
+      request->body = body;
+      request->body_capacity = capacity;
+    }
+    memcpy(request->body + request->body_length, data, length);
+    request->body[total] = '\0';
+  }
+  request->body_length = total;
+  return MHD_YES;
+}
+
+static enum MHD_Result hand_over(struct http_request *request) {
+  struct http_server *server = request->server;
+  if (server->closing) error_set(&request->refusal, ERR_STOPPING, "the server is stopping");
+  if (request->refusal.code != ERR_OK) return refuse(request, false);
+  request->connection->deadline_ms = 0;
+  hold(request);
+  request->handler(request, server->data);
+  /* The request may be gone only after on_completed(), which MHD does not call from in here. */
+  if (request->state == ANSWERED) return queue_answer(request);
+  request->suspended = true;
+  MHD_suspend_connection(request->mhd);
+  return MHD_YES;
+}
+
+static enum MHD_Result on_access(void *data, struct MHD_Connection *mhd, const char *url,
+                                 const char *method, const char *version, const char *upload,
+                                 size_t *upload_length, void **slot) {
+  (void)data;
+  (void)mhd;
+  (void)url;
+  (void)version;
+  struct http_request *request = *slot;
+  if (!request) return MHD_NO; /* memory ran out in on_uri() */
+  if (request->state == ANSWERED) return queue_answer(request);
+  if (!request->judged) {
+    request->judged = true;
+    request->method = method;
+    return judge(request) ? MHD_YES : refuse(request, true);
+  }
+  if (*upload_length > 0) {
+    size_t length = *upload_length;
+    *upload_length = 0;
+    return take_body(request, upload, length);
+  }
+  return hand_over(request);
+}
+
+/* ---- the server -------------------------------------------------------------------------------
+ */
+
+/* Raises the limit of descriptors as far as it goes, and leaves some for what is not a client. */
+static unsigned connections_allowed(unsigned wanted) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  if (limit.rlim_cur < limit.rlim_max) {
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+  }
+  rlim_t reserve = limit.rlim_cur / 4 < 512 ? limit.rlim_cur / 4 : 512;
+  rlim_t allowed = limit.rlim_cur - reserve;
+  return wanted < allowed ? wanted : (unsigned)allowed;
+}
+
+static struct MHD_Daemon *daemon_start(struct http_server *server, int fd, bool v6,
+                                       unsigned connections, unsigned idle_seconds) {
+  unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  if (v6) flags |= MHD_USE_IPv6;
+  return MHD_start_daemon(flags, server->port, NULL, NULL, on_access, server,
+                          MHD_OPTION_EXTERNAL_LOGGER, on_mhd_message, NULL,
+                          MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
+                          MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
+                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+                          MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+                          MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
+                          on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                          MHD_OPTION_END);
+}
+
+enum error_code http_server_start(struct http_server **out, struct loop *loop,
+                                  const struct http_server_options *options,
+                                  const struct http_route *routes, size_t route_count, void *data,
+                                  struct error *err) {
+  *out = NULL;
+  uint16_t port = options->listen_port;
+  int fd = -1;
+  enum error_code code = http_listen(options->listen_host, &port, &fd, err);
+  if (code != ERR_OK) return code;
+  struct http_server *server = calloc(1, sizeof *server);
+  if (!server) {
+    (void)close(fd);
+    return error_set(err, ERR_MEMORY, "out of memory for a server");
+  }
+  unsigned idle_seconds = options->idle_seconds ? options->idle_seconds : IDLE_SECONDS_DEFAULT;
+  *server = (struct http_server){
+      .loop = loop,
+      .lingerers = {.loop = loop},
+      .hosts = {options->listen_host, options->host_names},
+      .routes = routes,
+      .route_count = route_count,
+      .data = data,
+      .body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_DEFAULT,
+      .idle_ms = (uint64_t)idle_seconds * 1000,
+      .port = port,
+  };
+  server->timer = loop_timer_new(loop, on_timer, server);
+  server->sweep = loop_timer_new(loop, on_sweep, server);
+  unsigned connections = connections_allowed(options->connections_max ? options->connections_max
+                                                                      : CONNECTIONS_DEFAULT);
+  server->daemon = daemon_start(server, fd, strchr(options->listen_host, ':') != NULL, connections,
+                                idle_seconds);
+  if (server->daemon) {
+    int epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    server->poll = loop_poll_new(loop, epoll_fd, on_poll, server);
+  } else {
+    (void)close(fd);
+  }
+  if (!server->poll) {
+    http_server_free(server);
+    return error_set(err, ERR_IO, "cannot serve on %s port %u: out of memory or descriptors",
+                     options->listen_host, port);
+  }
+  loop_poll_set(server->poll, true, false);
+  *out = server;
+  return ERR_OK;
+}
+
+uint16_t http_server_port(const struct http_server *server) {
+  return server->port;
+}
+
+void http_server_quiesce(struct http_server *server) {
+  if (server->quiesced) return;
+  server->quiesced = true;
+  int fd = MHD_quiesce_daemon(server->daemon);
+  if (fd >= 0) (void)close(fd);
+}
+
+size_t http_server_pending(const struct http_server *server) {
+  return server->pending;
+}
+
+/* Answers what is held and lets MHD send it, as far as the sockets take it at once. */
+static void say_farewell(struct http_server *server) {
+  struct error stopping = {.code = ERR_OK};
+  error_set(&stopping, ERR_STOPPING, "the server is stopping");
+  while (server->held)
+    http_respond_error(server->held, &stopping, NULL);
+  for (int i = 0; i < FAREWELL_RUNS && server->unsent > 0; i++)
+    (void)MHD_run(server->daemon);
+}
+
+void http_server_free(struct http_server *server) {
+  if (!server) return;
+  server->closing = true;
+  if (server->daemon) {
+    http_server_quiesce(server);
+    say_farewell(server);
+    loop_poll_free(server->poll);
+    MHD_stop_daemon(server->daemon);
+  }
+  http_linger_close(&server->lingerers);
+  loop_timer_free(server->timer);
+  loop_timer_free(server->sweep);
+  if (!server->scheduled) free(server); /* else on_scheduled() does */
+}
+
+/* ---- what a handler reads ---------------------------------------------------------------------
+ */
+
+const char *http_method(const struct http_request *request) {
+  return request->method;
+}
+
+const char *http_path(const struct http_request *request) {
+  return request->target.path;
+}
+
+const char *http_capture(const struct http_request *request, unsigned index) {
+  assert(index < request->captures.count);
+  return request->captures.text[index];
+}
+
+const char *http_query(const struct http_request *request, const char *name) {
+  for (size_t i = 0; i < request->target.param_count; i++)
+    if (strcmp(request->target.params[i].name, name) == 0) return request->target.params[i].value;
+  return NULL;
+}
+
+enum error_code http_check_query(const struct http_request *request, const char *const *names,
+                                 struct error *err) {
+  const struct http_target *target = &request->target;
+  for (size_t i = 0; i < target->param_count; i++) {
+    const char *name = target->params[i].name;
+    const char *const *known = names;
+    while (*known && strcmp(*known, name) != 0)
+      known++;
+    if (!*known) {
+      error_set(err, ERR_UNKNOWN_FIELD, "unknown query parameter \"%.64s\"", name);
+      error_field(err, name);
+      return ERR_UNKNOWN_FIELD;
+    }
+    for (size_t j = 0; j < i; j++) {
+      if (strcmp(target->params[j].name, name) != 0) continue;
+      error_set(err, ERR_INVALID, "query parameter \"%s\" came twice", name);
+      error_field(err, name);
+      return ERR_INVALID;
+    }
+  }
+  return ERR_OK;
+}
+
+const char *http_header(const struct http_request *request, const char *name) {
+  return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
+}
+
+const char *http_body(const struct http_request *request, size_t *length) {
+  if (length) *length = request->body_length;
+  return request->body;
+}

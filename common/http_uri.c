@@ -1,0 +1,83 @@
+/* See http_uri.h. */
+#include "common/http_uri.h"
+
+#include <assert.h>
+#include <string.h>
+
+static int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/* The byte that "%41" stands for; -1 when it stands for none, or for NUL. */
+static int escape_value(const char *text) {
+  int high = hex_value(text[1]);
+  int low = high < 0 ? -1 : hex_value(text[2]);
+  if (low < 0 || high * 16 + low == 0) return -1;
+  return high * 16 + low;
+}
+
+static bool escapes_are_good(const char *text) {
+  for (const char *c = strchr(text, '%'); c; c = strchr(c + 3, '%'))
+    if (escape_value(c) < 0) return false;
+  return true;
+}
+
+/* Decodes `length` bytes whose escapes are good. `to` may be `from`. Returns the decoded length. */
+static size_t decode(char *to, const char *from, size_t length, bool plus_is_blank) {
+  size_t written = 0;
+  for (size_t i = 0; i < length; i++) {
+    char c = from[i];
+    if (c == '%') {
+      c = (char)escape_value(from + i);
+      i += 2;
+    } else if (c == '+' && plus_is_blank) {
+      c = ' ';
+    }
+    to[written++] = c;
+  }
+  to[written] = '\0';
+  return written;
+}
+
+bool http_target_parse(char *text, struct http_target *out) {
+  *out = (struct http_target){.path = text};
+  char *query = strchr(text, '?');
+  if (query) *query++ = '\0';
+  if (!escapes_are_good(text) || (query && !escapes_are_good(query))) return false;
+
+  char *rest = query;
+  for (char *pair = strsep(&rest, "&"); pair; pair = strsep(&rest, "&")) {
+    if (*pair == '\0') continue;
+    if (out->param_count == HTTP_PARAMS_MAX) return false;
+    char *value = pair;
+    char *name = strsep(&value, "=");
+    decode(name, name, strlen(name), true);
+    if (value) decode(value, value, strlen(value), true);
+    out->params[out->param_count++] = (struct http_param){name, value ? value : ""};
+  }
+  return true;
+}
+
+bool http_path_match(const char *pattern, const char *path, struct http_captures *out) {
+  out->count = 0;
+  for (;;) {
+    if (*pattern == '\0' || *path == '\0') return *pattern == *path;
+    if (*pattern++ != '/' || *path++ != '/') return false;
+    size_t length = strcspn(path, "/");
+    size_t pattern_length = strcspn(pattern, "/");
+    if (*pattern == '{') {
+      assert(out->count < HTTP_CAPTURES_MAX);
+      char text[3 * HTTP_CAPTURE_SIZE];
+      if (length == 0 || length >= sizeof text) return false;
+      if (decode(text, path, length, false) >= HTTP_CAPTURE_SIZE) return false;
+      memcpy(out->text[out->count++], text, strlen(text) + 1);
+    } else if (length != pattern_length || memcmp(pattern, path, length) != 0) {
+      return false;
+    }
+    path += length;
+    pattern += pattern_length;
+  }
+}

@@ -1,0 +1,92 @@
+/* The names of message.h's enums, as they stand in JSON and in logs. */
+#include "common/message.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const char *const cause_names[] = {
+    [CAUSE_NONE] = "none",
+    [CAUSE_STATEMENT] = "statement",
+    [CAUSE_EXPECTATION] = "expectation",
+    [CAUSE_CONFLICT] = "conflict",
+    [CAUSE_TIMEOUT] = "timeout",
+    [CAUSE_UNREACHABLE] = "unreachable",
+    [CAUSE_CLIENT] = "client",
+    [CAUSE_RECOVERY] = "recovery",
+    [CAUSE_OPERATOR] = "operator",
+    [CAUSE_DEADLOCK] = "deadlock",
+    [CAUSE_LIMIT] = "limit",
+};
+
+static const char *const vote_names[] = {
+    [VOTE_UNKNOWN] = "unknown",     [VOTE_NO] = "no",       [VOTE_YES] = "yes",
+    [VOTE_READ_ONLY] = "read_only", [VOTE_READY] = "ready",
+};
+
+static const char *const decision_names[] = {
+    [DECIDE_ABORT] = "abort",
+    [DECIDE_COMMIT] = "commit",
+    [DECIDE_ONE_PHASE] = "one_phase",
+};
+
+static const char *const outcome_names[] = {
+    [BRANCH_OUTCOME_RETRY] = "retry",
+    [BRANCH_OUTCOME_COMMITTED] = "committed",
+    [BRANCH_OUTCOME_ABORTED] = "aborted",
+    [BRANCH_OUTCOME_UNVERIFIABLE] = "unverifiable",
+};
+
+enum { NOT_FOUND = -1 };
+
+#define COUNT(names) (sizeof(names) / sizeof(names)[0])
+
+static const char *name_at(const char *const *names, size_t count, int value) {
+  assert(value >= 0 && (size_t)value < count);
+  return names[value];
+}
+
+static int index_of(const char *const *names, size_t count, const char *name) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(names[i], name) == 0) return (int)i;
+  return NOT_FOUND;
+}
+
+const char *cause_kind_name(enum cause_kind kind) {
+  return name_at(cause_names, COUNT(cause_names), (int)kind);
+}
+
+bool cause_kind_parse(const char *name, enum cause_kind *out) {
+  int at = index_of(cause_names, COUNT(cause_names), name);
+  if (at != NOT_FOUND) *out = (enum cause_kind)at;
+  return at != NOT_FOUND;
+}
+
+const char *vote_name(enum vote vote) {
+  return name_at(vote_names, COUNT(vote_names), (int)vote);
+}
+
+bool vote_parse(const char *name, enum vote *out) {
+  int at = index_of(vote_names, COUNT(vote_names), name);
+  if (at != NOT_FOUND) *out = (enum vote)at;
+  return at != NOT_FOUND;
+}
+
+const char *decision_name(enum decision decision) {
+  return name_at(decision_names, COUNT(decision_names), (int)decision);
+}
+
+bool decision_parse(const char *name, enum decision *out) {
+  int at = index_of(decision_names, COUNT(decision_names), name);
+  if (at != NOT_FOUND) *out = (enum decision)at;
+  return at != NOT_FOUND;
+}
+
+const char *branch_outcome_name(enum branch_outcome outcome) {
+  return name_at(outcome_names, COUNT(outcome_names), (int)outcome);
+}
+
+bool branch_outcome_parse(const char *name, enum branch_outcome *out) {
+  int at = index_of(outcome_names, COUNT(outcome_names), name);
+  if (at != NOT_FOUND) *out = (enum branch_outcome)at;
+  return at != NOT_FOUND;
+}
