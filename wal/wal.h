@@ -3,9 +3,9 @@
  * One log belongs to one cluster id, made with it, for ever. One process has it open at a time: a
  * second wal_open() fails with the reason. The backend is SQLite (sqlite.c), journal_mode=WAL and
  * synchronous=FULL; one writer thread owns the handle. While one fsync runs further records gather,
- * and the next takes them all (group commit). All calls below are made on the loop thread and return
- * at once, apart from wal_open() and wal_close(); every callback comes on the loop thread, on a later
- * turn, in the order of the calls.
+ * and the next takes them all (group commit). All calls below are made on the loop thread and
+ * return at once, apart from wal_open() and wal_close(); every callback comes on the loop thread,
+ * on a later turn, in the order of the calls.
  *
  * Invariants, which recovery leans on:
  *  1. The epoch in the file grows at every wal_open(), durably, before it returns.
@@ -20,8 +20,8 @@
  *     lazy_flush_ms when the disk allows; losing them costs repeated work, never a promise. A full
  *     disk keeps them waiting in memory, and decisions are refused, not lost.
  *  7. Reads see every record handed in before them, durable or not.
- *  8. A decided transaction is kept for retention_ms after its end record; one without an end record
- *     is kept for ever. Expired ones are removed in small steps between groups.
+ *  8. A decided transaction is kept for retention_ms after its end record; one without an end
+ * record is kept for ever. Expired ones are removed in small steps between groups.
  */
 #ifndef ASSENT_WAL_WAL_H
 #define ASSENT_WAL_WAL_H
@@ -38,7 +38,8 @@
 struct wal;
 
 struct wal_options {
-  int64_t retention_ms;  /* of ended transactions; see docs: longer than a failover may take */
+  int64_t retention_ms;  /* of ended transactions; see docs: longer than a failover may take. 0:
+                            removed as soon as they have ended */
   int64_t lazy_flush_ms; /* 0: 100 */
 };
 
@@ -49,18 +50,21 @@ struct wal_options {
 enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
                          const struct wal_options *options, struct error *err)
     __attribute__((warn_unused_result));
-/* Writes what is lazy, answers what is under way, closes. Blocks for at most one group. */
+/* Writes what is lazy, answers what is under way (the callbacks come from within this call; what
+ * they ask of the log is refused, ERR_STOPPING), closes. Blocks for at most what is queued. Not to
+ * be called from a callback of the log. */
 void wal_close(struct wal *wal);
 
 const struct cluster_id *wal_cluster(const struct wal *wal);
 uint64_t wal_epoch(const struct wal *wal);
 
-/* ---- records ---------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------------
+ */
 
 enum wal_kind {
-  WAL_KIND_ABORTED,   /* lazy note for readers; its absence means the same */
-  WAL_KIND_COMMIT,    /* every branch must commit */
-  WAL_KIND_DELEGATED  /* one phase: the sole branch's xid decides; recovery asks how it ended */
+  WAL_KIND_ABORTED,  /* lazy note for readers; its absence means the same */
+  WAL_KIND_COMMIT,   /* every branch must commit */
+  WAL_KIND_DELEGATED /* one phase: the sole branch's xid decides; recovery asks how it ended */
 };
 
 /* Transaction-level outcome as known; WAL_OUTCOME_NONE only for DELEGATED before its answer. */
@@ -72,42 +76,47 @@ enum wal_outcome {
 };
 
 struct wal_branch {
-  unsigned id; /* from 1 */
-  const char *participant;
-  const char *gid;
+  unsigned id;              /* from 1 */
+  const char *participant;  /* at most 63 bytes */
+  const char *gid;          /* of this cluster, this txid and this id */
   const char *xid, *server; /* as voted, "" if none */
   bool read_only;           /* left at prepare: nothing to confirm */
   bool confirmed;           /* has the outcome, verified */
-  enum branch_outcome outcome; /* RETRY until confirmed; differs from the decision after a heuristic */
+  enum branch_outcome
+      outcome; /* RETRY until confirmed; differs from the decision after a heuristic */
 };
 
 struct wal_record {
   struct txid txid;
   enum wal_kind kind;
   enum wal_outcome outcome;
-  const char *label;  /* NULL: none */
+  const char *label;                                   /* NULL: none; at most 1023 bytes */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock; 0: not yet */
   int64_t timeout_ms;
-  bool wait_decided; /* the client asked for `decided`, so it may know the outcome before branches do */
+  bool wait_decided;  /* the client asked for `decided`, so it may know the outcome before branches
+                         do */
   struct cause cause; /* of an abort */
-  const struct wal_branch *branches;
+  const struct wal_branch
+      *branches; /* ids ascending; at least one but for ABORTED, one for DELEGATED */
   size_t branch_count;
 };
 
 enum wal_result { WAL_UNKNOWN, WAL_REFUSED, WAL_DURABLE };
 typedef void (*wal_decided_fn)(void *data, enum wal_result result, const struct error *err);
 
-/* Writes a COMMIT or DELEGATED record. The record is copied. */
+/* Writes a COMMIT or DELEGATED record, with its first outcome (COMMITTED or NONE). It is copied. */
 void wal_decide(struct wal *wal, const struct wal_record *record, wal_decided_fn fn, void *data);
 
-/* Lazy: branch `id` has reached `outcome`, verified, at wall time `at_us`. */
-void wal_confirm(struct wal *wal, const struct txid *txid, unsigned id,
-                 enum branch_outcome outcome, int64_t at_us);
+/* Lazy: branch `id` has reached `outcome` (not RETRY), verified, at wall time `at_us`. This and
+ * wal_end() do nothing where retention has removed the record. */
+void wal_confirm(struct wal *wal, const struct txid *txid, unsigned id, enum branch_outcome outcome,
+                 int64_t at_us);
 /* Lazy: all branches confirmed. `outcome` settles a DELEGATED record (with `cause` when it
- * aborted, else NULL), and records MIXED after a heuristic. */
+ * aborted, else NULL), and records MIXED after a heuristic. A time of 0 leaves what is there. */
 void wal_end(struct wal *wal, const struct txid *txid, enum wal_outcome outcome,
              const struct cause *cause, int64_t decided_at_us, int64_t applied_at_us);
-/* Lazy: an ABORTED record, whole. Copied. */
+/* Lazy: an ABORTED record, whole: no end follows. Copied. Once more for the same txid changes
+ * nothing; for a decided one it is a bug and asserts. */
 void wal_note_aborted(struct wal *wal, const struct wal_record *record);
 
 /* A free-text line that must outlive the process: heuristics, operator actions. Durable on
@@ -115,27 +124,28 @@ void wal_note_aborted(struct wal *wal, const struct wal_record *record);
 void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const char *event,
                const char *detail, int64_t at_us, wal_decided_fn fn, void *data);
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 /* Every record without an end, oldest first; before any other call, blocking, at start. Return
  * non-OK from fn to stop. */
 typedef enum error_code (*wal_each_fn)(void *data, const struct wal_record *record,
                                        struct error *err);
-enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
-                                    struct error *err) __attribute__((warn_unused_result));
+enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data, struct error *err)
+    __attribute__((warn_unused_result));
 
 /* `record` NULL with `err` NULL: the log has none. Borrowed for the call. */
 typedef void (*wal_found_fn)(void *data, const struct wal_record *record, const struct error *err);
 void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void *data);
 
 struct wal_filter {
-  struct txid before;      /* "" : from the newest; else only txids less than this */
-  enum wal_outcome outcome; /* NONE: any */
-  bool applied_only;        /* only records with an end */
-  const char *participant; /* NULL: any; one with a branch there */
-  const char *label;       /* NULL: any; equality */
+  struct txid before;        /* "" : from the newest; else only txids less than this */
+  enum wal_outcome outcome;  /* NONE: any */
+  bool applied_only;         /* only records with an end */
+  const char *participant;   /* NULL: any; one with a branch there */
+  const char *label;         /* NULL: any; equality */
   int64_t created_before_us; /* 0: any */
-  unsigned limit;          /* 1..1000 */
+  unsigned limit;            /* 1..1000 */
 };
 /* Newest first. */
 typedef void (*wal_listed_fn)(void *data, const struct wal_record *records, size_t count,
@@ -145,6 +155,7 @@ void wal_list(struct wal *wal, const struct wal_filter *filter, wal_listed_fn fn
 struct wal_stats {
   uint64_t decisions, groups; /* groups = fsyncs that carried something */
   uint64_t last_group_us;     /* how long the last COMMIT took */
+  bool poisoned;              /* see invariant 5; may come before any callback tells */
 };
 struct wal_stats wal_stats(const struct wal *wal);
 

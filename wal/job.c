@@ -1,0 +1,76 @@
+/* See job.h. */
+#include "wal/job.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void job_push(struct job_list *list, struct job *job) {
+  job->next = NULL;
+  if (list->last)
+    list->last->next = job;
+  else
+    list->first = job;
+  list->last = job;
+  list->count++;
+}
+
+struct job *job_pop(struct job_list *list) {
+  struct job *job = list->first;
+  if (!job) return NULL;
+  list->first = job->next;
+  if (!list->first) list->last = NULL;
+  list->count--;
+  job->next = NULL;
+  return job;
+}
+
+struct job *job_new(enum job_kind kind) {
+  struct job *job = memory_must(calloc(1, sizeof *job));
+  job->kind = kind;
+  return job;
+}
+
+const char *job_keep_text(struct job *job, const char *text) {
+  char **place = job->owned[0] ? &job->owned[1] : &job->owned[0];
+  assert(!*place);
+  return *place = text_copy(text);
+}
+
+void job_free(struct job *job) {
+  if (job->kind == JOB_DECIDE || job->kind == JOB_NOTE) free(job->is.put.record);
+  free(job->owned[0]);
+  free(job->owned[1]);
+  record_list_clear(&job->records);
+  free(job);
+}
+
+void job_clear(struct job_list *list) {
+  for (struct job *job; (job = job_pop(list));)
+    job_free(job);
+}
+
+bool job_is_lazy(const struct job *job) {
+  return job->kind == JOB_NOTE || job->kind == JOB_CONFIRM || job->kind == JOB_END;
+}
+
+bool job_is_durable(const struct job *job) {
+  return job->kind == JOB_DECIDE || job->kind == JOB_AUDIT;
+}
+
+void job_answer_error(struct job *job, enum wal_result result, const struct error *err) {
+  job->result = result;
+  job->err = *err;
+}
+
+void job_call_back(struct job *job) {
+  const struct error *err = job->err.code == ERR_OK ? NULL : &job->err;
+  switch (job->kind) {
+  case JOB_DECIDE:
+  case JOB_AUDIT: job->fn.decided(job->data, job->result, err); break;
+  case JOB_LOOK_UP: job->fn.found(job->data, job->records.items, err); break;
+  case JOB_LIST: job->fn.listed(job->data, job->records.items, job->records.count, err); break;
+  case JOB_NOTE:
+  case JOB_CONFIRM:
+  case JOB_END: break;
+  }
+}

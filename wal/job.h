@@ -1,0 +1,55 @@
+/* One call of the log on its way from the loop thread to the writer and back. */
+#ifndef ASSENT_WAL_JOB_H
+#define ASSENT_WAL_JOB_H
+
+#include "wal/store.h"
+
+enum job_kind { JOB_DECIDE, JOB_AUDIT, JOB_NOTE, JOB_CONFIRM, JOB_END, JOB_LOOK_UP, JOB_LIST };
+
+struct job {
+  struct job *next;
+  enum job_kind kind;
+  union {
+    struct {
+      struct wal_record *record;
+      int64_t ended_at_us; /* 0: a decision */
+    } put;
+    struct store_audit audit;
+    struct store_confirm confirm;
+    struct store_end end;
+    struct txid txid;
+    struct wal_filter filter;
+  } is;
+  union {
+    wal_decided_fn decided;
+    wal_found_fn found;
+    wal_listed_fn listed;
+  } fn;
+  void *data;
+  enum wal_result result;
+  struct record_list records; /* found or listed */
+  char *owned[2];             /* texts that `is` points to */
+  struct error err;
+};
+
+struct job_list {
+  struct job *first, *last;
+  size_t count;
+};
+
+/* Owner: job_free(), with all that it holds. */
+struct job *job_new(enum job_kind kind);
+void job_free(struct job *job);
+/* A copy of `text` that goes with the job; NULL gives NULL. */
+const char *job_keep_text(struct job *job, const char *text);
+
+bool job_is_lazy(const struct job *job);    /* has no answer, waits for the next COMMIT */
+bool job_is_durable(const struct job *job); /* answered when it is on the disk */
+void job_answer_error(struct job *job, enum wal_result result, const struct error *err);
+void job_call_back(struct job *job);
+
+void job_push(struct job_list *list, struct job *job); /* at the end */
+struct job *job_pop(struct job_list *list);            /* from the front; NULL: it is empty */
+void job_clear(struct job_list *list);
+
+#endif

@@ -1,0 +1,571 @@
+/* The decision log's two sides: calls on the loop thread, and the writer thread that owns the
+ * store.
+ *
+ *   loop thread:    call -> queue ..........................-> done -> callback
+ *   writer thread:            \-> apply all -> COMMIT -> read -/
+ *
+ * Invariants
+ *  1. Only the writer thread touches the store from the first call on; before it, and after the
+ *     thread has been joined, only the loop thread.
+ *  2. Jobs leave in the order in which they came: the writer takes the whole queue, and answers all
+ *     of it, reads after the commit. So a read tells nothing that could still be refused, other
+ * than lazy records, of which none is a promise.
+ *  3. A lazy record is in `lazies` from the moment it is applied until a COMMIT has succeeded. The
+ *     store is in a transaction exactly while `lazies` is not empty, or a group is being applied.
+ *  4. After `failed` is set nothing is asked of the store any more.
+ *
+ * Limits: what is under way is bounded by who calls (open transactions). Beyond LAZIES_MAX records
+ * waiting for space, ABORTED notes are dropped: their absence means the same. A group has at most
+ * GROUP_MAX jobs.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/crash_point.h"
+#include "common/log.h"
+#include "wal/job.h"
+
+enum {
+  GROUP_MAX = 4096,
+  LAZIES_MAX = 100000,
+  LAZY_FLUSH_MS = 100,    /* unless told */
+  FULL_RETRY_MS = 1000,   /* lazy records on a full disk */
+  REMOVAL_WAIT_MS = 60000 /* the longest sleep: the wall clock may be set */
+};
+#define REMOVAL_LATE_US UINT64_C(1000000) /* then it no longer waits for a quiet moment */
+
+struct wal {
+  struct store *store;
+  struct cluster_id cluster;
+  uint64_t epoch;
+  int64_t retention_ms, lazy_flush_ms;
+  /* Loop thread. */
+  struct loop_wakeup *wakeup;
+  bool closing, delivering;
+  pthread_t thread;
+  /* Both, under the mutex. */
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  struct job_list queue, done;
+  bool started, stopping;
+  /* Writer thread. */
+  struct job_list lazies;
+  uint64_t lazy_due_us, removal_due_us; /* monotonic */
+  bool failed, full;
+  struct error failure;
+  atomic_uint_fast64_t decisions, groups, last_group_us;
+  atomic_bool poisoned;
+};
+
+/* ---- writer thread: failing -------------------------------------------------------------------
+ */
+
+static void fail(struct wal *wal, const struct error *err) {
+  assert(!wal->failed);
+  wal->failed = true;
+  wal->failure = *err;
+  wal->failure.code = ERR_LOG;
+  atomic_store(&wal->poisoned, true);
+  job_clear(&wal->lazies); /* allowed to be lost, and there is nothing to write them to */
+  log_error("decision_log_failed", "error", "s", wal->failure.text, NULL);
+}
+
+/* ---- writer thread: writing -------------------------------------------------------------------
+ */
+
+static void plan_removal(struct wal *wal, int64_t in_ms) {
+  int64_t wait_ms = in_ms < 0 ? 0 : in_ms > REMOVAL_WAIT_MS ? REMOVAL_WAIT_MS : in_ms;
+  uint64_t due = clock_monotonic_us() + (uint64_t)wait_ms * 1000;
+  if (due < wal->removal_due_us) wal->removal_due_us = due;
+}
+
+static enum store_result apply(struct wal *wal, struct job *job, struct error *err) {
+  switch (job->kind) {
+  case JOB_DECIDE:
+  case JOB_NOTE: return store_put(wal->store, job->is.put.record, job->is.put.ended_at_us, err);
+  case JOB_AUDIT:
+    job->is.audit.id = store_next_audit_id(wal->store);
+    return store_audit(wal->store, &job->is.audit, err);
+  case JOB_CONFIRM: return store_confirm(wal->store, &job->is.confirm, err);
+  case JOB_END: return store_end(wal->store, &job->is.end, err);
+  case JOB_LOOK_UP:
+  case JOB_LIST: break;
+  }
+  return STORE_OK;
+}
+
+static void keep_lazy(struct wal *wal, struct job *job) {
+  if (wal->lazies.count == 0)
+    wal->lazy_due_us = clock_monotonic_us() + (uint64_t)wal->lazy_flush_ms * 1000;
+  job_push(&wal->lazies, job);
+  if (job->kind != JOB_CONFIRM) plan_removal(wal, wal->retention_ms);
+}
+
+static enum store_result commit(struct wal *wal, struct error *err) {
+  uint64_t began = clock_monotonic_us();
+  enum store_result result = store_commit(wal->store, err);
+  if (result != STORE_OK) return result;
+  atomic_store(&wal->last_group_us, clock_monotonic_us() - began);
+  (void)atomic_fetch_add(&wal->groups, 1);
+  job_clear(&wal->lazies);
+  if (wal->full) log_info("decision_log_has_space", NULL);
+  wal->full = false;
+  return STORE_OK;
+}
+
+static enum store_result is_present(struct wal *wal, const struct job *job, bool *present,
+                                    struct error *err) {
+  if (job->kind == JOB_AUDIT) return store_has_audit(wal->store, job->is.audit.id, present, err);
+  return store_has_decision(wal->store, &job->is.put.record->txid, present, err);
+}
+
+/* The file has been read again; nothing of `group` may be in it. */
+static enum store_result prove_absent(struct wal *wal, const struct job_list *group,
+                                      struct error *err) {
+  for (const struct job *job = group->first; job; job = job->next) {
+    bool present = false;
+    if (!job_is_durable(job)) continue;
+    enum store_result result = is_present(wal, job, &present, err);
+    if (result != STORE_OK) return result;
+    if (present) {
+      (void)error_set(err, ERR_LOG, "a group was refused for want of space, and is in the log");
+      return STORE_FAILED;
+    }
+  }
+  return STORE_OK;
+}
+
+/* After STORE_FULL: whatever was in the transaction is undone, and proven so; the lazy records go
+ * into a new one, to wait for space. False: the log has failed. */
+static bool begin_again(struct wal *wal, const struct job_list *group, const struct error *full) {
+  struct error err = {0};
+  if (!wal->full) log_warn("decision_log_full", "error", "s", full->text, NULL);
+  wal->full = true;
+  enum store_result result = store_reopen(wal->store, &err);
+  if (result == STORE_OK) result = prove_absent(wal, group, &err);
+  for (struct job *job = wal->lazies.first; job && result == STORE_OK; job = job->next)
+    result = apply(wal, job, &err);
+  if (result != STORE_OK) {
+    fail(wal, &err);
+    return false;
+  }
+  wal->lazy_due_us = clock_monotonic_us() + (uint64_t)FULL_RETRY_MS * 1000;
+  return true;
+}
+
+/* What every decision and audit line of the group is told. */
+static void settle(struct wal *wal, struct job_list *group, enum store_result result,
+                   const struct error *err) {
+  if (result == STORE_FULL && begin_again(wal, group, err)) {
+    for (struct job *job = group->first; job; job = job->next)
+      if (job_is_durable(job)) job_answer_error(job, WAL_REFUSED, err);
+    return;
+  }
+  if (result != STORE_OK && result != STORE_FULL) fail(wal, err);
+  for (struct job *job = group->first; job; job = job->next) {
+    if (!job_is_durable(job)) continue;
+    if (result != STORE_OK) {
+      job_answer_error(job, WAL_UNKNOWN, &wal->failure);
+      continue;
+    }
+    job->result = WAL_DURABLE;
+    if (job->kind == JOB_DECIDE) (void)atomic_fetch_add(&wal->decisions, 1);
+  }
+}
+
+/* ---- writer thread: reading -------------------------------------------------------------------
+ */
+
+static void read_job(struct wal *wal, struct job *job) {
+  enum store_result result;
+  if (job->kind == JOB_LIST) {
+    result = store_list(wal->store, &job->is.filter, &job->records, &job->err);
+  } else {
+    const struct wal_record *record = NULL;
+    result = store_find(wal->store, &job->is.txid, &record, &job->err);
+    if (record) record_list_add(&job->records, record);
+  }
+  if (result == STORE_OK) return;
+  record_list_clear(&job->records); /* all or an error */
+  if (result != STORE_UNREADABLE) fail(wal, &job->err);
+}
+
+static void read_all(struct wal *wal, struct job_list *group) {
+  for (struct job *job = group->first; job; job = job->next) {
+    if (job_is_durable(job)) continue;
+    if (wal->failed)
+      job_answer_error(job, WAL_UNKNOWN, &wal->failure);
+    else
+      read_job(wal, job);
+  }
+}
+
+/* ---- writer thread: a turn --------------------------------------------------------------------
+ */
+
+/* Applies the jobs; the lazy ones move to `lazies`, the others, which have an answer to come, to
+ * `group`. Returns how many must be durable. */
+static size_t apply_all(struct wal *wal, struct job_list *jobs, struct job_list *group,
+                        enum store_result *result, struct error *err) {
+  size_t durable = 0;
+  for (struct job *job; (job = job_pop(jobs));) {
+    if (job->kind == JOB_NOTE && wal->lazies.count >= LAZIES_MAX) {
+      job_free(job);
+      continue;
+    }
+    if (*result == STORE_OK) *result = apply(wal, job, err);
+    if (job_is_lazy(job))
+      keep_lazy(wal, job);
+    else
+      job_push(group, job);
+    if (job_is_durable(job)) durable++;
+  }
+  return durable;
+}
+
+static void refuse_all(struct wal *wal, struct job_list *jobs, struct job_list *group) {
+  for (struct job *job; (job = job_pop(jobs));) {
+    if (job_is_lazy(job)) {
+      job_free(job);
+    } else {
+      job_answer_error(job, WAL_UNKNOWN, &wal->failure);
+      job_push(group, job);
+    }
+  }
+}
+
+static void post(struct wal *wal, struct job_list *group) {
+  if (group->count == 0) return;
+  (void)pthread_mutex_lock(&wal->mutex);
+  for (struct job *job; (job = job_pop(group));)
+    job_push(&wal->done, job);
+  (void)pthread_mutex_unlock(&wal->mutex);
+  loop_wakeup_send(wal->wakeup);
+}
+
+static void run_jobs(struct wal *wal, struct job_list *jobs) {
+  struct job_list group = {0};
+  struct error err = {0};
+  enum store_result result = STORE_OK;
+  if (wal->failed) {
+    refuse_all(wal, jobs, &group);
+  } else {
+    size_t durable = apply_all(wal, jobs, &group, &result, &err);
+    if (result == STORE_OK && durable > 0) {
+      CRASH_POINT("C4");
+      result = commit(wal, &err);
+    }
+    settle(wal, &group, result, &err);
+    read_all(wal, &group);
+  }
+  post(wal, &group);
+}
+
+static void flush_lazies(struct wal *wal) {
+  const struct job_list nobody = {0};
+  struct error err = {0};
+  enum store_result result = commit(wal, &err);
+  if (result == STORE_FULL)
+    (void)begin_again(wal, &nobody, &err);
+  else if (result != STORE_OK)
+    fail(wal, &err);
+}
+
+static void checkpoint(struct wal *wal) {
+  struct error err = {0};
+  CRASH_POINT("C9");
+  enum store_result result = store_checkpoint(wal->store, &err);
+  CRASH_POINT("C9");
+  if (result == STORE_FAILED) fail(wal, &err);
+}
+
+/* Removes one step of what has expired, in a transaction of its own. */
+static void remove_expired(struct wal *wal) {
+  const struct job_list nobody = {0};
+  struct error err = {0};
+  int64_t earliest = 0;
+  unsigned removed;
+  wal->removal_due_us = UINT64_MAX;
+  enum store_result result = store_earliest_end(wal->store, &earliest, &err);
+  int64_t expired_us = clock_wall_us() - wal->retention_ms * 1000;
+  if (result == STORE_OK && earliest == 0) return;
+  if (result == STORE_OK && earliest > expired_us) {
+    plan_removal(wal, (earliest - expired_us) / 1000 + 1);
+    return;
+  }
+  if (result == STORE_OK) result = store_remove_ended(wal->store, expired_us, &removed, &err);
+  if (result == STORE_OK) result = commit(wal, &err);
+  if (result == STORE_OK)
+    plan_removal(wal, 0);
+  else if (result != STORE_FULL)
+    fail(wal, &err);
+  else if (begin_again(wal, &nobody, &err))
+    plan_removal(wal, REMOVAL_WAIT_MS);
+}
+
+/* Removal waits for a quiet moment, but not for ever. */
+static bool removal_may_begin(struct wal *wal) {
+  uint64_t now = clock_monotonic_us();
+  if (wal->lazies.count > 0 || now < wal->removal_due_us) return false;
+  (void)pthread_mutex_lock(&wal->mutex);
+  bool quiet = wal->queue.count == 0 && !wal->stopping;
+  (void)pthread_mutex_unlock(&wal->mutex);
+  return quiet || now - wal->removal_due_us > REMOVAL_LATE_US;
+}
+
+static struct timespec to_timespec(uint64_t us) {
+  return (struct timespec){.tv_sec = (time_t)(us / 1000000),
+                           .tv_nsec = (long)(us % 1000000) * 1000};
+}
+
+static uint64_t next_due(const struct wal *wal) {
+  if (wal->failed) return UINT64_MAX;
+  return wal->lazies.count > 0 ? wal->lazy_due_us : wal->removal_due_us;
+}
+
+/* Until there are jobs, or something is due, or it is to stop: returns that. */
+static bool wait_for_jobs(struct wal *wal, struct job_list *jobs) {
+  uint64_t due = next_due(wal);
+  (void)pthread_mutex_lock(&wal->mutex);
+  while (!wal->stopping && (!wal->started || wal->queue.count == 0)) {
+    if (!wal->started || due == UINT64_MAX) {
+      (void)pthread_cond_wait(&wal->changed, &wal->mutex);
+      continue;
+    }
+    struct timespec until = to_timespec(due);
+    if (pthread_cond_timedwait(&wal->changed, &wal->mutex, &until) == ETIMEDOUT) break;
+  }
+  while (wal->queue.count > 0 && jobs->count < GROUP_MAX)
+    job_push(jobs, job_pop(&wal->queue));
+  bool stopping = wal->stopping;
+  (void)pthread_mutex_unlock(&wal->mutex);
+  return stopping;
+}
+
+static void *writer(void *data) {
+  struct wal *wal = data;
+  for (;;) {
+    struct job_list jobs = {0};
+    bool stopping = wait_for_jobs(wal, &jobs);
+    bool last = stopping && jobs.count == 0;
+    run_jobs(wal, &jobs);
+    if (!wal->failed && wal->lazies.count > 0 && (last || clock_monotonic_us() >= wal->lazy_due_us))
+      flush_lazies(wal);
+    if (!wal->failed && store_wants_checkpoint(wal->store)) checkpoint(wal);
+    if (last) return NULL;
+    if (!wal->failed && removal_may_begin(wal)) remove_expired(wal);
+  }
+}
+
+/* ---- loop thread: opening and closing ---------------------------------------------------------
+ */
+
+static void deliver(void *data) {
+  struct wal *wal = data;
+  (void)pthread_mutex_lock(&wal->mutex);
+  struct job_list done = wal->done;
+  wal->done = (struct job_list){0};
+  (void)pthread_mutex_unlock(&wal->mutex);
+  wal->delivering = true;
+  for (struct job *job; (job = job_pop(&done));) {
+    job_call_back(job);
+    job_free(job);
+  }
+  wal->delivering = false;
+}
+
+/* Signals are the loop thread's. */
+static int start_thread(struct wal *wal) {
+  sigset_t all, before;
+  (void)sigfillset(&all);
+  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+  int failed = pthread_create(&wal->thread, NULL, writer, wal);
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return failed;
+}
+
+static void init_sync(struct wal *wal) {
+  pthread_condattr_t attr;
+  if (pthread_mutex_init(&wal->mutex, NULL) != 0 || pthread_condattr_init(&attr) != 0 ||
+      pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) != 0 ||
+      pthread_cond_init(&wal->changed, &attr) != 0)
+    abort(); /* no memory, at start */
+  (void)pthread_condattr_destroy(&attr);
+}
+
+static void wal_free(struct wal *wal) {
+  loop_wakeup_free(wal->wakeup);
+  store_close(wal->store, !wal->failed);
+  (void)pthread_cond_destroy(&wal->changed);
+  (void)pthread_mutex_destroy(&wal->mutex);
+  free(wal);
+}
+
+enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
+                         const struct wal_options *options, struct error *err) {
+  struct store *store;
+  assert(options->retention_ms >= 0 && options->retention_ms <= INT64_MAX / 1000000);
+  assert(options->lazy_flush_ms >= 0 && options->lazy_flush_ms <= INT_MAX);
+  enum error_code code = store_open(&store, path, err);
+  if (code != ERR_OK) return code;
+
+  struct wal *wal = memory_must(calloc(1, sizeof *wal));
+  wal->store = store;
+  wal->cluster = *store_cluster(store);
+  wal->epoch = store_epoch(store);
+  wal->retention_ms = options->retention_ms;
+  wal->lazy_flush_ms = options->lazy_flush_ms ? options->lazy_flush_ms : LAZY_FLUSH_MS;
+  wal->wakeup = loop_wakeup_new(loop, deliver, wal);
+  init_sync(wal);
+  int failed = start_thread(wal);
+  if (failed != 0) {
+    wal_free(wal);
+    return error_set(err, ERR_LOG, "cannot start the decision log's writer: %s", strerror(failed));
+  }
+  *out = wal;
+  return ERR_OK;
+}
+
+void wal_close(struct wal *wal) {
+  assert(!wal->delivering);
+  (void)pthread_mutex_lock(&wal->mutex);
+  wal->stopping = true;
+  (void)pthread_cond_signal(&wal->changed);
+  (void)pthread_mutex_unlock(&wal->mutex);
+  (void)pthread_join(wal->thread, NULL);
+  wal->closing = true;
+  while (wal->done.count > 0)
+    deliver(wal);
+  wal_free(wal);
+}
+
+const struct cluster_id *wal_cluster(const struct wal *wal) {
+  return &wal->cluster;
+}
+
+uint64_t wal_epoch(const struct wal *wal) {
+  return wal->epoch;
+}
+
+struct wal_stats wal_stats(const struct wal *wal) {
+  return (struct wal_stats){.decisions = atomic_load(&wal->decisions),
+                            .groups = atomic_load(&wal->groups),
+                            .last_group_us = atomic_load(&wal->last_group_us),
+                            .poisoned = atomic_load(&wal->poisoned)};
+}
+
+/* ---- loop thread: calls -----------------------------------------------------------------------
+ */
+
+/* Called from a callback of wal_close(): nobody writes any more, so it is certainly absent. */
+static void refuse_closing(struct wal *wal, struct job *job) {
+  struct error err = {0};
+  if (job_is_lazy(job)) {
+    job_free(job);
+    return;
+  }
+  (void)error_set(&err, ERR_STOPPING, "the decision log is closing");
+  job_answer_error(job, WAL_REFUSED, &err);
+  job_push(&wal->done, job);
+}
+
+static void submit(struct wal *wal, struct job *job) {
+  if (wal->closing) {
+    refuse_closing(wal, job);
+    return;
+  }
+  (void)pthread_mutex_lock(&wal->mutex);
+  job_push(&wal->queue, job);
+  wal->started = true;
+  (void)pthread_cond_signal(&wal->changed);
+  (void)pthread_mutex_unlock(&wal->mutex);
+}
+
+void wal_decide(struct wal *wal, const struct wal_record *record, wal_decided_fn fn, void *data) {
+  assert(record_fault(record, &wal->cluster) == NULL); /* it could not be read back */
+  assert((record->kind == WAL_KIND_COMMIT && record->outcome == WAL_OUTCOME_COMMITTED) ||
+         (record->kind == WAL_KIND_DELEGATED && record->outcome == WAL_OUTCOME_NONE));
+  struct job *job = job_new(JOB_DECIDE);
+  job->is.put.record = record_copy(record);
+  job->fn.decided = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
+void wal_note_aborted(struct wal *wal, const struct wal_record *record) {
+  assert(record_fault(record, &wal->cluster) == NULL);
+  assert(record->kind == WAL_KIND_ABORTED);
+  struct job *job = job_new(JOB_NOTE);
+  job->is.put.record = record_copy(record);
+  job->is.put.ended_at_us = clock_wall_us();
+  submit(wal, job);
+}
+
+void wal_confirm(struct wal *wal, const struct txid *txid, unsigned id, enum branch_outcome outcome,
+                 int64_t at_us) {
+  assert(id >= 1 && id <= BRANCH_ID_MAX && outcome != BRANCH_OUTCOME_RETRY);
+  struct job *job = job_new(JOB_CONFIRM);
+  job->is.confirm =
+      (struct store_confirm){.txid = *txid, .branch = id, .outcome = outcome, .at_us = at_us};
+  submit(wal, job);
+}
+
+void wal_end(struct wal *wal, const struct txid *txid, enum wal_outcome outcome,
+             const struct cause *cause, int64_t decided_at_us, int64_t applied_at_us) {
+  assert(outcome != WAL_OUTCOME_NONE);
+  struct job *job = job_new(JOB_END);
+  job->is.end = (struct store_end){.txid = *txid,
+                                   .outcome = outcome,
+                                   .has_cause = cause != NULL,
+                                   .decided_at_us = decided_at_us,
+                                   .applied_at_us = applied_at_us,
+                                   .ended_at_us = clock_wall_us()};
+  if (cause) job->is.end.cause = *cause;
+  submit(wal, job);
+}
+
+void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const char *event,
+               const char *detail, int64_t at_us, wal_decided_fn fn, void *data) {
+  struct job *job = job_new(JOB_AUDIT);
+  job->is.audit = (struct store_audit){.txid = *txid,
+                                       .branch = branch,
+                                       .event = job_keep_text(job, event),
+                                       .detail = job_keep_text(job, detail),
+                                       .at_us = at_us};
+  job->fn.decided = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
+enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
+                                    struct error *err) {
+  assert(!wal->started); /* from then on the store is the writer's */
+  return store_each_unfinished(wal->store, fn, data, err);
+}
+
+void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void *data) {
+  struct job *job = job_new(JOB_LOOK_UP);
+  job->is.txid = *txid;
+  job->fn.found = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
+void wal_list(struct wal *wal, const struct wal_filter *filter, wal_listed_fn fn, void *data) {
+  assert(filter->limit >= 1 && filter->limit <= 1000);
+  struct job *job = job_new(JOB_LIST);
+  job->is.filter = *filter;
+  job->is.filter.participant = job_keep_text(job, filter->participant);
+  job->is.filter.label = job_keep_text(job, filter->label);
+  job->fn.listed = fn;
+  job->data = data;
+  submit(wal, job);
+}
