@@ -196,6 +196,10 @@ struct adapter {
   const struct adapter_ops *ops;
 };
 
+/* Is this a connection string or URI that libpq understands? ERR_CONFIG; never repeats it. */
+enum error_code postgres_dsn_check(const char *dsn, struct error *err)
+    __attribute__((warn_unused_result));
+
 /* dsn: a libpq connection string or URI. It is checked here for syntax only: ERR_CONFIG, with the
  * password left out of the text. */
 struct adapter *postgres_adapter_new(struct loop *loop, const char *dsn, struct error *err);

@@ -1,0 +1,159 @@
+/* PostgreSQL behind adapter.h: the table of calls, opening and closing.
+ *
+ * Asks of the server at connect who it is. The timeline comes from the name of the WAL file being
+ * written: the control file's is that of the last checkpoint, which after a promotion is still the
+ * old one. A standby has no such file, and is refused anyway.
+ * Limits: application_name of 63 bytes (the server cuts it there).
+ */
+#include "adapters/postgres.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char identity_query[] =
+    "SELECT pg_is_in_recovery(), "
+    "(SELECT system_identifier FROM pg_control_system()) || '/' || CASE WHEN pg_is_in_recovery() "
+    "THEN (SELECT timeline_id FROM pg_control_checkpoint()) "
+    "ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END || '/' || "
+    "(SELECT oid FROM pg_database WHERE datname = current_database()), "
+    "pg_backend_pid(), current_setting('max_prepared_transactions'), session_user";
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void open_failed(struct session *s, const struct error *err) {
+  session_opened_fn opened = s->opened;
+  wire_break(s);
+  opened(s->data, NULL, err);
+}
+
+static void open_result(struct session *s, struct step step, PGresult *result) {
+  struct session_identity *identity = &s->identity;
+  (void)step;
+  if (result_is_error(result) || PQntuples(result) != 1) {
+    cause_from_result(&s->ask.cause, -1, result);
+    return;
+  }
+  s->standby = PQgetvalue(result, 0, 0)[0] == 't';
+  (void)snprintf(identity->server, sizeof identity->server, "%s", PQgetvalue(result, 0, 1));
+  identity->backend_pid = atoi(PQgetvalue(result, 0, 2));
+  identity->prepared_max = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
+  (void)snprintf(s->login, sizeof s->login, "%s", PQgetvalue(result, 0, 4));
+  identity->server_version = PQserverVersion(s->connection);
+}
+
+static void open_drained(struct session *s) {
+  struct error err = {0};
+  if (s->identity.server_version == 0 && s->ask.cause.kind == CAUSE_NONE) { /* just connected */
+    wire_query(s, STEP_QUERY, 0, identity_query, 0, NULL);
+    wire_sync(s);
+    wire_flush(s);
+  } else if (s->ask.cause.kind != CAUSE_NONE) {
+    error_from_cause(&err, ERR_UNAVAILABLE, &s->ask.cause);
+    (void)error_wrap(&err, "the database does not say who it is");
+    open_failed(s, &err);
+  } else if (s->standby) {
+    (void)error_set(&err, ERR_UNAVAILABLE,
+                    "server %s is a standby: it shows no prepared transactions and takes none",
+                    s->identity.server);
+    open_failed(s, &err);
+  } else {
+    wire_end(s, SESSION_IDLE);
+    s->opened(s->data, &s->identity, NULL);
+  }
+}
+
+static const struct session_op open_op = {.result = open_result,
+                                          .drained = open_drained,
+                                          .lost = open_failed};
+
+static struct session *postgres_open(struct adapter *adapter, const char *application_name,
+                                     int64_t call_timeout_ms, session_opened_fn opened,
+                                     session_lost_fn lost, void *data) {
+  const struct postgres *postgres = (const struct postgres *)adapter;
+  assert(strlen(application_name) <= 63);
+  struct session *s = calloc(1, sizeof *s);
+  assert(s);
+  s->loop = postgres->loop;
+  s->call_timeout_ms = call_timeout_ms;
+  s->opened = opened;
+  s->lost = lost;
+  s->data = data;
+  wire_connect(s, postgres->dsn, application_name, &open_op);
+  return s;
+}
+
+static void postgres_close(struct session *s) {
+  if (!s) return;
+  finish_discard(s);
+  rows_discard(&s->run.rows);
+  free(s->run.expected);
+  s->run.expected = NULL;
+  free(s->ask.branches);
+  s->ask.branches = NULL;
+  wire_close(s);
+}
+
+static bool postgres_is_idle(const struct session *s) {
+  return s->state == SESSION_IDLE;
+}
+
+/* ---- the adapter ----------------------------------------------------------------------------- */
+
+static void postgres_free(struct adapter *adapter) {
+  struct postgres *postgres = (struct postgres *)adapter;
+  free(postgres->dsn);
+  free(postgres);
+}
+
+static const struct adapter_ops postgres_ops = {.free = postgres_free,
+                                                .open = postgres_open,
+                                                .close = postgres_close,
+                                                .run = session_run,
+                                                .rollback = session_rollback,
+                                                .commit = session_commit,
+                                                .is_idle = postgres_is_idle,
+                                                .finish = session_finish,
+                                                .look_up = session_look_up,
+                                                .xact_status = session_xact_status,
+                                                .list = session_list,
+                                                .end_sessions = session_end_sessions,
+                                                .cancel = session_cancel,
+                                                .claim_epoch = session_claim_epoch,
+                                                .probe = session_probe_server};
+
+/* libpq quotes what it does not understand, and that may be a piece of a password: such a text is
+ * replaced. */
+enum error_code postgres_dsn_check(const char *dsn, struct error *err) {
+  char *message = NULL;
+  PQconninfoOption *options = PQconninfoParse(dsn, &message);
+  enum error_code code = ERR_OK;
+  if (!options) {
+    bool safe = message && !strchr(message, '"') && !strchr(message, '\'');
+    code = error_set(err, ERR_CONFIG, "not a libpq connection string or URI: %.*s",
+                     safe ? (int)strcspn(message, "\n") : 200,
+                     safe ? message
+                          : "an option libpq does not know, a value without quotes around its "
+                            "spaces, or a wrong separator");
+  }
+  PQfreemem(message);
+  PQconninfoFree(options);
+  return code;
+}
+
+struct adapter *postgres_adapter_new(struct loop *loop, const char *dsn, struct error *err) {
+  if (postgres_dsn_check(dsn, err) != ERR_OK) return NULL;
+  struct postgres *postgres = calloc(1, sizeof *postgres);
+  char *copy = strdup(dsn);
+  if (!postgres || !copy) {
+    free(postgres);
+    free(copy);
+    (void)error_set(err, ERR_MEMORY, "no memory for an adapter");
+    return NULL;
+  }
+  postgres->base.ops = &postgres_ops;
+  postgres->loop = loop;
+  postgres->dsn = copy;
+  return &postgres->base;
+}

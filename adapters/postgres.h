@@ -1,0 +1,252 @@
+/* Inside the PostgreSQL adapter: the session, and the engine its calls run on (postgres_wire.c).
+ *
+ * An engine call queues steps (queries and Syncs) in libpq's pipeline; the answers come back in the
+ * same order, each to the operation (`struct session_op`) that has the session. One operation has
+ * it from wire_begin() to wire_end() or wire_break(). An operation's `lost` is its last call.
+ *
+ *   postgres.c          the table of calls; opening and closing
+ *   postgres_wire.c     connecting, sending, reading, timers
+ *   postgres_run.c      a branch's work
+ *   postgres_commit.c   its COMMIT in one phase
+ *   postgres_rows.c     results as JSON, within limits
+ *   postgres_finish.c   COMMIT PREPARED and ROLLBACK PREPARED, pipelined
+ *   postgres_ask.c      the questions of phase two
+ *   postgres_claim.c    the epoch kept in the database
+ */
+#ifndef ASSENT_ADAPTERS_POSTGRES_H
+#define ASSENT_ADAPTERS_POSTGRES_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "adapters/adapter.h"
+#include "common/json.h"
+
+enum session_state {
+  SESSION_BROKEN, /* no connection; only close() is left */
+  SESSION_CONNECTING,
+  SESSION_IDLE,
+  SESSION_IN_TRANSACTION,
+  SESSION_BUSY /* an operation has it */
+};
+
+enum step_kind {
+  STEP_SYNC,
+  STEP_QUERY, /* what the operation has only one of */
+  STEP_SETTING,
+  STEP_STATEMENT,
+  STEP_XID,
+  STEP_PREPARE,
+  STEP_COMMIT,
+  STEP_ROLLBACK,
+  STEP_SETTLE, /* COMMIT PREPARED or ROLLBACK PREPARED right after PREPARE */
+  STEP_RESET
+};
+
+struct step {
+  enum step_kind kind;
+  unsigned index; /* of a statement */
+};
+
+struct session_op {
+  /* One result of the step; several for a statement that gives rows. The result is borrowed. */
+  void (*result)(struct session *s, struct step step, PGresult *result);
+  /* A Sync was answered. With this call an operation ends by itself, and has no `drained`. */
+  void (*synced)(struct session *s);
+  /* Everything sent has been answered: queue more, or end. */
+  void (*drained)(struct session *s);
+  /* The connection is gone; the session is broken already. */
+  void (*lost)(struct session *s, const struct error *err);
+};
+
+/* See postgres_rows.c. */
+struct rows {
+  struct json_writer json;
+  size_t rows_max, bytes_max;
+  size_t row_count;
+  bool in_statement; /* columns and the opening of rows are written */
+  bool discard;      /* over a limit, or failed: what comes is dropped */
+};
+
+struct run {
+  session_ran_fn fn;
+  void *data;
+  enum run_end end;
+  char gid[GID_SIZE];
+  size_t statement_count;
+  int64_t *expected; /* rows, a statement each */
+  struct rows rows;
+  char xid[XID_SIZE];
+  struct cause cause;
+  enum { PREPARE_NOT_SENT, PREPARE_SENT, PREPARE_DONE, PREPARE_REFUSED } prepare;
+  bool failed;            /* `cause` tells why; the transaction must not survive */
+  bool unknown;           /* an answer came that proves nothing */
+  bool touched;           /* something was sent since the session was idle and clean */
+  bool rolled_back;       /* ROLLBACK was sent */
+  bool reset_sent, reset; /* DISCARD ALL; its success */
+  bool ended;             /* COMMIT of a branch that wrote nothing succeeded */
+  bool settle_sent, settled;
+};
+
+struct commit {
+  session_committed_fn fn;
+  void *data;
+  enum branch_outcome outcome;
+  struct cause cause;
+  bool rolled_back; /* ROLLBACK was sent: COMMIT had been skipped */
+  bool reset;
+};
+
+struct finish; /* postgres_finish.c */
+
+/* A question that is one operation on an idle control session. */
+struct ask {
+  void *data;
+  struct cause cause; /* of a refusal */
+  bool refused;
+  union {
+    session_looked_fn looked;
+    xact_status_fn status;
+    session_listed_fn listed;
+    session_done_fn done;
+    session_claimed_fn claimed;
+    session_probed_fn probed;
+  } fn;
+  char gid[GID_SIZE], xid[XID_SIZE];
+  bool barrier, found;
+  enum xact_status status;
+  struct cluster_id cluster;
+  struct prepared_branch *branches;
+  size_t branch_count;
+  char prefix[64], except[64];
+  int64_t remaining;
+  unsigned attempt;
+  uint64_t started_us;
+  struct session_probe probe;
+  struct epoch_claim claim;
+  uint64_t known_epoch;
+  int stage; /* postgres_claim.c */
+};
+
+struct postgres {
+  struct adapter base;
+  struct loop *loop;
+  char *dsn;
+};
+
+struct session {
+  struct loop *loop;
+  PGconn *connection; /* NULL when broken */
+  struct loop_poll *poll;
+  struct loop_timer *timer; /* the operation's time */
+  struct loop_timer *wake;  /* a callback that is due on the next turn */
+  enum session_state state;
+  int64_t call_timeout_ms;
+  const struct session_op *op; /* NULL: nobody has it */
+  unsigned operation;          /* counts the timer's starts and stops */
+  struct step *steps;          /* a ring */
+  size_t step_first, step_count, step_capacity;
+  bool step_started; /* the first step was told its row mode */
+  bool send_failed;  /* libpq refused to queue something: the connection is given up */
+  bool warned;       /* a WARNING came during the first step */
+  bool write_watched;
+  struct error fatal; /* what the server said before it hung up */
+  unsigned depth;     /* of our handlers on the stack; memory is freed at 0 */
+  bool closing;
+  session_opened_fn opened;
+  session_lost_fn lost;
+  void *data;
+  struct session_identity identity;
+  bool standby;
+  char login[128]; /* session_user; PostgreSQL's names have at most 63 bytes unless rebuilt */
+  struct run run;
+  struct commit commit;
+  struct finish *finish_first, *finish_last;
+  size_t finish_count;
+  struct ask ask;
+};
+
+/* Makes this transaction's commit wait for the server's own disk where the role, the database or a
+ * statement has switched that off; other settings are left alone. Outside of a transaction: nothing. */
+#define SQL_SYNCHRONOUS_COMMIT                                                                     \
+  "SELECT set_config('synchronous_commit', 'local', true) "                                        \
+  "WHERE current_setting('synchronous_commit') = 'off'"
+
+/* ---- postgres_wire.c ------------------------------------------------------------------------- */
+
+/* Starts connecting with `op`; its `drained` is called when the connection stands, its `lost` when
+ * it fails. */
+void wire_connect(struct session *s, const char *dsn, const char *application_name,
+                  const struct session_op *op);
+
+/* Takes the session for an operation. On a broken one `lost` comes on the next turn, and what is
+ * queued until then goes nowhere. */
+void wire_begin(struct session *s, const struct session_op *op, int64_t timeout_ms);
+/* Gives it up; the operation may answer now. */
+void wire_end(struct session *s, enum session_state state);
+/* Drops the connection without a word to anybody. The operation may answer now. */
+void wire_break(struct session *s);
+/* Has `drained` called on the next turn though nothing was sent. */
+void wire_answer_later(struct session *s);
+
+void wire_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
+                size_t param_count, const char *const *params);
+void wire_sync(struct session *s);
+/* Sends what is queued, as far as the socket takes it; the rest follows by itself. */
+void wire_flush(struct session *s);
+void wire_timer(struct session *s, int64_t timeout_ms);
+
+/* Also when called from one of the session's callbacks. */
+void wire_close(struct session *s);
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+bool result_is_error(const PGresult *result);
+/* "" when the error is libpq's own: then it says nothing about what the server did. */
+const char *result_sqlstate(const PGresult *result);
+/* May it have been done after all? For answers to PREPARE TRANSACTION, COMMIT (PREPARED). */
+bool result_is_ambiguous(const PGresult *result);
+/* Rows that a command touched, or a query gave; 0 where the tag has no number. */
+int64_t result_affected(PGresult *result);
+/* statement -1: none. Keeps a cause that is there. */
+void cause_from_result(struct cause *cause, int statement, const PGresult *result);
+void cause_set(struct cause *cause, enum cause_kind kind, int statement, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void cause_from_error(struct cause *cause, const struct error *err);
+void error_from_cause(struct error *err, enum error_code code, const struct cause *cause);
+
+/* ---- the calls ------------------------------------------------------------------------------- */
+
+void session_run(struct session *s, const struct session_job *job, session_ran_fn fn, void *data);
+void session_rollback(struct session *s, session_ran_fn fn, void *data);
+void session_commit(struct session *s, session_committed_fn fn, void *data);
+
+void session_finish(struct session *s, const char *gid, bool commit, session_finished_fn fn,
+                    void *data);
+void finish_discard(struct session *s); /* at close: nobody is told */
+
+void session_look_up(struct session *s, const char *gid, bool barrier, session_looked_fn fn,
+                     void *data);
+void session_xact_status(struct session *s, const char *xid, xact_status_fn fn, void *data);
+void session_list(struct session *s, const struct cluster_id *cluster, session_listed_fn fn,
+                  void *data);
+void session_end_sessions(struct session *s, const char *prefix, const char *except,
+                          session_done_fn fn, void *data);
+void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void *data);
+void session_probe_server(struct session *s, session_probed_fn fn, void *data);
+void session_claim_epoch(struct session *s, const struct epoch_claim *claim, session_claimed_fn fn,
+                         void *data);
+
+/* ---- postgres_rows.c ------------------------------------------------------------------------- */
+
+void rows_begin(struct rows *rows, size_t rows_max, size_t bytes_max);
+/* A result of a statement that did not fail. False when a limit was passed (cause filled); then,
+ * and after rows_discard(), what comes is dropped. */
+bool rows_add(struct rows *rows, int statement, PGresult *result, struct cause *cause);
+void rows_discard(struct rows *rows);
+/* The JSON array, or NULL when there is none. Owner: the caller, free(). */
+char *rows_take(struct rows *rows);
+
+#endif

@@ -1,0 +1,359 @@
+/* The questions of phase two: what is prepared, how did an xid end, who else is connected.
+ *
+ * Each is an operation on an idle control session, mostly one query and its answer. A refusal by
+ * the server goes to `ask.cause`; what it means is for the question to say. Limits:
+ * END_ATTEMPTS_MAX looks at sessions that would not end.
+ */
+#include "adapters/postgres.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/crash_point.h"
+
+enum { END_ATTEMPTS_MAX = 5 };
+
+/* Full transaction ids of prepared transactions. The view has the lower 32 bits only. Every running
+ * transaction is within 2^31 of the next xid, before or, when nothing has completed since, at or
+ * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest. */
+#define FULL_XID                                                                                   \
+  "WITH horizon AS (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next), "       \
+  "prepared AS (SELECT gid, prepared, next + (((transaction::text::bigint - next) % 4294967296 "   \
+  "+ 6442450944) % 4294967296 - 2147483648) AS xid FROM pg_prepared_xacts, horizon "               \
+  "WHERE database = current_database()) "
+
+static void ask_begin(struct session *s, const struct session_op *op, void *data) {
+  assert(s->state == SESSION_IDLE || s->state == SESSION_BROKEN);
+  s->ask = (struct ask){.data = data};
+  s->ask.cause.statement = -1;
+  wire_begin(s, op, s->call_timeout_ms);
+}
+
+static void ask_query(struct session *s, const char *sql, size_t param_count,
+                      const char *const *params) {
+  wire_query(s, STEP_QUERY, 0, sql, param_count, params);
+  wire_sync(s);
+  wire_flush(s);
+}
+
+/* True when the result has rows to look at. */
+static bool has_rows(struct session *s, PGresult *result) {
+  if (result_is_error(result)) {
+    s->ask.refused = true;
+    cause_from_result(&s->ask.cause, -1, result);
+  }
+  return PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) > 0;
+}
+
+static void copy_value(char *out, size_t size, PGresult *result, int row, int column) {
+  (void)snprintf(out, size, "%s", PQgetvalue(result, row, column));
+}
+
+static int64_t integer_value(PGresult *result, int row, int column) {
+  return strtoll(PQgetvalue(result, row, column), NULL, 10);
+}
+
+/* ---- is this gid prepared? ------------------------------------------------------------------- */
+
+static void look_up_answer(struct session *s, enum session_looked looked) {
+  struct ask ask = s->ask;
+  ask.fn.looked(ask.data, looked, looked == LOOKED_PREPARED ? ask.xid : "", &ask.cause);
+}
+
+static void look_up_result(struct session *s, struct step step, PGresult *result) {
+  struct ask *ask = &s->ask;
+  bool rows = has_rows(s, result);
+  if (step.kind == STEP_COMMIT) { /* the barrier */
+    if (!s->warned || ask->refused) return;
+    cause_set(&ask->cause, CAUSE_UNREACHABLE, -1,
+              "the barrier came with a warning: a replica may lack it");
+    ask->refused = true;
+  } else if (rows && step.kind == STEP_QUERY) {
+    ask->found = true;
+    copy_value(ask->xid, sizeof ask->xid, result, 0, 0);
+  }
+}
+
+/* The barrier. A gid is listed as soon as its PREPARE is on the server's own disk, while the
+ * session that prepared still waits for replicas. So something is committed after it, which waits
+ * in the same way: replicas confirm positions in the WAL, and this one is later. A commit waits
+ * only when it has both an xid and WAL of its own: a transactional message gives it both, at any
+ * wal_level, and touches no table. */
+static void send_barrier(struct session *s) {
+  s->ask.barrier = false;
+  wire_query(s, STEP_SETTING, 0, "BEGIN READ WRITE", 0, NULL);
+  wire_query(s, STEP_SETTING, 0, SQL_SYNCHRONOUS_COMMIT, 0, NULL);
+  wire_query(s, STEP_SETTING, 0, "SELECT pg_logical_emit_message(true, 'assent', 'barrier')", 0,
+             NULL);
+  wire_query(s, STEP_COMMIT, 0, "COMMIT", 0, NULL);
+  wire_sync(s);
+  wire_flush(s);
+}
+
+static void look_up_drained(struct session *s) {
+  struct ask *ask = &s->ask;
+  if (ask->found && ask->barrier && !ask->refused) {
+    send_barrier(s);
+    return;
+  }
+  if (PQtransactionStatus(s->connection) == PQTRANS_IDLE)
+    wire_end(s, SESSION_IDLE);
+  else
+    wire_break(s); /* the barrier failed half way; rare enough to connect anew */
+  if (ask->refused)
+    look_up_answer(s, LOOKED_LOST);
+  else
+    look_up_answer(s, ask->found ? LOOKED_PREPARED : LOOKED_ABSENT);
+}
+
+static void look_up_lost(struct session *s, const struct error *err) {
+  cause_from_error(&s->ask.cause, err);
+  look_up_answer(s, LOOKED_LOST);
+}
+
+static const struct session_op look_up_op = {.result = look_up_result,
+                                             .drained = look_up_drained,
+                                             .lost = look_up_lost};
+
+void session_look_up(struct session *s, const char *gid, bool barrier, session_looked_fn fn,
+                     void *data) {
+  ask_begin(s, &look_up_op, data);
+  s->ask.fn.looked = fn;
+  s->ask.barrier = barrier;
+  ask_query(s, FULL_XID "SELECT xid FROM prepared WHERE gid = $1", 1, &gid);
+}
+
+/* ---- how did an xid end? --------------------------------------------------------------------- */
+
+static enum xact_status status_of(const char *text) {
+  if (strcmp(text, "committed") == 0) return XACT_STATUS_COMMITTED;
+  if (strcmp(text, "aborted") == 0) return XACT_STATUS_ABORTED;
+  if (strcmp(text, "in progress") == 0) return XACT_STATUS_IN_PROGRESS;
+  return XACT_STATUS_LOST;
+}
+
+static void status_result(struct session *s, struct step step, PGresult *result) {
+  struct ask *ask = &s->ask;
+  (void)step;
+  if (has_rows(s, result))
+    ask->status =
+        PQgetisnull(result, 0, 0) ? XACT_STATUS_FORGOTTEN : status_of(PQgetvalue(result, 0, 0));
+  else if (strcmp(ask->cause.sqlstate, "22023") == 0) /* "... is in the future" */
+    ask->status = XACT_STATUS_FORGOTTEN;
+}
+
+static void status_drained(struct session *s) {
+  struct ask ask = s->ask;
+  wire_end(s, SESSION_IDLE);
+  ask.fn.status(ask.data, ask.status, &ask.cause);
+}
+
+static void status_lost(struct session *s, const struct error *err) {
+  struct ask ask = s->ask;
+  cause_from_error(&ask.cause, err);
+  ask.fn.status(ask.data, ask.status, &ask.cause);
+}
+
+static const struct session_op status_op = {.result = status_result,
+                                            .drained = status_drained,
+                                            .lost = status_lost};
+
+void session_xact_status(struct session *s, const char *xid, xact_status_fn fn, void *data) {
+  ask_begin(s, &status_op, data);
+  s->ask.fn.status = fn;
+  ask_query(s, "SELECT pg_xact_status($1::xid8)", 1, &xid);
+}
+
+/* ---- which gids of a cluster are prepared? --------------------------------------------------- */
+
+static void list_result(struct session *s, struct step step, PGresult *result) {
+  struct ask *ask = &s->ask;
+  (void)step;
+  if (!has_rows(s, result)) return;
+  int rows = PQntuples(result);
+  ask->branches = calloc((size_t)rows, sizeof *ask->branches);
+  if (!ask->branches) {
+    cause_set(&ask->cause, CAUSE_LIMIT, -1, "no memory for a listing of %d", rows);
+    ask->refused = true;
+    return;
+  }
+  for (int row = 0; row < rows; row++) {
+    struct prepared_branch *branch = &ask->branches[ask->branch_count];
+    struct gid gid;
+    if (row == rows / 2) CRASH_POINT("A7");
+    if (!gid_parse(PQgetvalue(result, row, 0), &gid) ||
+        strcmp(gid.cluster.text, ask->cluster.text) != 0)
+      continue; /* somebody else's that begins like ours */
+    copy_value(branch->gid, sizeof branch->gid, result, row, 0);
+    copy_value(branch->xid, sizeof branch->xid, result, row, 1);
+    branch->prepared_at_us = integer_value(result, row, 2);
+    ask->branch_count++;
+  }
+}
+
+static void list_answer(struct session *s) {
+  struct ask ask = s->ask;
+  struct error err = {0};
+  s->ask.branches = NULL;
+  if (ask.refused) error_from_cause(&err, ERR_UNAVAILABLE, &ask.cause);
+  ask.fn.listed(ask.data, ask.branches, ask.refused ? 0 : ask.branch_count,
+                ask.refused ? &err : NULL);
+  free(ask.branches);
+}
+
+static void list_drained(struct session *s) {
+  wire_end(s, SESSION_IDLE);
+  list_answer(s);
+}
+
+static void list_lost(struct session *s, const struct error *err) {
+  s->ask.refused = true;
+  cause_from_error(&s->ask.cause, err);
+  list_answer(s);
+}
+
+static const struct session_op list_op = {.result = list_result,
+                                          .drained = list_drained,
+                                          .lost = list_lost};
+
+void session_list(struct session *s, const struct cluster_id *cluster, session_listed_fn fn,
+                  void *data) {
+  char prefix[GID_SIZE];
+  const char *const params[] = {prefix};
+  ask_begin(s, &list_op, data);
+  s->ask.fn.listed = fn;
+  s->ask.cluster = *cluster;
+  (void)snprintf(prefix, sizeof prefix, "assent_%s_", cluster->text);
+  ask_query(s,
+            FULL_XID "SELECT gid, xid, (extract(epoch FROM prepared) * 1000000)::bigint "
+                     "FROM prepared WHERE left(gid, length($1::text)) = $1 ORDER BY prepared, gid",
+            1, params);
+}
+
+/* ---- calls that are done or not -------------------------------------------------------------- */
+
+static void done_answer(struct session *s) {
+  struct ask ask = s->ask;
+  struct error err = {0};
+  if (ask.refused) error_from_cause(&err, ERR_UNAVAILABLE, &ask.cause);
+  ask.fn.done(ask.data, ask.refused ? &err : NULL);
+}
+
+static void done_result(struct session *s, struct step step, PGresult *result) {
+  (void)step;
+  if (has_rows(s, result)) s->ask.remaining = integer_value(result, 0, 0);
+}
+
+static void done_drained(struct session *s) {
+  wire_end(s, SESSION_IDLE);
+  done_answer(s);
+}
+
+static void done_lost(struct session *s, const struct error *err) {
+  struct ask ask = s->ask;
+  ask.fn.done(ask.data, err);
+}
+
+static const struct session_op cancel_op = {.result = done_result,
+                                            .drained = done_drained,
+                                            .lost = done_lost};
+
+void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void *data) {
+  char pid[16];
+  const char *const params[] = {pid};
+  ask_begin(s, &cancel_op, data);
+  s->ask.fn.done = fn;
+  (void)snprintf(pid, sizeof pid, "%d", backend_pid);
+  ask_query(s, "SELECT pg_cancel_backend($1::int)::int", 1, params);
+}
+
+/* Sessions of a former life. The first round asks all of them to end, the second waits for each,
+ * for a part of the call's time. A backend leaves pg_stat_activity after its transaction has been
+ * rolled back (on_shmem_exit against before_shmem_exit), so "none is listed" means that none can
+ * prepare. */
+#define OTHERS                                                                                     \
+  "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "          \
+  "AND left(application_name, length($1::text)) = $1 AND application_name <> $2 "
+
+static void send_end_round(struct session *s) {
+  char wait_ms[24];
+  const char *const params[] = {s->ask.prefix, s->ask.except, wait_ms};
+  int64_t share = s->call_timeout_ms / (2 * END_ATTEMPTS_MAX);
+  (void)snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(share > 1 ? share : 1));
+  wire_query(s, STEP_QUERY, 0, "SELECT count(pg_terminate_backend(pid)) " OTHERS, 2, params);
+  wire_sync(s);
+  wire_query(s, STEP_QUERY, 0, "SELECT count(pg_terminate_backend(pid, $3::bigint)) " OTHERS, 3,
+             params);
+  wire_sync(s);
+  ask_query(s, "SELECT count(*) " OTHERS, 2, params);
+  s->ask.attempt++;
+}
+
+static void end_drained(struct session *s) {
+  struct ask *ask = &s->ask;
+  if (!ask->refused && ask->remaining > 0 && ask->attempt < END_ATTEMPTS_MAX) {
+    send_end_round(s);
+    return;
+  }
+  if (!ask->refused && ask->remaining > 0) {
+    ask->refused = true;
+    cause_set(&ask->cause, CAUSE_UNREACHABLE, -1, "%lld sessions of \"%s\" would not end",
+              (long long)ask->remaining, ask->prefix);
+  }
+  done_drained(s);
+}
+
+static const struct session_op end_op = {.result = done_result,
+                                         .drained = end_drained,
+                                         .lost = done_lost};
+
+void session_end_sessions(struct session *s, const char *prefix, const char *except,
+                          session_done_fn fn, void *data) {
+  ask_begin(s, &end_op, data);
+  s->ask.fn.done = fn;
+  assert(*prefix && strlen(prefix) < sizeof s->ask.prefix && strlen(except) < sizeof s->ask.except);
+  (void)snprintf(s->ask.prefix, sizeof s->ask.prefix, "%s", prefix);
+  (void)snprintf(s->ask.except, sizeof s->ask.except, "%s", except);
+  send_end_round(s);
+}
+
+/* ---- how is the server? ---------------------------------------------------------------------- */
+
+static void probe_result(struct session *s, struct step step, PGresult *result) {
+  (void)step;
+  if (!has_rows(s, result)) return;
+  s->ask.probe.latency_us = (int64_t)(clock_monotonic_us() - s->ask.started_us);
+  s->ask.probe.prepared_count = integer_value(result, 0, 0);
+  s->ask.probe.oldest_prepared_ms = integer_value(result, 0, 1);
+}
+
+static void probe_drained(struct session *s) {
+  struct ask ask = s->ask;
+  struct error err = {0};
+  if (ask.refused) error_from_cause(&err, ERR_UNAVAILABLE, &ask.cause);
+  wire_end(s, SESSION_IDLE);
+  ask.fn.probed(ask.data, ask.refused ? NULL : &ask.probe, ask.refused ? &err : NULL);
+}
+
+static void probe_lost(struct session *s, const struct error *err) {
+  struct ask ask = s->ask;
+  ask.fn.probed(ask.data, NULL, err);
+}
+
+static const struct session_op probe_op = {.result = probe_result,
+                                           .drained = probe_drained,
+                                           .lost = probe_lost};
+
+void session_probe_server(struct session *s, session_probed_fn fn, void *data) {
+  ask_begin(s, &probe_op, data);
+  s->ask.fn.probed = fn;
+  s->ask.started_us = clock_monotonic_us();
+  ask_query(s,
+            "SELECT count(*), CASE WHEN count(*) = 0 THEN -1 ELSE greatest(0, "
+            "extract(epoch FROM clock_timestamp() - min(prepared)) * 1000) END::bigint "
+            "FROM pg_prepared_xacts",
+            0, NULL);
+}

@@ -1,0 +1,183 @@
+/* The epoch, kept in the database: schema assent, one row a cluster.
+ *
+ * Steps: look (is the table there?) -> create it where it is not -> write ours if it is the highest
+ * -> when it is not, read which one is. The write is one INSERT ... ON CONFLICT ... WHERE, so two
+ * claims at the same time are put in order by the row's lock, and it is committed to disk before
+ * CLAIM_GRANTED. A role that may not create but may write the table gets on.
+ * Limits: CLAIM_ATTEMPTS_MAX passes: two creators at once, or a serialization failure, start anew.
+ */
+#include "adapters/postgres.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/sqlstate.h"
+
+enum { CLAIM_ATTEMPTS_MAX = 5, EPOCH_TEXT_SIZE = 24 };
+enum claim_stage { STAGE_LOOK, STAGE_CREATE, STAGE_WRITE, STAGE_READ };
+
+static void answer(struct session *s, enum session_claimed claimed) {
+  struct ask ask = s->ask;
+  ask.fn.claimed(ask.data, claimed, ask.known_epoch, &ask.cause);
+}
+
+static void end_and_answer(struct session *s, enum session_claimed claimed) {
+  wire_end(s, SESSION_IDLE);
+  answer(s, claimed);
+}
+
+/* ---- the four stages ------------------------------------------------------------------------- */
+
+static void send_look(struct session *s) {
+  s->ask.stage = STAGE_LOOK;
+  s->ask.attempt++;
+  wire_query(s, STEP_QUERY, 0,
+             "SELECT to_regclass('assent.coordinator'), to_regnamespace('assent')", 0, NULL);
+  wire_sync(s);
+  wire_flush(s);
+}
+
+/* READ COMMITTED and READ WRITE whatever the role's defaults are. */
+static void begin(struct session *s) {
+  wire_query(s, STEP_SETTING, 0, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL);
+  wire_query(s, STEP_SETTING, 0, SQL_SYNCHRONOUS_COMMIT, 0, NULL);
+}
+
+static void commit(struct session *s) {
+  wire_query(s, STEP_COMMIT, 0, "COMMIT", 0, NULL);
+  wire_sync(s);
+  wire_flush(s);
+}
+
+/* The schema only where there is none: CREATE ... IF NOT EXISTS asks for the right to create first.
+ */
+static void send_create(struct session *s, bool schema) {
+  s->ask.stage = STAGE_CREATE;
+  begin(s);
+  if (schema) wire_query(s, STEP_SETTING, 0, "CREATE SCHEMA assent", 0, NULL);
+  wire_query(s, STEP_SETTING, 0,
+             "CREATE TABLE assent.coordinator (cluster text PRIMARY KEY, epoch bigint NOT NULL, "
+             "run_id text NOT NULL, claimed_at timestamptz NOT NULL)",
+             0, NULL);
+  commit(s);
+}
+
+static void send_write(struct session *s) {
+  const struct epoch_claim *claim = &s->ask.claim;
+  char epoch[EPOCH_TEXT_SIZE];
+  const char *const params[] = {claim->cluster.text, epoch, claim->run_id};
+  (void)snprintf(epoch, sizeof epoch, "%" PRIu64, claim->epoch);
+  s->ask.stage = STAGE_WRITE;
+  begin(s);
+  wire_query(s, STEP_QUERY, 0,
+             "INSERT INTO assent.coordinator AS known (cluster, epoch, run_id, claimed_at) "
+             "VALUES ($1, $2, $3, now()) ON CONFLICT (cluster) DO UPDATE SET "
+             "epoch = excluded.epoch, run_id = excluded.run_id, claimed_at = excluded.claimed_at "
+             "WHERE known.epoch < excluded.epoch OR "
+             "(known.epoch = excluded.epoch AND known.run_id = excluded.run_id) RETURNING epoch",
+             3, params);
+  commit(s);
+}
+
+static void send_read(struct session *s) {
+  const char *const params[] = {s->ask.claim.cluster.text};
+  s->ask.stage = STAGE_READ;
+  wire_query(s, STEP_QUERY, 0, "SELECT epoch FROM assent.coordinator WHERE cluster = $1", 1,
+             params);
+  wire_sync(s);
+  wire_flush(s);
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void claim_result(struct session *s, struct step step, PGresult *result) {
+  struct ask *ask = &s->ask;
+  if (step.kind == STEP_ROLLBACK || PQresultStatus(result) == PGRES_PIPELINE_ABORTED) return;
+  if (result_is_error(result)) {
+    ask->refused = true;
+    cause_from_result(&ask->cause, -1, result);
+  } else if (step.kind == STEP_COMMIT &&
+             (s->warned || strcmp(PQcmdStatus(result), "COMMIT") != 0)) {
+    ask->refused = true;
+    cause_set(&ask->cause, CAUSE_UNREACHABLE, -1,
+              "the claim of the epoch was not surely committed");
+  } else if (step.kind == STEP_QUERY) {
+    ask->found = PQntuples(result) > 0 && !PQgetisnull(result, 0, 0);
+    if (ask->stage == STAGE_LOOK)
+      ask->remaining = PQgetisnull(result, 0, 1) ? 1 : 0; /* the schema is to be made, too */
+    else if (ask->found)
+      ask->known_epoch = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+  }
+}
+
+/* Somebody else made it at the same moment, dropped it, or was in the way: from the top. */
+static bool worth_another_pass(const struct ask *ask) {
+  static const char *const codes[] = {"23505", "42P06", "42P07", "42P01", "3F000", NULL};
+  if (ask->attempt >= CLAIM_ATTEMPTS_MAX) return false;
+  for (const char *const *code = codes; *code; code++)
+    if (strcmp(ask->cause.sqlstate, *code) == 0) return true;
+  return sqlstate_cause(ask->cause.sqlstate) == CAUSE_CONFLICT ||
+         sqlstate_cause(ask->cause.sqlstate) == CAUSE_DEADLOCK;
+}
+
+static void after_refusal(struct session *s) {
+  struct ask *ask = &s->ask;
+  if (PQtransactionStatus(s->connection) != PQTRANS_IDLE) {
+    wire_query(s, STEP_ROLLBACK, 0, "ROLLBACK", 0, NULL); /* and here again, outside of it */
+    wire_sync(s);
+    wire_flush(s);
+  } else if (worth_another_pass(ask)) {
+    ask->refused = false;
+    ask->cause = (struct cause){.statement = -1};
+    send_look(s);
+  } else {
+    bool rights = strcmp(ask->cause.sqlstate, "42501") == 0;
+    end_and_answer(s, rights ? CLAIM_NO_RIGHTS : CLAIM_LOST);
+  }
+}
+
+static void claim_drained(struct session *s) {
+  struct ask *ask = &s->ask;
+  if (ask->refused) {
+    after_refusal(s);
+    return;
+  }
+  switch ((enum claim_stage)ask->stage) {
+  case STAGE_LOOK:
+    if (ask->found)
+      send_write(s);
+    else
+      send_create(s, ask->remaining != 0);
+    return;
+  case STAGE_CREATE: send_write(s); return;
+  case STAGE_WRITE:
+    if (ask->found)
+      end_and_answer(s, CLAIM_GRANTED);
+    else
+      send_read(s);
+    return;
+  case STAGE_READ: end_and_answer(s, ask->found ? CLAIM_STALE : CLAIM_LOST); return;
+  }
+}
+
+static void claim_lost(struct session *s, const struct error *err) {
+  cause_from_error(&s->ask.cause, err);
+  answer(s, CLAIM_LOST);
+}
+
+static const struct session_op claim_op = {.result = claim_result,
+                                           .drained = claim_drained,
+                                           .lost = claim_lost};
+
+void session_claim_epoch(struct session *s, const struct epoch_claim *claim, session_claimed_fn fn,
+                         void *data) {
+  assert(s->state == SESSION_IDLE || s->state == SESSION_BROKEN);
+  s->ask = (struct ask){.data = data, .claim = *claim};
+  s->ask.cause.statement = -1;
+  s->ask.fn.claimed = fn;
+  wire_begin(s, &claim_op, s->call_timeout_ms);
+  send_look(s);
+}

@@ -1,0 +1,375 @@
+/* A branch's work: BEGIN, statements, and PREPARE TRANSACTION, in as few round trips as are safe.
+ *
+ * Everything goes out in one flush when nothing has to be known in between:
+ *
+ *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; Sync; DISCARD ALL; Sync
+ *
+ * PREPARE is held back for a second flush
+ *  - when a statement has an expectation. Whoever finds a gid prepared, after a lost answer or a
+ * crash of this process, takes it as a yes. So nothing may ever become prepared that has not been
+ * found good, and how many rows a statement touched is known here only, not in the server;
+ *  - when all statements look like plain reads, to end without PREPARE where no xid was assigned.
+ *
+ * Invariants:
+ *  1. RAN_FAILED is told only when the database has said, or the order of the pipeline implies,
+ * that nothing of the branch is or will be prepared. An error skips what follows it up to the Sync.
+ *  2. RAN_PREPARED needs the tag PREPARE TRANSACTION and no warning: a cancelled wait for a replica
+ *     gives that tag, too, with a warning.
+ *  3. A session is given back after DISCARD ALL has succeeded outside a transaction; else it is
+ *     dropped.
+ * Limits: those of the job; identifiers and texts as in message.h.
+ */
+#include "adapters/postgres.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/postgres_sql.h"
+#include "common/crash_point.h"
+
+enum { COMMAND_SIZE = 160 };
+
+/* ---- answering ------------------------------------------------------------------------------- */
+
+/* The session's state has been settled; the answer is the last thing that happens. */
+static void answer(struct session *s, enum session_ran ran, bool reusable) {
+  struct run run = s->run;
+  char *results = rows_take(&s->run.rows);
+  bool with_results = ran == RAN_OPEN || ran == RAN_PREPARED || ran == RAN_READ_ONLY;
+  struct session_result result = {.ran = ran,
+                                  .reusable = reusable,
+                                  .results = with_results ? results : NULL};
+  if (with_results)
+    memcpy(result.xid, run.xid, sizeof result.xid);
+  else
+    result.cause = run.cause;
+  if (result.cause.kind == CAUSE_NONE) result.cause.statement = -1;
+  free(run.expected);
+  s->run.expected = NULL;
+  run.fn(run.data, &result);
+  free(results);
+}
+
+/* The branch has left the session: idle when it could be reset, else dropped. */
+static void answer_left(struct session *s, enum session_ran ran) {
+  bool reusable = s->run.reset || !s->run.touched;
+  if (reusable)
+    wire_end(s, SESSION_IDLE);
+  else
+    wire_break(s);
+  answer(s, ran, reusable);
+}
+
+static void answer_open(struct session *s) {
+  wire_end(s, SESSION_IN_TRANSACTION);
+  answer(s, RAN_OPEN, false);
+}
+
+static void answer_unknown(struct session *s) {
+  wire_break(s);
+  answer(s, RAN_UNKNOWN, false);
+}
+
+static void fail(struct session *s) {
+  s->run.failed = true;
+  rows_discard(&s->run.rows);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void send_reset(struct session *s) {
+  wire_query(s, STEP_RESET, 0, "DISCARD ALL", 0, NULL);
+  wire_sync(s);
+  s->run.reset_sent = true;
+}
+
+static void send_ending(struct session *s, enum step_kind kind, const char *sql) {
+  wire_query(s, kind, 0, sql, 0, NULL);
+  wire_sync(s);
+  send_reset(s);
+  wire_flush(s);
+}
+
+static void send_prepare(struct session *s) {
+  char sql[COMMAND_SIZE];
+  CRASH_POINT("A3");
+  (void)snprintf(sql, sizeof sql, "PREPARE TRANSACTION '%s'", s->run.gid);
+  s->run.prepare = PREPARE_SENT;
+  send_ending(s, STEP_PREPARE, sql);
+}
+
+/* Ends what PREPARE made and the answer shall not contain, on the same connection. */
+static void send_settle(struct session *s, bool commit) {
+  char sql[COMMAND_SIZE];
+  (void)snprintf(sql, sizeof sql, "%s PREPARED '%s'", commit ? "COMMIT" : "ROLLBACK", s->run.gid);
+  s->run.settle_sent = true;
+  wire_query(s, STEP_SETTLE, 0, sql, 0, NULL);
+  wire_sync(s);
+  wire_flush(s);
+}
+
+/* Utility commands, not set_config(): the user's first statement may still be SET TRANSACTION. A
+ * wait for a lock is given up a little before the statement's time is, so that it is called by its
+ * name. */
+static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open) {
+  char sql[COMMAND_SIZE];
+  int64_t statement_ms = timeout_ms < 10 ? 10 : timeout_ms;
+  if (statement_ms > INT_MAX) statement_ms = INT_MAX;
+  (void)snprintf(sql, sizeof sql, "SET LOCAL statement_timeout = %lld", (long long)statement_ms);
+  wire_query(s, STEP_SETTING, 0, sql, 0, NULL);
+  (void)snprintf(sql, sizeof sql, "SET LOCAL lock_timeout = %lld",
+                 (long long)(statement_ms - statement_ms / 10));
+  wire_query(s, STEP_SETTING, 0, sql, 0, NULL);
+  if (!stays_open) return;
+  (void)snprintf(sql, sizeof sql, "SET LOCAL idle_in_transaction_session_timeout = %lld",
+                 (long long)statement_ms);
+  wire_query(s, STEP_SETTING, 0, sql, 0, NULL);
+}
+
+/* Only the role that prepared may finish (or a superuser), and that is the role in force at
+ * PREPARE: after a SET ROLE nobody of ours could end this branch. So the xid query fails then, and
+ * PREPARE behind it is skipped: the text is no integer, and the cast to one is tried only in this
+ * case. */
+static void send_xid_query(struct session *s) {
+  const char *const params[] = {s->login};
+  wire_query(s, STEP_XID, 0,
+             "SELECT pg_current_xact_id_if_assigned(), CASE WHEN current_user <> $1 THEN "
+             "('SET ROLE ' || current_user || ' is in force at the end')::int END",
+             1, params);
+}
+
+static bool must_be_held_back(const struct session_job *job) {
+  bool all_reads = true;
+  for (size_t i = 0; i < job->statement_count; i++) {
+    if (job->statements[i].expect_rows >= 0) return true;
+    all_reads = all_reads && statement_is_plain_read(job->statements[i].sql);
+  }
+  return all_reads;
+}
+
+static void send_work(struct session *s, const struct session_job *job) {
+  s->run.touched = true;
+  s->run.reset_sent = s->run.reset = false;
+  if (job->begin) wire_query(s, STEP_SETTING, 0, "BEGIN", 0, NULL);
+  send_settings(s, job->timeout_ms, job->end != RUN_PREPARE);
+  for (size_t i = 0; i < job->statement_count; i++) {
+    const struct statement *statement = &job->statements[i];
+    wire_query(s, STEP_STATEMENT, (unsigned)i, statement->sql, statement->param_count,
+               statement->params);
+  }
+#ifdef ASSENT_CRASH_POINTS
+  wire_flush(s); /* the point is worth something only when the statements are on their way */
+#endif
+  CRASH_POINT("A2");
+  if (job->end != RUN_KEEP_OPEN) send_xid_query(s);
+  if (job->end == RUN_PREPARE && !must_be_held_back(job)) {
+    send_prepare(s);
+  } else {
+    wire_sync(s);
+    wire_flush(s);
+  }
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+static void take_statement(struct session *s, unsigned index, PGresult *result) {
+  struct run *run = &s->run;
+  if (!rows_add(&run->rows, (int)index, result, &run->cause)) fail(s);
+  if (PQresultStatus(result) == PGRES_SINGLE_TUPLE) return;
+  int64_t wanted = run->expected[index], came = result_affected(result);
+  if (wanted < 0 || wanted == came || run->failed) return;
+  cause_set(&run->cause, CAUSE_EXPECTATION, (int)index, "%lld rows were expected, %lld %s",
+            (long long)wanted, (long long)came, came == 1 ? "was touched" : "were touched");
+  fail(s);
+}
+
+static void take_prepare(struct session *s, PGresult *result) {
+  struct run *run = &s->run;
+  if (result_is_error(result)) {
+    cause_from_result(&run->cause, -1, result);
+    if (result_is_ambiguous(result)) {
+      run->unknown = true;
+    } else {
+      run->prepare = PREPARE_REFUSED;
+      fail(s);
+    }
+  } else if (strcmp(PQcmdStatus(result), "PREPARE TRANSACTION") != 0) {
+    run->prepare = PREPARE_REFUSED;
+    cause_set(&run->cause, CAUSE_STATEMENT, -1,
+              "PREPARE TRANSACTION was answered by the tag %s: the transaction had ended before",
+              PQcmdStatus(result));
+    fail(s);
+  } else if (s->warned) {
+    cause_set(&run->cause, CAUSE_UNREACHABLE, -1,
+              "PREPARE TRANSACTION came with a warning: a replica may lack it");
+    run->unknown = true;
+  } else {
+    run->prepare = PREPARE_DONE;
+    CRASH_POINT("A4");
+  }
+}
+
+static void take_settle(struct session *s, PGresult *result) {
+  const char *tag = s->run.failed ? "ROLLBACK PREPARED" : "COMMIT PREPARED";
+  if (!result_is_error(result) && strcmp(PQcmdStatus(result), tag) == 0 && !s->warned)
+    s->run.settled = true;
+  else
+    s->run.unknown = true;
+}
+
+static void take_error(struct session *s, struct step step, PGresult *result) {
+  cause_from_result(&s->run.cause, step.kind == STEP_STATEMENT ? (int)step.index : -1, result);
+  /* A PREPARE that is under way is behind it, before the same Sync: it will be skipped. */
+  if (s->run.prepare == PREPARE_SENT) s->run.prepare = PREPARE_REFUSED;
+  fail(s);
+}
+
+static void run_result(struct session *s, struct step step, PGresult *result) {
+  struct run *run = &s->run;
+  if (PQresultStatus(result) == PGRES_PIPELINE_ABORTED) {
+    if (step.kind == STEP_PREPARE) run->prepare = PREPARE_REFUSED; /* skipped */
+    return;
+  }
+  bool error = result_is_error(result);
+  switch (step.kind) {
+  case STEP_PREPARE: take_prepare(s, result); return;
+  case STEP_SETTLE: take_settle(s, result); return;
+  case STEP_RESET: run->reset = !error; return; /* refused inside a failed transaction */
+  case STEP_ROLLBACK: return;                   /* the transaction's status tells */
+  case STEP_STATEMENT:
+  case STEP_XID:
+  case STEP_COMMIT:
+  case STEP_SETTING:
+  case STEP_QUERY:
+  case STEP_SYNC: break;
+  }
+  if (error)
+    take_error(s, step, result);
+  else if (step.kind == STEP_STATEMENT)
+    take_statement(s, step.index, result);
+  else if (step.kind == STEP_XID && !PQgetisnull(result, 0, 0))
+    (void)snprintf(run->xid, sizeof run->xid, "%s", PQgetvalue(result, 0, 0));
+  else if (step.kind == STEP_COMMIT)
+    run->ended = strcmp(PQcmdStatus(result), "COMMIT") == 0;
+}
+
+/* ---- what comes next ------------------------------------------------------------------------- */
+
+/* A failed branch: nothing prepared, no transaction, a clean session, in this order. */
+static void next_of_failed(struct session *s) {
+  struct run *run = &s->run;
+  bool idle = PQtransactionStatus(s->connection) == PQTRANS_IDLE;
+  if (run->prepare == PREPARE_DONE && !run->settled) {
+    send_settle(s, false);
+  } else if (!idle && !run->rolled_back) {
+    run->rolled_back = true;
+    send_ending(s, STEP_ROLLBACK, "ROLLBACK");
+  } else if (idle && run->touched && !run->reset && !run->reset_sent) {
+    send_reset(s);
+    wire_flush(s);
+  } else {
+    run->reset = run->reset && idle;
+    answer_left(s, RAN_FAILED);
+  }
+}
+
+static void run_drained(struct session *s) {
+  struct run *run = &s->run;
+  if (!run->unknown && !run->failed && run->prepare == PREPARE_NOT_SENT && !run->ended &&
+      PQtransactionStatus(s->connection) != PQTRANS_INTRANS) {
+    cause_set(&run->cause, CAUSE_STATEMENT, -1, "a statement has ended the branch's transaction");
+    fail(s);
+  }
+  if (run->unknown)
+    answer_unknown(s);
+  else if (run->failed)
+    next_of_failed(s);
+  else if (run->ended || run->settled)
+    answer_left(s, RAN_READ_ONLY);
+  else if (run->prepare == PREPARE_DONE && run->xid[0])
+    answer_left(s, RAN_PREPARED);
+  else if (run->prepare == PREPARE_DONE)
+    send_settle(s, true);
+  else if (run->end == RUN_KEEP_OPEN || (run->end == RUN_READY && run->xid[0]))
+    answer_open(s);
+  else if (!run->xid[0])
+    send_ending(s, STEP_COMMIT, "COMMIT");
+  else
+    send_prepare(s);
+}
+
+static void run_lost(struct session *s, const struct error *err) {
+  struct run *run = &s->run;
+  bool prepared = run->prepare == PREPARE_DONE && !run->settled;
+  cause_from_error(&run->cause, err);
+  if (run->unknown || run->prepare == PREPARE_SENT || (prepared && (run->failed || !run->xid[0])))
+    answer_unknown(s);
+  else if (prepared)
+    answer(s, RAN_PREPARED, false);
+  else if (!run->failed && (run->ended || run->settled))
+    answer(s, RAN_READ_ONLY, false);
+  else
+    answer(s, RAN_FAILED, false); /* PREPARE was not sent, or was refused */
+}
+
+static const struct session_op run_op = {.result = run_result,
+                                         .drained = run_drained,
+                                         .lost = run_lost};
+
+/* ---- the calls ------------------------------------------------------------------------------- */
+
+/* What a branch may not do is found before anything is sent. */
+static bool check_statements(struct session *s, const struct session_job *job) {
+  for (size_t i = 0; i < job->statement_count; i++) {
+    const char *word = statement_refused(job->statements[i].sql);
+    s->run.expected[i] = job->statements[i].expect_rows;
+    if (!word) continue;
+    cause_set(&s->run.cause, CAUSE_STATEMENT, (int)i,
+              "%s is not a branch's to say: the coordinator begins and ends transactions, and a "
+              "branch's session does not copy or listen",
+              word);
+    return false;
+  }
+  return true;
+}
+
+static void run_begin(struct session *s, const struct session_op *op, int64_t timeout_ms,
+                      session_ran_fn fn, void *data) {
+  assert(s->state == SESSION_IDLE || s->state == SESSION_IN_TRANSACTION ||
+         s->state == SESSION_BROKEN);
+  bool touched = s->state != SESSION_IDLE;
+  s->run = (struct run){.fn = fn, .data = data, .touched = touched};
+  wire_begin(s, op, timeout_ms);
+}
+
+void session_run(struct session *s, const struct session_job *job, session_ran_fn fn, void *data) {
+  struct gid gid;
+  assert(s->state == SESSION_BROKEN || job->begin == (s->state == SESSION_IDLE));
+  assert(job->end != RUN_PREPARE || gid_parse(job->gid, &gid));
+  run_begin(s, &run_op, job->timeout_ms + s->call_timeout_ms, fn, data);
+  struct run *run = &s->run;
+  run->end = job->end;
+  if (job->end == RUN_PREPARE) (void)snprintf(run->gid, sizeof run->gid, "%s", job->gid);
+  rows_begin(&run->rows, job->result_rows_max, job->result_bytes_max);
+  run->expected = malloc((job->statement_count + 1) * sizeof *run->expected);
+  assert(run->expected);
+  if (s->state == SESSION_BROKEN) return; /* `lost` is on its way, and nothing was sent */
+  if (!check_statements(s, job)) {
+    fail(s);
+    wire_answer_later(s);
+  } else {
+    send_work(s, job);
+  }
+}
+
+void session_rollback(struct session *s, session_ran_fn fn, void *data) {
+  assert(s->state == SESSION_IN_TRANSACTION || s->state == SESSION_BROKEN);
+  run_begin(s, &run_op, s->call_timeout_ms, fn, data);
+  rows_begin(&s->run.rows, 0, 0);
+  s->run.rolled_back = true;
+  fail(s);
+  send_ending(s, STEP_ROLLBACK, "ROLLBACK");
+}

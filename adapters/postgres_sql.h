@@ -1,0 +1,16 @@
+/* What a user's statement begins with. Pure; no more of SQL is understood than that. */
+#ifndef ASSENT_ADAPTERS_POSTGRES_SQL_H
+#define ASSENT_ADAPTERS_POSTGRES_SQL_H
+
+#include <stdbool.h>
+
+/* NULL when a branch may run this statement; else what it begins with (static text): transaction
+ * control, which is the coordinator's, or what a branch's session cannot do (COPY, LISTEN). The
+ * extended protocol lets no second statement follow in the same text. */
+const char *statement_refused(const char *sql);
+
+/* It begins with SELECT, SHOW, TABLE or VALUES: likely to write nothing. A guess, for speed only: a
+ * SELECT may call a function that writes. */
+bool statement_is_plain_read(const char *sql);
+
+#endif

@@ -1,0 +1,71 @@
+/* What a branch's statement may begin with. */
+#include "adapters/postgres_sql.h"
+
+#include "tests/lib/suite.h"
+
+static void refuses(const char *sql) {
+  if (!statement_refused(sql)) (void)printf("not refused: %s\n", sql);
+  CU_ASSERT_PTR_NOT_NULL(statement_refused(sql));
+}
+
+static void allows(const char *sql) {
+  if (statement_refused(sql)) (void)printf("refused: %s\n", sql);
+  CU_ASSERT_PTR_NULL(statement_refused(sql));
+}
+
+static void statement_of_transaction_control_is_refused(void) {
+  refuses("COMMIT");
+  refuses("commit and chain");
+  refuses("Rollback to x");
+  refuses("END");
+  refuses("ABORT");
+  refuses("BEGIN");
+  refuses("START TRANSACTION");
+  refuses("SAVEPOINT a");
+  refuses("RELEASE a");
+  refuses("COMMIT PREPARED 'x'");
+  refuses("PREPARE TRANSACTION 'x'");
+  refuses("prepare /* really */ transaction 'x'");
+  refuses("COPY t TO STDOUT");
+  refuses("LISTEN x");
+}
+
+static void statement_behind_comments_is_found(void) {
+  refuses(" \t\r\n\f COMMIT");
+  refuses("-- a note\nCOMMIT");
+  refuses("-- a note\rCOMMIT");
+  refuses("/* a /* nested */ note */COMMIT");
+  refuses("/**/COMMIT/**/");
+  refuses("/* /*/ */ */ COMMIT");
+  refuses("; COMMIT");
+  refuses(" ;;/* x */;-- y\n;COMMIT;");
+}
+
+static void statement_of_work_is_allowed(void) {
+  allows("UPDATE account SET balance = 0");
+  allows("SELECT 'COMMIT'");
+  allows("-- COMMIT\nSELECT 1");
+  allows("/* COMMIT */ SELECT 1");
+  allows("PREPARE plan AS SELECT 1");
+  allows("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+  allows("committed");
+  allows("\"commit\"");
+  allows("(SELECT 1)");
+  allows("");
+  allows("-- nothing");
+  allows("/* open");
+}
+
+static void statement_that_reads_is_told_from_others(void) {
+  CU_ASSERT_TRUE(statement_is_plain_read("SELECT 1"));
+  CU_ASSERT_TRUE(statement_is_plain_read("/* x */ table account"));
+  CU_ASSERT_TRUE(statement_is_plain_read("VALUES (1)"));
+  CU_ASSERT_TRUE(statement_is_plain_read("show all"));
+  CU_ASSERT_FALSE(statement_is_plain_read("WITH x AS (DELETE FROM a RETURNING 1) SELECT 1"));
+  CU_ASSERT_FALSE(statement_is_plain_read("INSERT INTO a SELECT 1"));
+  CU_ASSERT_FALSE(statement_is_plain_read(""));
+}
+
+SUITE(postgres_sql, CASE(statement_of_transaction_control_is_refused),
+      CASE(statement_behind_comments_is_found), CASE(statement_of_work_is_allowed),
+      CASE(statement_that_reads_is_told_from_others))
