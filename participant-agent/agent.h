@@ -15,12 +15,12 @@ struct agent;
 
 struct agent_options {
   const char *participant; /* name, for logs */
-  const char *agent_id;    /* stable over restarts, [a-z0-9-], at most 32: sessions of a former life of
-                              this agent are found by it */
-  const char *state_dir;   /* where the epoch is kept when the database refuses; NULL: refuse then */
-  unsigned connections_max;  /* for branches' work */
-  unsigned waiting_max;      /* runs waiting for a connection; over it: CAUSE_LIMIT */
-  int64_t call_timeout_ms;   /* of connecting and every control call */
+  const char *agent_id; /* stable over restarts, [a-z0-9-], at most 32: sessions of a former life of
+                           this agent are found by it */
+  const char *state_dir; /* where the epoch is kept when the database refuses; NULL: refuse then */
+  unsigned connections_max; /* for branches' work */
+  unsigned waiting_max;     /* runs waiting for a connection; over it: CAUSE_LIMIT */
+  int64_t call_timeout_ms;  /* of connecting and every control call */
   size_t result_rows_max, result_bytes_max;
 };
 
@@ -31,8 +31,7 @@ struct agent *agent_new(struct loop *loop, struct adapter *adapter,
  * after. */
 void agent_free(struct agent *agent);
 
-void agent_fence(struct agent *agent, const struct fence_request *request, fence_fn fn,
-                 void *data);
+void agent_fence(struct agent *agent, const struct fence_request *request, fence_fn fn, void *data);
 void agent_run(struct agent *agent, const struct run_request *request, run_fn fn, void *data);
 void agent_decide(struct agent *agent, const struct decide_request *request, decide_fn fn,
                   void *data);

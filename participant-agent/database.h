@@ -20,25 +20,35 @@ struct database_settings {
   int64_t result_rows, result_bytes;
 };
 
-/* The keys of `section` ("database.*"), for a struct whose member `member` is a database_settings. */
+/* The keys of `section` ("database.*"), for a struct whose member `member` is a database_settings.
+ */
 #define DATABASE_CONFIG_KEYS(section, type, member)                                                \
   {section, "dsn", CONFIG_STRING, offsetof(type, member.dsn), NULL, 0, 0, NULL, true},             \
-      {section, "dsn_file", CONFIG_STRING, offsetof(type, member.dsn_file), NULL, 0, 0, NULL,      \
+      {section, "dsn_file", CONFIG_STRING, offsetof(type, member.dsn_file), NULL, 0,               \
+       0,       NULL,       false},                                                                \
+      {section, "connections", CONFIG_INTEGER, offsetof(type, member.connections), "16", 1,        \
+       1000,    NULL,          false},                                                             \
+      {section, "waiting", CONFIG_INTEGER, offsetof(type, member.waiting), "1024", 0,              \
+       1000000, NULL,      false},                                                                 \
+      {section,                                                                                    \
+       "call_timeout",                                                                             \
+       CONFIG_DURATION,                                                                            \
+       offsetof(type, member.call_timeout_ms),                                                     \
+       "5s",                                                                                       \
+       100,                                                                                        \
+       600000,                                                                                     \
+       NULL,                                                                                       \
        false},                                                                                     \
-      {section, "connections", CONFIG_INTEGER, offsetof(type, member.connections), "16", 1, 1000,  \
-       NULL, false},                                                                               \
-      {section, "waiting", CONFIG_INTEGER, offsetof(type, member.waiting), "1024", 0, 1000000,     \
-       NULL, false},                                                                               \
-      {section, "call_timeout", CONFIG_DURATION, offsetof(type, member.call_timeout_ms), "5s",     \
-       100, 600000, NULL, false},                                                                  \
-      {section, "result_rows", CONFIG_INTEGER, offsetof(type, member.result_rows), "10000", 1,     \
-       10000000, NULL, false},                                                                     \
-      {section, "result_bytes", CONFIG_BYTES, offsetof(type, member.result_bytes), "1m", 1024,     \
-       INT64_C(256) << 20, NULL, false}
+      {section,  "result_rows", CONFIG_INTEGER, offsetof(type, member.result_rows), "10000", 1,    \
+       10000000, NULL,          false},                                                            \
+  {                                                                                                \
+    section, "result_bytes", CONFIG_BYTES, offsetof(type, member.result_bytes), "1m", 1024,        \
+        INT64_C(256) << 20, NULL, false                                                            \
+  }
 
 /* Exactly one of dsn and dsn_file, and the string is one that libpq understands. */
-enum error_code database_settings_check(const struct database_settings *settings,
-                                        struct error *err) __attribute__((warn_unused_result));
+enum error_code database_settings_check(const struct database_settings *settings, struct error *err)
+    __attribute__((warn_unused_result));
 
 /* Owner: the caller, agent_free(). NULL on error (the dsn file cannot be read, a bad dsn). */
 struct agent *database_agent_new(struct loop *loop, const struct database_settings *settings,

@@ -1,0 +1,477 @@
+/* Carries out what the protocol core asks for (BRANCH_DO_...) and turns the database's answers into
+ * its events. See internal.h. A branch has one thing under way at a time, so its one `turn` and its
+ * one `finish` are enough. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/crash_point.h"
+#include "common/log.h"
+#include "participant-agent/internal.h"
+
+/* How long a transaction's own deadline may have passed before the agent ends the branch alone: the
+ * coordinator's abort should come first. */
+enum { DEADLINE_GRACE_MS = 1000 };
+
+static const struct adapter_ops *ops(const struct entry *entry) {
+  return entry->agent->adapter->ops;
+}
+
+static void step(struct entry *entry, struct branch_event event) {
+  entry_step(entry, &event);
+}
+
+/* ---- a run's statements ------------------------------------------------------------------------
+ */
+
+static size_t text_size(const char *text) {
+  return text ? strlen(text) + 1 : 0;
+}
+
+static char *put_text(char **at, const char *text) {
+  if (!text) return NULL;
+  size_t size = strlen(text) + 1;
+  char *copy = *at;
+  memcpy(copy, text, size);
+  *at += size;
+  return copy;
+}
+
+/* Into one block that also holds all they point to. */
+static struct statement *copy_statements(const struct statement *statements, size_t count) {
+  size_t params = 0, text = 0;
+  for (size_t i = 0; i < count; i++) {
+    params += statements[i].param_count;
+    text += text_size(statements[i].sql);
+    for (size_t k = 0; k < statements[i].param_count; k++)
+      text += text_size(statements[i].params[k]);
+  }
+  struct statement *copy = must_allocate(count * sizeof *copy + params * sizeof(char *) + text + 1);
+  const char **param = (const char **)(copy + count);
+  char *at = (char *)(param + params);
+  for (size_t i = 0; i < count; i++) {
+    copy[i] = statements[i];
+    copy[i].sql = put_text(&at, statements[i].sql);
+    copy[i].params = param;
+    for (size_t k = 0; k < statements[i].param_count; k++)
+      *param++ = put_text(&at, statements[i].params[k]);
+  }
+  return copy;
+}
+
+static void keep_statements(struct entry *entry) {
+  entry->statements_owned = copy_statements(entry->statements, entry->statement_count);
+  entry->statements = entry->statements_owned;
+}
+
+static void drop_statements(struct entry *entry) {
+  free(entry->statements_owned);
+  entry->statements_owned = NULL;
+  entry->statements = NULL;
+  entry->statement_count = 0;
+}
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+static void forget_cancel(struct entry *entry);
+
+/* A cancel that is on its way may hit whatever the backend does next. */
+static void give_back(struct entry *entry, bool reusable) {
+  struct work *work = entry->work;
+  entry->work = NULL;
+  pool_release(work, reusable && !entry->cancel_sent);
+  entry->cancel_sent = false;
+}
+
+/* It never came to a session. */
+static void run_failed(struct entry *entry) {
+  drop_statements(entry);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_RAN, .ran = RAN_FAILED});
+}
+
+static void on_ran(void *data, const struct session_result *result) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  forget_cancel(entry);
+  if (result->xid[0]) memcpy(entry->xid, result->xid, sizeof entry->xid);
+  if (result->ran == RAN_FAILED || result->ran == RAN_UNKNOWN)
+    entry_note(entry, &result->cause);
+  else
+    entry_note(entry, NULL);
+  if (result->ran == RAN_UNKNOWN)
+    copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
+  if (result->ran != RAN_OPEN) give_back(entry, result->reusable);
+  entry->results = result->results;
+  struct branch_event event = {.kind = BRANCH_EV_RAN,
+                               .ran = result->ran,
+                               .xid = result->xid[0] != '\0'};
+  step(entry, event);
+  entry->results = NULL; /* the answers that borrow it are given now */
+  agent_leave(agent);
+}
+
+static void begin_run(struct entry *entry, struct work *work) {
+  struct agent *agent = entry->agent;
+  bool begin = entry->work == NULL;
+  entry->work = work;
+  copy_text(entry->server, sizeof entry->server, work->identity.server);
+  uint64_t now = loop_now_ms(agent->loop);
+  int64_t left = entry->deadline_ms > now ? (int64_t)(entry->deadline_ms - now) : 1;
+  struct session_job job = {.begin = begin,
+                            .end = entry->branch.end,
+                            .gid = entry->gid,
+                            .statements = entry->statements,
+                            .statement_count = entry->statement_count,
+                            .timeout_ms = left,
+                            .result_rows_max = agent->result_rows_max,
+                            .result_bytes_max = agent->result_bytes_max};
+  CRASH_POINT("A1");
+  ops(entry)->run(work->session, &job, on_ran, entry);
+  drop_statements(entry);
+}
+
+static void on_got(void *data, struct work *work, const struct cause *cause) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  if (work) {
+    begin_run(entry, work);
+    execute_watch(entry);
+  } else {
+    entry_note(entry, cause);
+    run_failed(entry);
+  }
+  agent_leave(agent);
+}
+
+static void on_work_lost(void *data, const struct error *err) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  entry->work = NULL;
+  entry_note_text(entry, CAUSE_UNREACHABLE, err->text);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_LOST});
+  agent_leave(agent);
+}
+
+void execute_run(struct entry *entry) {
+  if (entry->work) {
+    begin_run(entry, entry->work);
+    return;
+  }
+  struct work *work = NULL;
+  entry->ticket = (struct ticket){.got = on_got, .lost = on_work_lost, .data = entry};
+  switch (pool_acquire(entry->agent->pool, &entry->ticket, &work)) {
+  case POOL_GOT: begin_run(entry, work); break;
+  case POOL_QUEUED:
+    keep_statements(entry);
+    execute_watch(entry);
+    break;
+  case POOL_FULL:
+    entry_note_text(entry, CAUSE_LIMIT, "too many branches wait for a connection to the database");
+    run_failed(entry);
+    break;
+  }
+}
+
+/* ---- cancelling --------------------------------------------------------------------------------
+ */
+
+struct cancelling {
+  struct agent *agent;
+  struct entry *entry; /* NULL: its run is over */
+  int backend_pid;
+  struct control_turn turn;
+  struct cancelling *prev, *next;
+};
+
+static void cancelling_free(struct cancelling *c) {
+  if (c->entry) c->entry->cancelling = NULL;
+  DL_DELETE(c->agent->cancellings, c);
+  free(c);
+}
+
+static void on_cancelled(void *data, const struct error *err) {
+  (void)err; /* it is advisory: the run's own end tells */
+  struct cancelling *c = data;
+  struct agent *agent = c->agent;
+  agent_enter(agent, false);
+  cancelling_free(c);
+  control_return(agent->control);
+  agent_leave(agent);
+}
+
+static void cancel_turn(void *data, struct session *session) {
+  struct cancelling *c = data;
+  if (!session) {
+    cancelling_free(c);
+    return;
+  }
+  c->entry->cancel_sent = true;
+  c->agent->adapter->ops->cancel(session, c->backend_pid, on_cancelled, c);
+}
+
+/* The run is over: a cancel that was not sent yet must not be. */
+static void forget_cancel(struct entry *entry) {
+  struct cancelling *c = entry->cancelling;
+  if (!c) return;
+  entry->cancelling = NULL;
+  c->entry = NULL;
+  if (control_withdraw(c->agent->control, &c->turn)) cancelling_free(c);
+}
+
+void execute_cancel(struct entry *entry) {
+  struct agent *agent = entry->agent;
+  if (pool_withdraw(agent->pool, &entry->ticket)) {
+    run_failed(entry);
+    return;
+  }
+  assert(entry->work && !entry->cancelling);
+  struct cancelling *c = must_allocate(sizeof *c);
+  c->agent = agent;
+  c->entry = entry;
+  c->backend_pid = entry->work->identity.backend_pid;
+  entry->cancelling = c;
+  DL_APPEND(agent->cancellings, c);
+  control_borrow(agent->control, &c->turn, cancel_turn, c);
+}
+
+void cancellings_drop(struct agent *agent) {
+  struct cancelling *c, *next;
+  DL_FOREACH_SAFE(agent->cancellings, c, next)
+  cancelling_free(c);
+}
+
+/* ---- ending a transaction that is open ---------------------------------------------------------
+ */
+
+static void on_rolled_back(void *data, const struct session_result *result) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  give_back(entry, result->reusable);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_ROLLED_BACK});
+  agent_leave(agent);
+}
+
+void execute_rollback(struct entry *entry) {
+  ops(entry)->rollback(entry->work->session, on_rolled_back, entry);
+}
+
+static void on_committed(void *data, enum branch_outcome outcome, const struct cause *cause) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  entry_note(entry, outcome == BRANCH_OUTCOME_COMMITTED ? NULL : cause);
+  copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
+  give_back(entry, outcome != BRANCH_OUTCOME_RETRY);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_COMMITTED, .outcome = outcome});
+  agent_leave(agent);
+}
+
+void execute_commit(struct entry *entry) {
+  ops(entry)->commit(entry->work->session, on_committed, entry);
+}
+
+/* ---- questions on the control session ----------------------------------------------------------
+ */
+
+static void note_no_connection(struct entry *entry) {
+  entry_note_text(entry, CAUSE_UNREACHABLE, control_error(entry->agent->control));
+}
+
+static void on_session_ended(void *data, const struct error *err) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  control_return(agent->control);
+  if (err) entry_note_text(entry, CAUSE_UNREACHABLE, err->text);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_SESSION_ENDED, .ok = err == NULL});
+  agent_leave(agent);
+}
+
+static void end_session_turn(void *data, struct session *session) {
+  struct entry *entry = data;
+  if (session) {
+    ops(entry)->end_sessions(session, entry->lost_name, "", on_session_ended, entry);
+    return;
+  }
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  note_no_connection(entry);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_SESSION_ENDED, .ok = false});
+  agent_leave(agent);
+}
+
+void execute_end_session(struct entry *entry) {
+  log_warn("branch_answer_lost", "participant", "s", entry->agent->participant, "gid", "s",
+           entry->gid, "session", "s", entry->lost_name, "error", "s",
+           entry->cause ? entry->cause->text : "", NULL);
+  control_borrow(entry->agent->control, &entry->turn, end_session_turn, entry);
+}
+
+static const char *current_server(const struct agent *agent) {
+  const struct session_identity *identity = control_identity(agent->control);
+  return identity ? identity->server : "";
+}
+
+static void take_found(struct entry *entry, const char *xid, struct branch_event *event) {
+  bool told = entry->told_xid[0] != '\0';
+  const char *expected = told ? entry->told_xid : entry->xid;
+  event->same_xid = !expected[0] || strcmp(expected, xid) == 0;
+  if (!event->same_xid) {
+    log_warn("branch_stray_found", "participant", "s", entry->agent->participant, "gid", "s",
+             entry->gid, "xid", "s", xid, "voted_xid", "s", expected, NULL);
+    if (!told) { /* what was voted stays what is asked for */
+      memcpy(entry->told_xid, entry->xid, sizeof entry->told_xid);
+      memcpy(entry->told_server, entry->server, sizeof entry->told_server);
+    }
+  }
+  copy_text(entry->xid, sizeof entry->xid, xid);
+  copy_text(entry->server, sizeof entry->server, current_server(entry->agent));
+}
+
+static void note_absent(struct entry *entry) {
+  if (entry->lost_name[0]) return; /* the run's own cause says more */
+  struct cause cause;
+  agent_cause_set(&cause, CAUSE_CLIENT, "no transaction is prepared as '%s' in this database",
+                  entry->gid);
+  entry_note(entry, &cause);
+}
+
+static void on_looked(void *data, enum session_looked looked, const char *xid,
+                      const struct cause *cause) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  struct branch_event event = {.kind = BRANCH_EV_LOOKED, .looked = looked, .same_xid = true};
+  if (looked == LOOKED_LOST)
+    entry_note(entry, cause);
+  else if (looked == LOOKED_PREPARED)
+    take_found(entry, xid, &event);
+  else
+    note_absent(entry);
+  control_return(agent->control);
+  step(entry, event);
+  agent_leave(agent);
+}
+
+static void look_up_turn(void *data, struct session *session) {
+  struct entry *entry = data;
+  if (session) {
+    ops(entry)->look_up(session, entry->gid, entry->branch.barrier, on_looked, entry);
+    return;
+  }
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  note_no_connection(entry);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_LOOKED, .looked = LOOKED_LOST});
+  agent_leave(agent);
+}
+
+void execute_look_up(struct entry *entry) {
+  control_borrow(entry->agent->control, &entry->turn, look_up_turn, entry);
+}
+
+/* The xid that a decision is about: as told, else as voted here. */
+static void asked_xid(const struct entry *entry, const char **xid, const char **server) {
+  bool told = entry->told_xid[0] != '\0';
+  *xid = told ? entry->told_xid : entry->xid;
+  *server = told ? entry->told_server : entry->server;
+}
+
+static void on_status(void *data, enum xact_status status, const struct cause *cause) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  const char *xid, *server;
+  asked_xid(entry, &xid, &server);
+  bool elsewhere = server[0] && strcmp(server, current_server(agent)) != 0;
+  if (elsewhere && status != XACT_STATUS_LOST) {
+    status = XACT_STATUS_FORGOTTEN; /* another server's transactions have other numbers */
+    struct cause why;
+    agent_cause_set(&why, CAUSE_RECOVERY, "transaction %s was on server %s; this is %s", xid,
+                    server, current_server(agent));
+    entry_note(entry, &why);
+  } else if (status == XACT_STATUS_LOST || status == XACT_STATUS_FORGOTTEN) {
+    entry_note(entry, cause);
+  } else if (status == XACT_STATUS_IN_PROGRESS) {
+    entry_note_text(entry, CAUSE_CONFLICT, "the transaction is still in progress");
+  } else if (xid != entry->xid) { /* verified: this is what the branch is */
+    memcpy(entry->xid, entry->told_xid, sizeof entry->xid);
+    memcpy(entry->server, entry->told_server, sizeof entry->server);
+  }
+  control_return(agent->control);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_STATUS, .status = status});
+  agent_leave(agent);
+}
+
+static void status_turn(void *data, struct session *session) {
+  struct entry *entry = data;
+  const char *xid, *server;
+  asked_xid(entry, &xid, &server);
+  if (session) {
+    ops(entry)->xact_status(session, xid, on_status, entry);
+    return;
+  }
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  note_no_connection(entry);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_STATUS, .status = XACT_STATUS_LOST});
+  agent_leave(agent);
+}
+
+void execute_ask_status(struct entry *entry) {
+  control_borrow(entry->agent->control, &entry->turn, status_turn, entry);
+}
+
+/* ---- phase two ---------------------------------------------------------------------------------
+ */
+
+static void on_finished(void *data, enum session_finished finished, const struct cause *cause) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  entry_note(entry, finished == FINISH_DONE ? NULL : cause);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_FINISHED, .finished = finished});
+  agent_leave(agent);
+}
+
+void execute_finish(struct entry *entry, bool commit) {
+  finisher_submit(entry->agent->finisher, &entry->finish, entry->gid, commit, on_finished, entry);
+}
+
+/* ---- time --------------------------------------------------------------------------------------
+ */
+
+static void on_timer(void *data) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  entry_note_text(entry, CAUSE_TIMEOUT,
+                  entry->ticket.queued ? "no connection to the database was free in time"
+                                       : "the transaction's time is over");
+  if (pool_withdraw(agent->pool, &entry->ticket))
+    run_failed(entry);
+  else
+    step(entry, (struct branch_event){.kind = BRANCH_EV_EXPIRED});
+  agent_leave(agent);
+}
+
+void execute_watch(struct entry *entry) {
+  enum branch_state state = entry->branch.state;
+  bool open = state == BRANCH_ACTIVE || state == BRANCH_READY;
+  if (!open && !entry->ticket.queued) {
+    loop_timer_free(entry->timer);
+    entry->timer = NULL;
+    return;
+  }
+  struct loop *loop = entry->agent->loop;
+  uint64_t now = loop_now_ms(loop);
+  uint64_t at = entry->deadline_ms + (open ? DEADLINE_GRACE_MS : 0);
+  if (!entry->timer) entry->timer = loop_timer_new(loop, on_timer, entry);
+  loop_timer_start(entry->timer, at > now ? at - now : 0);
+}

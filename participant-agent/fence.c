@@ -1,0 +1,289 @@
+/* Fencing: "from now on (cluster, epoch, run) is the coordinator". See message.h, and
+ * docs/design.md for the argument.
+ *
+ *   1. wait for the control session: sessions of the agent's former lives are ended by then
+ *   2. is the state directory's epoch lower? (it may hold one from when the database kept none)
+ *   3. claim the epoch in the database; where rights lack, in the state directory
+ *   4. from here on older epochs are refused; what they have open is rolled back or cancelled
+ *   5. wait until nothing of theirs can become prepared any more
+ *   6. answer
+ *
+ * A fence that fails leaves the epoch as claimed; repeating it goes through all steps again.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/log.h"
+#include "participant-agent/internal.h"
+#include "participant-agent/state.h"
+
+struct fencing {
+  struct agent *agent;
+  struct request *request;
+  struct epoch_claim claim;
+  struct control_turn turn;
+  bool waiting; /* step 5 */
+  struct loop_timer *timer;
+  struct fencing *prev, *next;
+};
+
+static struct fenced *find(struct agent *agent, const struct cluster_id *cluster) {
+  for (size_t i = 0; i < agent->fenced_count; i++)
+    if (strcmp(agent->fenced[i].cluster.text, cluster->text) == 0) return &agent->fenced[i];
+  return NULL;
+}
+
+const struct fenced *fence_find(const struct agent *agent, const struct cluster_id *cluster) {
+  for (size_t i = 0; i < agent->fenced_count; i++)
+    if (strcmp(agent->fenced[i].cluster.text, cluster->text) == 0) return &agent->fenced[i];
+  return NULL;
+}
+
+static void finish(struct fencing *f, const struct error *err) {
+  struct agent *agent = f->agent;
+  if (err)
+    log_warn("fence_failed", "participant", "s", agent->participant, "cluster", "s",
+             f->claim.cluster.text, "epoch", "d", (int64_t)f->claim.epoch, "error", "s", err->text,
+             NULL);
+  request_answer(agent, f->request, err);
+  DL_DELETE(agent->fencings, f);
+  loop_timer_free(f->timer);
+  free(f);
+}
+
+static void stale(struct fencing *f, uint64_t known) {
+  struct error err = {0};
+  if (known == f->claim.epoch)
+    (void)error_set(&err, ERR_FENCED,
+                    "epoch %" PRIu64 " of cluster %s is held by another run of the coordinator: "
+                    "two of them use copies of one log",
+                    known, f->claim.cluster.text);
+  else
+    (void)error_set(&err, ERR_FENCED,
+                    "epoch %" PRIu64 " of cluster %s is older than %" PRIu64
+                    ", which participant %s has seen: this log is an old copy",
+                    f->claim.epoch, f->claim.cluster.text, known, f->agent->participant);
+  finish(f, &err);
+}
+
+static bool is_stale(const struct epoch_claim *claim, uint64_t known, const char *run_id) {
+  return known > claim->epoch || (known == claim->epoch && strcmp(run_id, claim->run_id) != 0);
+}
+
+/* ---- steps 4 to 6 ------------------------------------------------------------------------------
+ */
+
+static bool is_older(const struct fencing *f, const struct entry *entry) {
+  return entry->id.epoch < f->claim.epoch &&
+         strcmp(entry->id.cluster.text, f->claim.cluster.text) == 0;
+}
+
+/* With a session, or with one whose end is not sure, a branch can still change the database. */
+static bool is_in_flight(const struct entry *entry) {
+  return entry->work || entry->ticket.queued || entry->branch.state == BRANCH_ENDING_SESSION;
+}
+
+/* A session that could not be ended just now: no use in waiting. */
+static bool is_stuck(const struct entry *entry) {
+  return entry->branch.state == BRANCH_ENDING_SESSION && entry->branch.stalled;
+}
+
+static void close_older(struct fencing *f) {
+  struct entry *entry, *next;
+  HASH_ITER(hh, f->agent->entries, entry, next) {
+    if (!is_older(f, entry)) continue;
+    if (is_in_flight(entry) && !entry->cause)
+      entry_note_text(entry, CAUSE_RECOVERY, "a newer run of the coordinator has taken over");
+    entry_step(entry, &(struct branch_event){.kind = BRANCH_EV_FENCED});
+  }
+}
+
+static void unavailable(struct fencing *f, const char *text) {
+  struct error err = {0};
+  (void)error_set(&err, ERR_UNAVAILABLE, "%s", text);
+  finish(f, &err);
+}
+
+static void review(struct fencing *f) {
+  struct agent *agent = f->agent;
+  const struct fenced *fenced = fence_find(agent, &f->claim.cluster);
+  if (!fenced) {
+    unavailable(f, "the database server changed meanwhile: fence again");
+    return;
+  }
+  if (is_stale(&f->claim, fenced->epoch, fenced->run_id)) {
+    stale(f, fenced->epoch);
+    return;
+  }
+  struct entry *entry, *next;
+  HASH_ITER(hh, agent->entries, entry, next) {
+    if (!is_older(f, entry) || !is_in_flight(entry)) continue;
+    if (is_stuck(entry)) unavailable(f, "a session of an older epoch could not be ended");
+    return;
+  }
+  const struct session_identity *identity = control_identity(agent->control);
+  struct fence_reply *reply = &f->request->reply.fence;
+  *reply = (struct fence_reply){.server_version = identity->server_version,
+                                .prepared_max = identity->prepared_max};
+  memcpy(reply->server, identity->server, sizeof reply->server);
+  memcpy(reply->incarnation, agent->incarnation, sizeof reply->incarnation);
+  log_info("fenced", "participant", "s", agent->participant, "cluster", "s", f->claim.cluster.text,
+           "epoch", "d", (int64_t)f->claim.epoch, NULL);
+  finish(f, NULL);
+}
+
+void fence_review(struct agent *agent) {
+  struct fencing *f, *next;
+  DL_FOREACH_SAFE(agent->fencings, f, next)
+  if (f->waiting) review(f);
+}
+
+static void on_waited_long(void *data) {
+  struct fencing *f = data;
+  struct agent *agent = f->agent;
+  agent_enter(agent, false);
+  unavailable(f, "branches of an older epoch are still at work in the database");
+  agent_leave(agent);
+}
+
+static void take_over(struct fencing *f) {
+  struct agent *agent = f->agent;
+  struct fenced *fenced = find(agent, &f->claim.cluster);
+  if (fenced && is_stale(&f->claim, fenced->epoch, fenced->run_id)) {
+    stale(f, fenced->epoch);
+    return;
+  }
+  if (!fenced && agent->fenced_count == CLUSTERS_MAX) {
+    unavailable(f, "too many clusters use this agent");
+    return;
+  }
+  if (!fenced) fenced = &agent->fenced[agent->fenced_count++];
+  fenced->cluster = f->claim.cluster;
+  fenced->epoch = f->claim.epoch;
+  memcpy(fenced->run_id, f->claim.run_id, sizeof fenced->run_id);
+  control_keep_trying(agent->control);
+  f->timer = loop_timer_new(agent->loop, on_waited_long, f);
+  loop_timer_start(f->timer, (uint64_t)agent->call_timeout_ms);
+  close_older(f);
+  f->waiting = true; /* reviewed when this turn's work is done */
+}
+
+/* ---- steps 1 to 3 ------------------------------------------------------------------------------
+ */
+
+static void keep_in_state_dir(struct fencing *f) {
+  struct agent *agent = f->agent;
+  struct error err = {0};
+  if (!agent->state_dir) {
+    (void)error_set(
+        &err, ERR_UNAVAILABLE,
+        "participant %s: the role may not keep the coordinator's epoch in the database: "
+        "GRANT CREATE ON DATABASE to it, or create schema assent for it, or give the "
+        "agent a state_dir",
+        agent->participant);
+    finish(f, &err);
+    return;
+  }
+  if (state_epoch_write(agent->state_dir, agent->participant, &f->claim, &err)) {
+    err.code = ERR_UNAVAILABLE;
+    finish(f, &err);
+    return;
+  }
+  log_warn("epoch_kept_outside_database", "participant", "s", agent->participant, "reason", "s",
+           "the role may not write schema assent: GRANT CREATE ON DATABASE to it", NULL);
+  take_over(f);
+}
+
+static void on_claimed(void *data, enum session_claimed claimed, uint64_t known_epoch,
+                       const struct cause *cause) {
+  struct fencing *f = data;
+  struct agent *agent = f->agent;
+  agent_enter(agent, false);
+  switch (claimed) {
+  case CLAIM_GRANTED: take_over(f); break;
+  case CLAIM_STALE: stale(f, known_epoch); break;
+  case CLAIM_NO_RIGHTS: keep_in_state_dir(f); break;
+  case CLAIM_LOST: unavailable(f, cause->text); break;
+  }
+  control_return(agent->control);
+  agent_leave(agent);
+}
+
+/* The epoch on file, from a time when the database would not keep it. */
+static bool is_stale_on_file(struct fencing *f) {
+  struct agent *agent = f->agent;
+  if (!agent->state_dir) return false;
+  uint64_t known = 0;
+  char run_id[RUN_ID_SIZE];
+  struct error err = {0};
+  if (state_epoch_read(agent->state_dir, agent->participant, &f->claim.cluster, &known, run_id,
+                       &err)) {
+    err.code = ERR_UNAVAILABLE;
+    finish(f, &err);
+    return true;
+  }
+  if (!is_stale(&f->claim, known, run_id)) return false;
+  stale(f, known);
+  return true;
+}
+
+static bool lacks_prepared_transactions(struct fencing *f) {
+  struct agent *agent = f->agent;
+  if (control_identity(agent->control)->prepared_max > 0) return false;
+  struct error err = {0};
+  (void)error_set(
+      &err, ERR_UNAVAILABLE,
+      "participant %s: max_prepared_transactions is 0, so the server cannot take part in "
+      "two-phase commit: set it to at least %u (the agent's connections) in "
+      "postgresql.conf and restart the server",
+      agent->participant, agent->connections_max);
+  log_error("prepared_transactions_disabled", "participant", "s", agent->participant, "error", "s",
+            err.text, NULL);
+  finish(f, &err);
+  return true;
+}
+
+static void fence_turn(void *data, struct session *session) {
+  struct fencing *f = data;
+  struct agent *agent = f->agent;
+  agent_enter(agent, false);
+  if (!session) {
+    unavailable(f, control_error(agent->control));
+  } else if (lacks_prepared_transactions(f) || is_stale_on_file(f)) {
+    control_return(agent->control);
+  } else {
+    agent->adapter->ops->claim_epoch(session, &f->claim, on_claimed, f);
+  }
+  agent_leave(agent);
+}
+
+void agent_fence(struct agent *agent, const struct fence_request *request, fence_fn fn,
+                 void *data) {
+  agent_enter(agent, true);
+  struct fencing *f = must_allocate(sizeof *f);
+  f->agent = agent;
+  f->request = request_new(REQUEST_FENCE, data);
+  f->request->fn.fence = fn;
+  f->claim.cluster = request->cluster;
+  f->claim.epoch = request->epoch;
+  memcpy(f->claim.run_id, request->run_id, sizeof f->claim.run_id);
+  DL_APPEND(agent->fencings, f);
+  const struct fenced *fenced = fence_find(agent, &request->cluster);
+  if (fenced && is_stale(&f->claim, fenced->epoch, fenced->run_id))
+    stale(f, fenced->epoch);
+  else
+    control_borrow(agent->control, &f->turn, fence_turn, f);
+  agent_leave(agent);
+}
+
+void fences_drop(struct agent *agent) {
+  struct fencing *f, *next;
+  DL_FOREACH_SAFE(agent->fencings, f, next) {
+    request_free(f->request);
+    loop_timer_free(f->timer);
+    free(f);
+  }
+}

@@ -1,0 +1,150 @@
+/* assent-agent: the agents of one or more databases in a process of their own.
+ *
+ * Start: configuration, state directory (lock and agent id), the agents, then the door is opened.
+ * Stop (SIGTERM, SIGINT): the door is closed, requests under way end within stop_timeout, open
+ * branches roll back, prepared ones stay prepared.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "common/daemon.h"
+#include "common/http_server.h"
+#include "common/log.h"
+#include "participant-agent/routes.h"
+#include "participant-agent/settings.h"
+#include "participant-agent/state.h"
+
+enum { STOP_CHECK_MS = 10 };
+
+static const char help[] =
+    "usage: assent-agent [--config FILE] [--check-config]\n"
+    "\n"
+    "Assent's agent beside a database: prepares, commits and rolls back its branches.\n"
+    "\n"
+    "  --config FILE     configuration (default /etc/assent/assent-agent.ini);\n"
+    "                    docs/assent-agent.ini is a commented sample\n"
+    "  --check-config    check the configuration, print what is in force, and exit\n"
+    "  --port-file FILE  write the port to FILE once it is bound (for listen = ADDRESS:0)\n"
+    "  --version         print the version\n"
+    "  --help            print this\n"
+    "\n"
+    "SIGTERM or SIGINT stops it cleanly. Exit codes: 0 stopped; 1 could not start; 2 usage.\n";
+
+struct daemon_state {
+  struct loop *loop;
+  struct agent_settings settings;
+  struct state_dir state_dir;
+  struct routed_agent agents[AGENT_DATABASES_MAX];
+  struct agent_routes routes;
+  struct http_server *server;
+  struct loop_timer *stop_check;
+  bool stopping;
+  uint64_t stop_by_ms;
+};
+
+/* ---- stop --------------------------------------------------------------------------------------
+ */
+
+static void check_stopped(void *data) {
+  struct daemon_state *d = data;
+  size_t pending = http_server_pending(d->server);
+  if (pending > 0 && loop_now_ms(d->loop) < d->stop_by_ms) {
+    loop_timer_start(d->stop_check, STOP_CHECK_MS);
+    return;
+  }
+  if (pending > 0) log_warn("requests_dropped", "count", "d", (int64_t)pending, NULL);
+  loop_stop(d->loop);
+}
+
+static void stop(void *data) {
+  struct daemon_state *d = data;
+  if (d->stopping) return;
+  d->stopping = true;
+  log_info("stopping", "requests", "d", (int64_t)http_server_pending(d->server), NULL);
+  d->stop_by_ms = loop_now_ms(d->loop) + (uint64_t)d->settings.stop_timeout_ms;
+  http_server_quiesce(d->server);
+  check_stopped(d);
+}
+
+/* ---- start -------------------------------------------------------------------------------------
+ */
+
+static enum error_code start_agents(struct daemon_state *d, struct error *err) {
+  const struct agent_settings *s = &d->settings;
+  enum error_code code = state_dir_open(s->state_dir, &d->state_dir, err);
+  if (code) return code;
+  for (size_t i = 0; i < s->database_count; i++) {
+    const struct agent_database *database = &s->databases[i];
+    struct agent *agent = database_agent_new(d->loop, &database->database, database->name,
+                                             d->state_dir.agent_id, s->state_dir, err);
+    if (!agent) return error_wrap(err, "[database.%s]", database->name);
+    d->agents[d->routes.count++] = (struct routed_agent){database->name, agent};
+  }
+  d->routes.agents = d->agents;
+  return ERR_OK;
+}
+
+static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
+  char host[256];
+  struct http_server_options options = {.listen_host = host,
+                                        .body_bytes_max = AGENT_BODY_BYTES_MAX};
+  if (!config_split_listen(d->settings.listen, host, sizeof host, &options.listen_port))
+    return error_set(err, ERR_CONFIG, "listen: %s", d->settings.listen);
+  size_t count;
+  const struct http_route *routes = agent_routes_table(&count);
+  enum error_code code =
+      http_server_start(&d->server, d->loop, &options, routes, count, &d->routes, err);
+  if (code) return code;
+  return daemon_write_port_file(port_file, http_server_port(d->server), err);
+}
+
+static int run_daemon(struct daemon_state *d, const char *port_file) {
+  struct error err = {0};
+  d->state_dir.lock = -1;
+  d->loop = loop_new();
+  enum error_code code = start_agents(d, &err);
+  if (code == ERR_OK) code = open_door(d, port_file, &err);
+  if (code == ERR_OK) {
+    d->stop_check = loop_timer_new(d->loop, check_stopped, d);
+    loop_on_signal(d->loop, SIGTERM, stop, d);
+    loop_on_signal(d->loop, SIGINT, stop, d);
+    log_info("started", "agent_id", "s", d->state_dir.agent_id, "listen", "s", d->settings.listen,
+             "port", "d", (int64_t)http_server_port(d->server), "databases", "d",
+             (int64_t)d->settings.database_count, NULL);
+    loop_run(d->loop);
+    log_info("stopped", NULL);
+  } else {
+    log_error("cannot_start", "error", "s", err.text, NULL);
+  }
+  loop_timer_free(d->stop_check);
+  /* The agents' callbacks refer to the server's requests: agents first, they call nobody back. */
+  for (size_t i = 0; i < d->routes.count; i++)
+    agent_free(d->agents[i].agent);
+  if (d->server) http_server_free(d->server);
+  state_dir_close(&d->state_dir);
+  loop_free(d->loop);
+  return code == ERR_OK ? 0 : 1;
+}
+
+int main(int argc, char **argv) {
+  struct daemon_options options = {.program = "assent-agent",
+                                   .help = help,
+                                   .config_path = "/etc/assent/assent-agent.ini"};
+  int status = daemon_parse_options(argc, argv, &options);
+  if (status >= 0) return status;
+  static struct daemon_state d;
+  struct error err = {0};
+  if (agent_settings_read(options.config_path, &d.settings, &err)) {
+    (void)fprintf(stderr, "assent-agent: %s\n", err.text);
+    status = 1;
+  } else if (options.check_config) {
+    agent_settings_print(stdout, &d.settings);
+    status = 0;
+  } else {
+    log_setup("assent-agent", (enum log_level)d.settings.log_level,
+              (enum log_format)d.settings.log_format);
+    status = run_daemon(&d, options.port_file);
+  }
+  agent_settings_release(&d.settings);
+  return status;
+}

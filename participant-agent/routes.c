@@ -1,0 +1,262 @@
+/* See routes.h. Each handler decodes, calls the agent, and answers from the agent's callback; the
+ * http_request lives until then. */
+#include "participant-agent/routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/message_json.h"
+#include "participant-agent/sessions.h"
+
+/* ---- requests and answers ----------------------------------------------------------------------
+ */
+
+static void respond(struct http_request *request, struct json_writer *w) {
+  size_t length = 0;
+  char *body = json_writer_take(w, &length);
+  http_respond_take(request, 200, "application/json", body, length, NULL, 0);
+}
+
+/* NULL when it is not here: answered. */
+static struct agent *find_agent(struct http_request *request, void *data) {
+  const struct agent_routes *routes = data;
+  const char *name = http_capture(request, 0);
+  for (size_t i = 0; i < routes->count; i++)
+    if (strcmp(routes->agents[i].name, name) == 0) return routes->agents[i].agent;
+  struct error err = {0};
+  (void)error_set(&err, ERR_NOT_FOUND, "this agent has no database of that name");
+  http_respond_error(request, &err, NULL);
+  return NULL;
+}
+
+/* Owner: the caller, json_decref(). NULL when it is not JSON: answered. */
+static json_t *parse_body(struct http_request *request) {
+  size_t length = 0;
+  const char *body = http_body(request, &length);
+  struct error err = {0};
+  json_t *json = NULL;
+  if (body)
+    json = json_parse(body, length, &err);
+  else
+    (void)error_set(&err, ERR_BAD_REQUEST, "the request needs a body");
+  if (!json) http_respond_error(request, &err, NULL);
+  return json;
+}
+
+/* ---- fence, list, health -----------------------------------------------------------------------
+ */
+
+static void on_fenced(void *data, const struct fence_reply *reply, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  fence_reply_encode(&w, reply);
+  respond(request, &w);
+}
+
+static void handle_fence(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  json_t *json = agent ? parse_body(request) : NULL;
+  if (!json) return;
+  struct fence_request fence;
+  struct error err = {0};
+  if (fence_request_decode(json, &fence, &err))
+    http_respond_error(request, &err, NULL);
+  else
+    agent_fence(agent, &fence, on_fenced, request);
+  json_decref(json);
+}
+
+static void on_listed(void *data, const struct list_reply *reply, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  list_reply_encode(&w, reply);
+  respond(request, &w);
+}
+
+static void handle_list(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  json_t *json = agent ? parse_body(request) : NULL;
+  if (!json) return;
+  struct list_request list;
+  struct error err = {0};
+  if (list_request_decode(json, &list, &err))
+    http_respond_error(request, &err, NULL);
+  else
+    agent_list(agent, &list, on_listed, request);
+  json_decref(json);
+}
+
+static void on_health(void *data, const struct health_reply *reply, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  health_reply_encode(&w, reply);
+  respond(request, &w);
+}
+
+static void handle_health(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  if (agent) agent_health(agent, on_health, request);
+}
+
+static void handle_healthz(struct http_request *request, void *data) {
+  (void)data;
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_key(&w, "status");
+  json_write_string(&w, "ok");
+  json_object_end(&w);
+  respond(request, &w);
+}
+
+/* ---- run ---------------------------------------------------------------------------------------
+ */
+
+static void on_run(void *data, const struct run_reply *reply, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  run_reply_encode(&w, reply);
+  respond(request, &w);
+}
+
+static void handle_run(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  json_t *json = agent ? parse_body(request) : NULL;
+  if (!json) return;
+  struct run_request run;
+  struct statement_list statements = {0};
+  struct error err = {0};
+  if (run_request_decode(json, &run, &statements, &err))
+    http_respond_error(request, &err, NULL);
+  else
+    agent_run(agent, &run, on_run, request);
+  statement_list_free(&statements);
+  json_decref(json);
+}
+
+/* ---- decide: a batch, answered when all are in -------------------------------------------------
+ */
+
+struct batch;
+
+struct batched {
+  struct batch *batch;
+  char gid[GID_SIZE];
+  struct decide_reply reply;
+};
+
+struct batch {
+  struct http_request *request;
+  size_t count, left;
+  struct error err; /* the first that refused a decision altogether */
+  struct batched items[];
+};
+
+static void batch_respond(struct batch *batch) {
+  if (batch->err.code != ERR_OK) {
+    http_respond_error(batch->request, &batch->err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_key(&w, "outcomes");
+  json_array_begin(&w);
+  for (size_t i = 0; i < batch->count; i++)
+    decide_reply_encode(&w, batch->items[i].gid, &batch->items[i].reply);
+  json_array_end(&w);
+  json_object_end(&w);
+  respond(batch->request, &w);
+}
+
+static void on_decided(void *data, const struct decide_reply *reply, const struct error *err) {
+  struct batched *item = data;
+  struct batch *batch = item->batch;
+  if (err)
+    (void)error_set(&batch->err, err->code, "%s", err->text);
+  else
+    item->reply = *reply;
+  if (--batch->left > 0) return;
+  batch_respond(batch);
+  free(batch);
+}
+
+static enum error_code decode_batch(const json_t *json, struct decide_request **out, size_t *count,
+                                    struct error *err) {
+  static const struct json_field fields[] = {
+      {"decisions", JSON_KIND_ARRAY, true, 1, DECISIONS_MAX}};
+  enum error_code code = json_check_object(json, "", fields, 1, err);
+  if (code) return code;
+  const json_t *array = json_object_get(json, "decisions");
+  *count = json_array_size(array);
+  *out = must_allocate(*count * sizeof **out);
+  for (size_t i = 0; i < *count && !code; i++) {
+    code = decide_request_decode(json_array_get(array, i), &(*out)[i], err);
+    if (code) (void)error_wrap(err, "decision %zu", i);
+  }
+  return code;
+}
+
+static void decide_all(struct agent *agent, struct http_request *request,
+                       const struct decide_request *decisions, size_t count) {
+  struct batch *batch = must_allocate(sizeof *batch + count * sizeof batch->items[0]);
+  batch->request = request;
+  batch->count = batch->left = count;
+  for (size_t i = 0; i < count; i++) {
+    struct batched *item = &batch->items[i];
+    item->batch = batch;
+    copy_text(item->gid, sizeof item->gid, decisions[i].gid);
+    agent_decide(agent, &decisions[i], on_decided, item);
+  }
+}
+
+static void handle_decide(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  json_t *json = agent ? parse_body(request) : NULL;
+  if (!json) return;
+  struct decide_request *decisions = NULL;
+  size_t count = 0;
+  struct error err = {0};
+  if (decode_batch(json, &decisions, &count, &err))
+    http_respond_error(request, &err, NULL);
+  else
+    decide_all(agent, request, decisions, count);
+  free(decisions);
+  json_decref(json);
+}
+
+/* ---- the table ---------------------------------------------------------------------------------
+ */
+
+const struct http_route *agent_routes_table(size_t *count) {
+  static const struct http_route routes[] = {
+      {"POST", "/v1/databases/{participant}/fence", handle_fence},
+      {"POST", "/v1/databases/{participant}/run", handle_run},
+      {"POST", "/v1/databases/{participant}/decide", handle_decide},
+      {"POST", "/v1/databases/{participant}/list", handle_list},
+      {"GET", "/v1/databases/{participant}/health", handle_health},
+      {"GET", "/healthz", handle_healthz},
+  };
+  *count = sizeof routes / sizeof routes[0];
+  return routes;
+}
