@@ -1,0 +1,10 @@
+/* The commands. Each takes the words after its name and returns an enum exit_code. */
+#ifndef ASSENT_CLI_COMMANDS_H
+#define ASSENT_CLI_COMMANDS_H
+
+int command_tx(int argc, char **argv);
+int command_transfer(int argc, char **argv);
+int command_participants(int argc, char **argv);
+int command_demo(int argc, char **argv);
+
+#endif
