@@ -47,6 +47,8 @@ enum error_code http_check_framing(const struct http_headers *headers, size_t *l
   *length = 0;
   if (headers->malformed)
     return error_set(err, ERR_BAD_REQUEST, "a header's name has a blank in it");
+  if (headers->host_required && !headers->host)
+    return error_set(err, ERR_BAD_REQUEST, "the Host header is missing");
   if (headers->repeated)
     return error_set(err, ERR_BAD_REQUEST, "header %s came twice", headers->repeated);
   if (headers->bytes > HTTP_HEADER_BYTES_MAX)

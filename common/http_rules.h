@@ -22,6 +22,7 @@ struct http_headers {
   const char *content_type, *content_encoding, *content_length, *transfer_encoding;
   const char *repeated; /* name of a header that came twice and may not */
   bool malformed;       /* a name is not one */
+  bool host_required;   /* HTTP/1.1 */
   size_t bytes;         /* of all headers */
 };
 

@@ -17,6 +17,10 @@
  *     handler holds cannot vanish; that the client has gone shows when the answer is sent.
  *  2. MHD_run() is never called from inside one of MHD's callbacks: schedule() defers it.
  *  3. A request in the list `held` is handed to a handler and not answered.
+ * What MHD cannot read (a request line, chunks, a Content-Length that is no number, headers beyond its
+ * memory) it answers itself, with 4xx and a page of its own, and closes. A client that has closed
+ * its sending half without "Connection: close" is let go after the idle time: edges of epoll tell MHD of
+ * it once, together with the request.
  * Limits: see the options; HTTP_HEADER_BYTES_MAX; a chunked body that goes over the limit is read
  * to at most twice the limit before the connection is cut.
  */
@@ -289,10 +293,10 @@ static enum error_code find_route(struct http_request *request) {
 }
 
 /* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
-static bool judge(struct http_request *request) {
+static bool judge(struct http_request *request, const char *version) {
   const struct http_server *server = request->server;
   struct error *err = &request->refusal;
-  struct http_headers headers = {0};
+  struct http_headers headers = {.host_required = strcmp(version, MHD_HTTP_VERSION_1_1) == 0};
   size_t length = 0;
   (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &headers);
   enum error_code code = http_check_framing(&headers, &length, err);
@@ -417,14 +421,13 @@ static enum MHD_Result on_access(void *data, struct MHD_Connection *mhd, const c
   (void)data;
   (void)mhd;
   (void)url;
-  (void)version;
   struct http_request *request = *slot;
   if (!request) return MHD_NO; /* memory ran out in on_uri() */
   if (request->state == ANSWERED) return queue_answer(request);
   if (!request->judged) {
     request->judged = true;
     request->method = method;
-    return judge(request) ? MHD_YES : refuse(request, true);
+    return judge(request, version) ? MHD_YES : refuse(request, true);
   }
   if (*upload_length > 0) {
     size_t length = *upload_length;
@@ -460,7 +463,7 @@ static struct MHD_Daemon *daemon_start(struct http_server *server, int fd, bool 
                           MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
                           MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-                          MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+                          MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
                           MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
                           on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
                           MHD_OPTION_END);

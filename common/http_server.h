@@ -6,8 +6,9 @@
  * does. What the server refuses by itself, with a problem document: unknown paths (404), other
  * methods (405 with Allow), bodies over the limit (413, not read into memory), a body that is not
  * application/json (415), an Accept that excludes JSON (406), Content-Length together with
- * Transfer-Encoding (400 and close), a Host header that names neither this listener's address nor
- * localhost and any foreign Origin (403: a web page must not drive a coordinator on localhost).
+ * Transfer-Encoding and all else that leaves a body's end in doubt (400 and close), a Host header that
+ * names neither this listener's address nor localhost nor one of the names in the options, and any
+ * foreign Origin (403: a web page must not drive a coordinator on localhost).
  *
  * Limits: connections, body bytes, header bytes (16 KiB), idle seconds; see the options.
  */

@@ -58,7 +58,7 @@ size_t coordinator_live_count(const struct coordinator *c);
 /* ---- transactions ----------------------------------------------------------------------------- */
 
 struct begin_request {
-  const char *label; /* NULL: none */
+  const char *label;  /* NULL: none */
   int64_t timeout_ms; /* 0: the default */
 };
 

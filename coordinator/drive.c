@@ -28,7 +28,8 @@ static void note_cause(struct transaction *t, const struct cause *cause) {
 static struct cause unreachable_cause(const struct transaction_branch *branch, const char *why) {
   struct cause cause = {
       .kind = CAUSE_UNREACHABLE, .branch = (int)branch->id, .statement = -1, .sqlstate = ""};
-  (void)snprintf(cause.text, sizeof cause.text, "participant %s: %.300s", branch->member->name, why);
+  (void)snprintf(cause.text, sizeof cause.text, "participant %s: %.300s", branch->member->name,
+                 why);
   return cause;
 }
 
@@ -127,17 +128,18 @@ static void fill_record(struct transaction *t, struct wal_record *record,
   for (unsigned i = 0; i < t->core.branch_count; i++) {
     const struct transaction_branch *branch = t->branches[i];
     enum txn_branch_state state = t->core.branches[i].state;
-    branches[i] = (struct wal_branch){
-        .id = branch->id,
-        .participant = branch->member->name,
-        .gid = branch->gid,
-        .xid = branch->xid,
-        .server = branch->server,
-        .read_only = state == TXN_BRANCH_READ_ONLY,
-        .confirmed = state == TXN_BRANCH_COMMITTED || state == TXN_BRANCH_ABORTED,
-        .outcome = state == TXN_BRANCH_COMMITTED ? BRANCH_OUTCOME_COMMITTED
-                   : state == TXN_BRANCH_ABORTED ? BRANCH_OUTCOME_ABORTED
-                                                 : BRANCH_OUTCOME_RETRY};
+    branches[i] =
+        (struct wal_branch){.id = branch->id,
+                            .participant = branch->member->name,
+                            .gid = branch->gid,
+                            .xid = branch->xid,
+                            .server = branch->server,
+                            .read_only = state == TXN_BRANCH_READ_ONLY,
+                            .confirmed =
+                                state == TXN_BRANCH_COMMITTED || state == TXN_BRANCH_ABORTED,
+                            .outcome = state == TXN_BRANCH_COMMITTED ? BRANCH_OUTCOME_COMMITTED
+                                       : state == TXN_BRANCH_ABORTED ? BRANCH_OUTCOME_ABORTED
+                                                                     : BRANCH_OUTCOME_RETRY};
   }
   *record = (struct wal_record){.txid = t->id,
                                 .label = t->label,
@@ -187,8 +189,7 @@ static void outcome_known(struct transaction_branch *branch, const struct decide
                .kind = TXN_EV_OUTCOME, .branch = branch->id, .outcome = reply->outcome});
 }
 
-static void decide_answered(void *data, const struct decide_reply *reply,
-                            const struct error *err) {
+static void decide_answered(void *data, const struct decide_reply *reply, const struct error *err) {
   struct transaction_branch *branch = data;
   branch->transaction->in_flight--;
   if (!err) {
@@ -206,8 +207,8 @@ static void decide(struct transaction_branch *branch, enum decision decision) {
   struct member *member = branch->member;
   if (decision != DECIDE_ABORT) CRASH_POINT("C6");
   if (!member->usable) {
-    branch->last_error = unreachable_cause(
-        branch, member->last_error[0] ? member->last_error : "not reachable");
+    branch->last_error =
+        unreachable_cause(branch, member->last_error[0] ? member->last_error : "not reachable");
     branch->told = true;
     member_park(branch);
     return;
@@ -236,7 +237,8 @@ static void audited(void *data, enum wal_result result, const struct error *err)
 
 static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
   struct transaction *t = branch->transaction;
-  const char *event = outcome == BRANCH_OUTCOME_UNVERIFIABLE ? "heuristic_hazard" : "heuristic_mixed";
+  const char *event =
+      outcome == BRANCH_OUTCOME_UNVERIFIABLE ? "heuristic_hazard" : "heuristic_mixed";
   const char *detail = outcome == BRANCH_OUTCOME_UNVERIFIABLE ? branch->last_error.text
                        : outcome == BRANCH_OUTCOME_COMMITTED  ? "the branch had been committed"
                                                               : "the branch had been rolled back";
@@ -281,8 +283,7 @@ void drive_actions(struct transaction *t, const struct txn_actions *actions) {
     case TXN_DO_PARK: member_park(branch); break;
     case TXN_DO_CONFIRM:
       /* An abort is not in the log, so neither is its confirmation. */
-      if (t->logged)
-        wal_confirm(c->wal, &t->id, branch->id, action->outcome, clock_wall_us());
+      if (t->logged) wal_confirm(c->wal, &t->id, branch->id, action->outcome, clock_wall_us());
       break;
     case TXN_DO_ALARM: alarm_branch(branch, action->outcome); break;
     case TXN_DO_END: end(t); break;

@@ -51,7 +51,7 @@ struct transaction_branch {
   struct statement_list statements; /* of the run to come or under way */
   char *results;                    /* of the last run */
   unsigned attempts;                /* of its decision */
-  bool told;                        /* the decision's first attempt has been answered, or is parked */
+  bool told; /* the decision's first attempt has been answered, or is parked */
   bool parked;
   bool alarmed;
   struct cause last_error;

@@ -84,9 +84,8 @@ static void merge(void *data, const struct wal_record *records, size_t count,
   size_t written = 0, l = 0, r = 0;
   while (written < listing->limit && (l < listing->live_count || r < count)) {
     int order = l == listing->live_count ? -1
-                : r == count
-                    ? 1
-                    : strcmp(listing->live[l].id.text, records[r].txid.text);
+                : r == count             ? 1
+                                         : strcmp(listing->live[l].id.text, records[r].txid.text);
     if (order > 0) {
       json_write_raw(&w, listing->live[l].json);
       last = &listing->live[l++].id;
@@ -112,8 +111,7 @@ void transactions_list(struct coordinator *c, const struct list_filter *filter,
   struct listing *listing = calloc(1, sizeof *listing);
   if (!listing) abort();
   *listing = (struct listing){.coordinator = c, .limit = filter->limit, .fn = fn, .data = data};
-  int64_t before =
-      filter->older_than_ms ? clock_wall_us() - filter->older_than_ms * 1000 : 0;
+  int64_t before = filter->older_than_ms ? clock_wall_us() - filter->older_than_ms * 1000 : 0;
   collect_live(listing, filter, before);
   struct wal_filter in_log = {.before = filter->before,
                               .participant = filter->participant,

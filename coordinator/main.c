@@ -96,8 +96,8 @@ static enum error_code open_log(struct daemon_state *d, struct error *err) {
   return wal_open(&d->wal, d->loop, path, &options, err);
 }
 
-static enum error_code add_participant(struct daemon_state *d,
-                                       const struct participant_settings *p, struct error *err) {
+static enum error_code add_participant(struct daemon_state *d, const struct participant_settings *p,
+                                       struct error *err) {
   struct participant *participant;
   if (p->agent) {
     participant = participant_http_new(d->client, p->agent, p->name, d->settings.agent_timeout_ms);
@@ -130,8 +130,7 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
   return coordinator_recover(d->coordinator, err);
 }
 
-static enum error_code open_door(struct daemon_state *d, const char *port_file,
-                                 struct error *err) {
+static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
   const struct settings *s = &d->settings;
   char host[256];
   struct http_server_options options = {.listen_host = host,

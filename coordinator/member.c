@@ -88,8 +88,7 @@ static void send_parked(struct member *member) {
     struct transaction_branch *branch = todo;
     DL_DELETE(todo, branch);
     branch->parked = false;
-    drive(branch->transaction,
-          &(struct txn_event){.kind = TXN_EV_RETRY, .branch = branch->id});
+    drive(branch->transaction, &(struct txn_event){.kind = TXN_EV_RETRY, .branch = branch->id});
   }
 }
 
@@ -111,9 +110,9 @@ static void fenced(void *data, const struct fence_reply *reply, const struct err
   if (err) {
     if (err->code == ERR_FENCED) {
       log_error("fenced_off", "participant", "s", member->name, "error", "s", err->text, NULL);
-      member->coordinator->options.halt(
-          "a participant has seen a later epoch of this log: another coordinator has taken over, or "
-          "an old copy of the log was put back");
+      member->coordinator->options.halt("a participant has seen a later epoch of this log: another "
+                                        "coordinator has taken over, or "
+                                        "an old copy of the log was put back");
     }
     member->calling = false;
     if (!member->tried)

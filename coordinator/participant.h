@@ -34,8 +34,7 @@ struct participant {
 struct participant *participant_local_new(struct agent *agent);
 /* `url`: "http://127.0.0.1:7420", without a trailing slash; `name` is the agent's name for its
  * database. The client is borrowed. */
-struct participant *participant_http_new(struct http_client *client,
-                                         const char *url, const char *name,
-                                         int64_t call_timeout_ms);
+struct participant *participant_http_new(struct http_client *client, const char *url,
+                                         const char *name, int64_t call_timeout_ms);
 
 #endif

@@ -78,8 +78,7 @@ static void received(void *data, int status, const char *body, size_t length,
 }
 
 static struct call *call_new(struct remote *remote,
-                             void (*answered)(struct call *, const json_t *,
-                                              const struct error *),
+                             void (*answered)(struct call *, const json_t *, const struct error *),
                              void *data) {
   struct call *call = calloc(1, sizeof *call);
   if (!call) abort();
@@ -308,13 +307,12 @@ static const struct participant_ops http_ops = {.fence = http_fence,
                                                 .health = http_health,
                                                 .free = http_free};
 
-struct participant *participant_http_new(struct http_client *client,
-                                         const char *url, const char *name,
-                                         int64_t call_timeout_ms) {
+struct participant *participant_http_new(struct http_client *client, const char *url,
+                                         const char *name, int64_t call_timeout_ms) {
   struct remote *remote = calloc(1, sizeof *remote);
   if (!remote) abort();
-  *remote = (struct remote){
-      .base = {&http_ops}, .client = client, .call_timeout_ms = call_timeout_ms};
+  *remote =
+      (struct remote){.base = {&http_ops}, .client = client, .call_timeout_ms = call_timeout_ms};
   if (asprintf(&remote->url, "%s/v1/databases/%s", url, name) < 0) abort();
   return &remote->base;
 }

@@ -45,10 +45,11 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
     const struct wal_branch *was = &record->branches[i];
     struct member *member = member_find(c, was->participant);
     if (!member)
-      return error_set(err, ERR_CONFIG,
-                       "transaction %s has a branch at participant \"%s\", which is not configured: "
-                       "it must be until the transaction has ended",
-                       record->txid.text, was->participant);
+      return error_set(
+          err, ERR_CONFIG,
+          "transaction %s has a branch at participant \"%s\", which is not configured: "
+          "it must be until the transaction has ended",
+          record->txid.text, was->participant);
     struct transaction_branch *branch = transaction_add_branch(t, member);
     (void)snprintf(branch->gid, sizeof branch->gid, "%s", was->gid);
     (void)snprintf(branch->xid, sizeof branch->xid, "%s", was->xid);

@@ -112,15 +112,14 @@ void render_transaction(struct json_writer *w, struct transaction *t, bool resul
   for (unsigned i = 0; i < t->core.branch_count; i++) {
     struct transaction_branch *branch = t->branches[i];
     char *taken = results ? transaction_take_results(t, branch->id) : NULL;
-    write_branch(w, &(struct branch_view){
-                        .id = branch->id,
-                        .participant = branch->member->name,
-                        .gid = branch->gid,
-                        .state = txn_branch_state_name(t->core.branches[i].state),
-                        .xid = branch->xid,
-                        .attempts = branch->attempts,
-                        .last_error = &branch->last_error,
-                        .results = taken});
+    write_branch(w, &(struct branch_view){.id = branch->id,
+                                          .participant = branch->member->name,
+                                          .gid = branch->gid,
+                                          .state = txn_branch_state_name(t->core.branches[i].state),
+                                          .xid = branch->xid,
+                                          .attempts = branch->attempts,
+                                          .last_error = &branch->last_error,
+                                          .results = taken});
     free(taken);
   }
   json_array_end(w);

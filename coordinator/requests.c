@@ -80,8 +80,7 @@ static enum error_code branches_decode(const json_t *json, struct begin_body *ou
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "/branches/%zu", i);
     out->branch_count = i + 1;
-    enum error_code code =
-        branch_decode(json_array_get(json, i), pointer, &out->branches[i], err);
+    enum error_code code = branch_decode(json_array_get(json, i), pointer, &out->branches[i], err);
     if (code != ERR_OK) return code;
     (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
     code = check_not_repeated(out, i, pointer, err);
@@ -173,7 +172,8 @@ enum error_code commit_body_decode(const struct http_request *request, enum wait
   json_t *json = parse_body(request, err);
   if (!json) return err->code;
   enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
-  if (code == ERR_OK) code = wait_parse(json_get_string(json, "wait", "applied"), "/wait", wait, err);
+  if (code == ERR_OK)
+    code = wait_parse(json_get_string(json, "wait", "applied"), "/wait", wait, err);
   json_decref(json);
   return code;
 }
@@ -233,9 +233,8 @@ static enum error_code check_state_name(const char *state, struct error *err) {
 
 enum error_code list_query_decode(const struct http_request *request, struct list_filter *out,
                                   struct error *err) {
-  static const char *const names[] = {"state",         "participant", "label",
-                                      "older_than_ms", "limit",       "cursor",
-                                      NULL};
+  static const char *const names[] = {"state", "participant", "label", "older_than_ms",
+                                      "limit", "cursor",      NULL};
   enum error_code code = http_check_query(request, names, err);
   if (code != ERR_OK) return code;
   *out = (struct list_filter){.state = http_query(request, "state"),

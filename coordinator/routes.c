@@ -207,8 +207,7 @@ static enum error_code start_branches(struct transaction *t, struct begin_body *
     code = transaction_enlist(t, body->branches[i].participant, false, &ids[i], err);
   for (size_t i = 0; i < body->branch_count && code == ERR_OK; i++)
     code = transaction_execute(t, ids[i], &body->branches[i].statements, !body->commit, err);
-  if (code == ERR_OK && body->commit)
-    code = transaction_commit(t, body->wait == WAIT_DECIDED, err);
+  if (code == ERR_OK && body->commit) code = transaction_commit(t, body->wait == WAIT_DECIDED, err);
   return code;
 }
 
@@ -336,8 +335,8 @@ static void post_rollback(struct http_request *request, void *data) {
   if (!t) return;
   transaction_hold(t);
   transaction_rollback(t, CAUSE_CLIENT, "rolled back by the client");
-  answer_when(t, request, TO_ROLLBACK, WAIT_APPLIED,
-              transaction_remaining_ms(t) + ANSWER_GRACE_MS, 0);
+  answer_when(t, request, TO_ROLLBACK, WAIT_APPLIED, transaction_remaining_ms(t) + ANSWER_GRACE_MS,
+              0);
   transaction_release(t);
 }
 

@@ -38,8 +38,7 @@ static const struct config_key keys[] = {
 };
 static const size_t key_count = sizeof keys / sizeof keys[0];
 
-static void *add_participant(void *data, const char *section, const char *name,
-                             struct error *err) {
+static void *add_participant(void *data, const char *section, const char *name, struct error *err) {
   struct settings *settings = data;
   if (settings->participant_count == PARTICIPANTS_MAX) {
     (void)error_set(err, ERR_CONFIG, "[%s.%s]: at most %d participants", section, name,
@@ -67,8 +66,7 @@ static enum error_code check_agent_url(const char *url, struct error *err) {
   return ERR_OK;
 }
 
-static enum error_code check_participant(const struct participant_settings *p,
-                                         struct error *err) {
+static enum error_code check_participant(const struct participant_settings *p, struct error *err) {
   if (!p->agent) return database_settings_check(&p->database, err);
   if (p->database.dsn || p->database.dsn_file)
     return error_set(err, ERR_CONFIG,
@@ -81,8 +79,7 @@ static enum error_code check_settings(const struct settings *s, struct error *er
   uint16_t port;
   if (!s->data_dir)
     return error_set(err, ERR_CONFIG, "[coordinator] data_dir is missing: where the log is kept");
-  if (!config_split_listen(s->listen, host, sizeof host, &port) ||
-      !config_listen_is_loopback(host))
+  if (!config_split_listen(s->listen, host, sizeof host, &port) || !config_listen_is_loopback(host))
     return error_set(err, ERR_CONFIG,
                      "[coordinator] listen: %s is not a loopback address; there are no TLS and no "
                      "tokens yet, and off loopback assentd refuses to go without",

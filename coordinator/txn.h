@@ -104,14 +104,14 @@ struct txn_event {
 };
 
 enum txn_action_kind {
-  TXN_DO_RUN,      /* branch, end: send the statements at hand */
-  TXN_DO_LOG,      /* log_kind: write the decision; answer with LOGGED */
-  TXN_DO_DECIDE,   /* branch, decision: send it; answer with OUTCOME */
-  TXN_DO_PARK,     /* branch: RETRY later, at the latest when its participant is back */
-  TXN_DO_CONFIRM,  /* branch, outcome: lazily into the log */
-  TXN_DO_ALARM,    /* branch, outcome: it ended against the decision, or cannot say how it ended */
-  TXN_DO_END,      /* every branch has ended: lazily into the log; the transaction may be forgotten */
-  TXN_DO_HALT      /* stop the process before anything else is sent */
+  TXN_DO_RUN,     /* branch, end: send the statements at hand */
+  TXN_DO_LOG,     /* log_kind: write the decision; answer with LOGGED */
+  TXN_DO_DECIDE,  /* branch, decision: send it; answer with OUTCOME */
+  TXN_DO_PARK,    /* branch: RETRY later, at the latest when its participant is back */
+  TXN_DO_CONFIRM, /* branch, outcome: lazily into the log */
+  TXN_DO_ALARM,   /* branch, outcome: it ended against the decision, or cannot say how it ended */
+  TXN_DO_END, /* every branch has ended: lazily into the log; the transaction may be forgotten */
+  TXN_DO_HALT /* stop the process before anything else is sent */
 };
 
 struct txn_action {

@@ -12,8 +12,7 @@
 
 #include "wal/store.h"
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 void *memory_must(void *memory) {
   if (!memory) {
@@ -27,8 +26,7 @@ char *text_copy(const char *text) {
   return text ? memory_must(strdup(text)) : NULL;
 }
 
-/* ---- checking ---------------------------------------------------------------------------------
- */
+/* ---- checking ------------------------------------------------------------------------------- */
 
 static bool is_shorter(const char *text, size_t size) {
   return text && strnlen(text, size) < size;
@@ -71,8 +69,7 @@ const char *record_fault(const struct wal_record *record, const struct cluster_i
   return NULL;
 }
 
-/* ---- the sum: FNV-1a, 64 bits -----------------------------------------------------------------
- */
+/* ---- the sum: FNV-1a, 64 bits --------------------------------------------------------------- */
 
 static uint64_t sum_bytes(uint64_t sum, const void *data, size_t size) {
   const unsigned char *bytes = data;
@@ -115,8 +112,7 @@ int64_t record_sum(const struct wal_record *record) {
   return (int64_t)sum;
 }
 
-/* ---- copying ----------------------------------------------------------------------------------
- */
+/* ---- copying -------------------------------------------------------------------------------- */
 
 static size_t texts_size(const struct wal_record *record) {
   size_t size = record->label ? strlen(record->label) + 1 : 0;

@@ -137,8 +137,7 @@ static const char *const texts[SQL_COUNT] = {
         " ORDER BY b.txid DESC LIMIT ?7",
 };
 
-/* ---- running statements -----------------------------------------------------------------------
- */
+/* ---- running statements --------------------------------------------------------------------- */
 
 enum store_result sqlite_prepare_all(struct store *store, struct error *err) {
   for (int i = 0; i < SQL_COUNT; i++) {
@@ -199,8 +198,7 @@ void sqlite_done(struct binder *b) {
   (void)sqlite3_clear_bindings(b->statement);
 }
 
-/* ---- transactions -----------------------------------------------------------------------------
- */
+/* ---- transactions --------------------------------------------------------------------------- */
 
 static enum store_result ensure_begun(struct store *store, struct error *err) {
   if (store->in_transaction) return STORE_OK;
@@ -222,8 +220,7 @@ bool store_in_transaction(const struct store *store) {
   return store->in_transaction;
 }
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static void bind_cause(struct binder *b, const struct cause *cause) {
   bind_int(b, (int64_t)cause->kind);
@@ -346,8 +343,7 @@ enum store_result store_remove_ended(struct store *store, int64_t ended_at_us, u
   return result;
 }
 
-/* ---- checkpoint -------------------------------------------------------------------------------
- */
+/* ---- checkpoint ----------------------------------------------------------------------------- */
 
 bool store_wants_checkpoint(const struct store *store) {
   return !store->in_transaction && store->frames >= store->checkpoint_at;

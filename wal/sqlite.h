@@ -75,8 +75,8 @@ struct binder {
 };
 struct binder sqlite_bind(struct store *store, enum statement_id id);
 void bind_int(struct binder *b, int64_t value);
-void bind_text(struct binder *b,
-               const char *text); /* borrowed until the statement is reset; NULL: NULL */
+/* The text is borrowed until the statement is reset; NULL is SQL NULL. */
+void bind_text(struct binder *b, const char *text);
 
 /* Runs to SQLITE_DONE, or, for `row`, to the next row or SQLITE_DONE: *row tells. After a row the
  * caller reads it and calls sqlite_done(). */

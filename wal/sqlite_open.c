@@ -55,8 +55,7 @@ static bool exists(const char *path) {
   return lstat(path, &status) == 0;
 }
 
-/* ---- where ------------------------------------------------------------------------------------
- */
+/* ---- where ---------------------------------------------------------------------------------- */
 
 /* The one name of the file: links resolved, so that two names of one log have one lock file. */
 static enum error_code resolve(const char *path, char out[PATH_MAX], struct error *err) {
@@ -76,8 +75,7 @@ static enum error_code resolve(const char *path, char out[PATH_MAX], struct erro
   return ERR_OK;
 }
 
-/* ---- the plain look ---------------------------------------------------------------------------
- */
+/* ---- the plain look ------------------------------------------------------------------------- */
 
 static uint32_t big_endian(const unsigned char *at) {
   return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
@@ -129,8 +127,7 @@ static enum error_code look_plainly(const char *path, struct error *err) {
   return code;
 }
 
-/* ---- opening by SQLite ------------------------------------------------------------------------
- */
+/* ---- opening by SQLite ---------------------------------------------------------------------- */
 
 static enum store_result run_text(struct store *store, const char *sql, struct error *err) {
   int rc = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
@@ -213,8 +210,7 @@ static void disconnect(struct store *store, bool checkpoint) {
   store->in_transaction = false;
 }
 
-/* ---- making a log -----------------------------------------------------------------------------
- */
+/* ---- making a log --------------------------------------------------------------------------- */
 
 static enum error_code sync_directory(const char *path, struct error *err) {
   char copy[PATH_MAX];
@@ -290,8 +286,7 @@ static enum error_code make_if_new(struct store *store, struct error *err) {
   return make(store, err);
 }
 
-/* ---- checking, and the start of a life --------------------------------------------------------
- */
+/* ---- checking, and the start of a life ------------------------------------------------------ */
 
 static enum store_result check_whole(struct store *store, struct error *err) {
   char answer[200];

@@ -12,8 +12,7 @@
 
 #include "wal/sqlite.h"
 
-/* ---- columns ----------------------------------------------------------------------------------
- */
+/* ---- columns -------------------------------------------------------------------------------- */
 
 /* Reads columns one by one; the first that does not fit makes all of it bad. */
 struct row {
@@ -54,8 +53,7 @@ static void need_text(struct row *row, char *to, size_t size) {
   if (!get_text(row, to, size)) row->bad = true;
 }
 
-/* ---- one record -------------------------------------------------------------------------------
- */
+/* ---- one record ----------------------------------------------------------------------------- */
 
 static enum store_result unreadable(const struct store *store, const char *why, struct error *err) {
   (void)error_set(err, ERR_LOG,
@@ -159,8 +157,7 @@ enum store_result store_find(struct store *store, const struct txid *txid,
   return STORE_OK;
 }
 
-/* ---- presence ---------------------------------------------------------------------------------
- */
+/* ---- presence ------------------------------------------------------------------------------- */
 
 enum store_result store_has_decision(struct store *store, const struct txid *txid, bool *out,
                                      struct error *err) {
@@ -190,8 +187,7 @@ enum store_result store_earliest_end(struct store *store, int64_t *out, struct e
   return result;
 }
 
-/* ---- many records -----------------------------------------------------------------------------
- */
+/* ---- many records --------------------------------------------------------------------------- */
 
 /* The txid of the row the statement stands on; a bad one stays for the message. */
 static enum store_result read_txid(struct store *store, const struct binder *b, struct txid *out,

@@ -42,8 +42,7 @@ enum store_result store_reopen(struct store *store, struct error *err)
 const struct cluster_id *store_cluster(const struct store *store);
 uint64_t store_epoch(const struct store *store);
 
-/* ---- writes -----------------------------------------------------------------------------------
- */
+/* ---- writes --------------------------------------------------------------------------------- */
 
 struct store_confirm {
   struct txid txid;
@@ -91,8 +90,7 @@ enum store_result store_commit(struct store *store, struct error *err)
     __attribute__((warn_unused_result));
 bool store_in_transaction(const struct store *store);
 
-/* ---- reads ------------------------------------------------------------------------------------
- */
+/* ---- reads ---------------------------------------------------------------------------------- */
 
 /* *out NULL: there is none. Borrowed until the next call. */
 enum store_result store_find(struct store *store, const struct txid *txid,
@@ -111,8 +109,7 @@ enum error_code store_each_unfinished(struct store *store, wal_each_fn fn, void 
 enum store_result store_earliest_end(struct store *store, int64_t *out, struct error *err)
     __attribute__((warn_unused_result));
 
-/* ---- upkeep -----------------------------------------------------------------------------------
- */
+/* ---- upkeep --------------------------------------------------------------------------------- */
 
 /* Enough has been written since the last one that store_checkpoint() is due. */
 bool store_wants_checkpoint(const struct store *store);

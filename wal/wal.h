@@ -21,7 +21,7 @@
  *     disk keeps them waiting in memory, and decisions are refused, not lost.
  *  7. Reads see every record handed in before them, durable or not.
  *  8. A decided transaction is kept for retention_ms after its end record; one without an end
- * record is kept for ever. Expired ones are removed in small steps between groups.
+ *     record is kept for ever. Expired ones are removed in small steps between groups.
  */
 #ifndef ASSENT_WAL_WAL_H
 #define ASSENT_WAL_WAL_H
@@ -50,16 +50,15 @@ struct wal_options {
 enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
                          const struct wal_options *options, struct error *err)
     __attribute__((warn_unused_result));
-/* Writes what is lazy, answers what is under way (the callbacks come from within this call; what
- * they ask of the log is refused, ERR_STOPPING), closes. Blocks for at most what is queued. Not to
- * be called from a callback of the log. */
+/* Writes what was handed in, lazy records too, and closes. Blocks for at most what is queued. No
+ * callback comes from here on: whoever asked may be gone. Not to be called from a callback of the
+ * log. */
 void wal_close(struct wal *wal);
 
 const struct cluster_id *wal_cluster(const struct wal *wal);
 uint64_t wal_epoch(const struct wal *wal);
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 enum wal_kind {
   WAL_KIND_ABORTED,  /* lazy note for readers; its absence means the same */
@@ -82,8 +81,8 @@ struct wal_branch {
   const char *xid, *server; /* as voted, "" if none */
   bool read_only;           /* left at prepare: nothing to confirm */
   bool confirmed;           /* has the outcome, verified */
-  enum branch_outcome
-      outcome; /* RETRY until confirmed; differs from the decision after a heuristic */
+  /* RETRY until confirmed; differs from the decision after a heuristic. */
+  enum branch_outcome outcome;
 };
 
 struct wal_record {
@@ -93,11 +92,10 @@ struct wal_record {
   const char *label;                                   /* NULL: none; at most 1023 bytes */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock; 0: not yet */
   int64_t timeout_ms;
-  bool wait_decided;  /* the client asked for `decided`, so it may know the outcome before branches
-                         do */
+  bool wait_decided;  /* the client asked for `decided`: it may know before the branches do */
   struct cause cause; /* of an abort */
-  const struct wal_branch
-      *branches; /* ids ascending; at least one but for ABORTED, one for DELEGATED */
+  /* Ids ascending; one for DELEGATED, at least one for COMMIT. */
+  const struct wal_branch *branches;
   size_t branch_count;
 };
 
@@ -124,8 +122,7 @@ void wal_note_aborted(struct wal *wal, const struct wal_record *record);
 void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const char *event,
                const char *detail, int64_t at_us, wal_decided_fn fn, void *data);
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 /* Every record without an end, oldest first; before any other call, blocking, at start. Return
  * non-OK from fn to stop. */

@@ -1,5 +1,4 @@
-/* The decision log's two sides: calls on the loop thread, and the writer thread that owns the
- * store.
+/* The decision log's two sides: calls on the loop thread, and the thread that owns the store.
  *
  *   loop thread:    call -> queue ..........................-> done -> callback
  *   writer thread:            \-> apply all -> COMMIT -> read -/
@@ -9,7 +8,7 @@
  *     thread has been joined, only the loop thread.
  *  2. Jobs leave in the order in which they came: the writer takes the whole queue, and answers all
  *     of it, reads after the commit. So a read tells nothing that could still be refused, other
- * than lazy records, of which none is a promise.
+ *     than lazy records, of which none is a promise.
  *  3. A lazy record is in `lazies` from the moment it is applied until a COMMIT has succeeded. The
  *     store is in a transaction exactly while `lazies` is not empty, or a group is being applied.
  *  4. After `failed` is set nothing is asked of the store any more.
@@ -49,7 +48,7 @@ struct wal {
   int64_t retention_ms, lazy_flush_ms;
   /* Loop thread. */
   struct loop_wakeup *wakeup;
-  bool closing, delivering;
+  bool delivering;
   pthread_t thread;
   /* Both, under the mutex. */
   pthread_mutex_t mutex;
@@ -65,8 +64,7 @@ struct wal {
   atomic_bool poisoned;
 };
 
-/* ---- writer thread: failing -------------------------------------------------------------------
- */
+/* ---- writer thread: failing ----------------------------------------------------------------- */
 
 static void fail(struct wal *wal, const struct error *err) {
   assert(!wal->failed);
@@ -78,8 +76,7 @@ static void fail(struct wal *wal, const struct error *err) {
   log_error("decision_log_failed", "error", "s", wal->failure.text, NULL);
 }
 
-/* ---- writer thread: writing -------------------------------------------------------------------
- */
+/* ---- writer thread: writing ----------------------------------------------------------------- */
 
 static void plan_removal(struct wal *wal, int64_t in_ms) {
   int64_t wait_ms = in_ms < 0 ? 0 : in_ms > REMOVAL_WAIT_MS ? REMOVAL_WAIT_MS : in_ms;
@@ -181,8 +178,7 @@ static void settle(struct wal *wal, struct job_list *group, enum store_result re
   }
 }
 
-/* ---- writer thread: reading -------------------------------------------------------------------
- */
+/* ---- writer thread: reading ----------------------------------------------------------------- */
 
 static void read_job(struct wal *wal, struct job *job) {
   enum store_result result;
@@ -208,8 +204,7 @@ static void read_all(struct wal *wal, struct job_list *group) {
   }
 }
 
-/* ---- writer thread: a turn --------------------------------------------------------------------
- */
+/* ---- writer thread: a turn ------------------------------------------------------------------ */
 
 /* Applies the jobs; the lazy ones move to `lazies`, the others, which have an answer to come, to
  * `group`. Returns how many must be durable. */
@@ -365,8 +360,7 @@ static void *writer(void *data) {
   }
 }
 
-/* ---- loop thread: opening and closing ---------------------------------------------------------
- */
+/* ---- loop thread: opening and closing ------------------------------------------------------- */
 
 static void deliver(void *data) {
   struct wal *wal = data;
@@ -441,9 +435,7 @@ void wal_close(struct wal *wal) {
   (void)pthread_cond_signal(&wal->changed);
   (void)pthread_mutex_unlock(&wal->mutex);
   (void)pthread_join(wal->thread, NULL);
-  wal->closing = true;
-  while (wal->done.count > 0)
-    deliver(wal);
+  job_clear(&wal->done);
   wal_free(wal);
 }
 
@@ -462,26 +454,9 @@ struct wal_stats wal_stats(const struct wal *wal) {
                             .poisoned = atomic_load(&wal->poisoned)};
 }
 
-/* ---- loop thread: calls -----------------------------------------------------------------------
- */
-
-/* Called from a callback of wal_close(): nobody writes any more, so it is certainly absent. */
-static void refuse_closing(struct wal *wal, struct job *job) {
-  struct error err = {0};
-  if (job_is_lazy(job)) {
-    job_free(job);
-    return;
-  }
-  (void)error_set(&err, ERR_STOPPING, "the decision log is closing");
-  job_answer_error(job, WAL_REFUSED, &err);
-  job_push(&wal->done, job);
-}
+/* ---- loop thread: calls --------------------------------------------------------------------- */
 
 static void submit(struct wal *wal, struct job *job) {
-  if (wal->closing) {
-    refuse_closing(wal, job);
-    return;
-  }
   (void)pthread_mutex_lock(&wal->mutex);
   job_push(&wal->queue, job);
   wal->started = true;

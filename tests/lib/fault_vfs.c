@@ -44,8 +44,7 @@ static sqlite3_file *real_of(sqlite3_file *file) {
   return ((struct fault_file *)file)->real;
 }
 
-/* ---- what a write replaces --------------------------------------------------------------------
- */
+/* ---- what a write replaces ------------------------------------------------------------------ */
 
 static void saved_free(struct saved *saved) {
   free(saved->path);
@@ -110,8 +109,7 @@ static void undo(const struct saved *saved) {
   (void)close(fd);
 }
 
-/* ---- file methods -----------------------------------------------------------------------------
- */
+/* ---- file methods --------------------------------------------------------------------------- */
 
 static int on_close(sqlite3_file *file) {
   struct fault_file *f = (struct fault_file *)file;
@@ -225,8 +223,7 @@ static int on_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *file, 
   return rc;
 }
 
-/* ---- controls ---------------------------------------------------------------------------------
- */
+/* ---- controls ------------------------------------------------------------------------------- */
 
 void fault_vfs_reset(void) {
   (void)pthread_mutex_lock(&mutex);

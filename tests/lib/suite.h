@@ -26,12 +26,13 @@ struct test_suite {
 
 void suite_register(struct test_suite *suite);
 
-#define CASE(function) {#function, function}
+#define CASE(function)                                                                             \
+  { #function, function }
 
 #define SUITE(suite_name, ...)                                                                     \
   static const struct test_case suite_cases[] = {__VA_ARGS__};                                     \
-  static struct test_suite suite_self = {                                                          \
-      #suite_name, suite_cases, sizeof suite_cases / sizeof suite_cases[0], NULL};                 \
+  static struct test_suite suite_self = {#suite_name, suite_cases,                                 \
+                                         sizeof suite_cases / sizeof suite_cases[0], NULL};        \
   __attribute__((constructor)) static void suite_enter(void) {                                     \
     suite_register(&suite_self);                                                                   \
   }

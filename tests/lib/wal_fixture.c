@@ -16,8 +16,7 @@ static void must(bool holds) {
   if (!holds) abort();
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 void fixture_begin(struct wal_fixture *f) {
   *f = (struct wal_fixture){.options = {.retention_ms = 3600000}};
@@ -58,8 +57,7 @@ void fixture_reopen(struct wal_fixture *f) {
   must(fixture_open(f) == ERR_OK);
 }
 
-/* ---- calls and answers ------------------------------------------------------------------------
- */
+/* ---- calls and answers ---------------------------------------------------------------------- */
 
 static void answered(struct wal_fixture *f, const struct error *err) {
   must(f->answers < ANSWERS_MAX);
@@ -147,8 +145,7 @@ bool fixture_killed_after(struct wal_fixture *f, void (*play)(struct wal_fixture
   return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
-/* ---- samples ----------------------------------------------------------------------------------
- */
+/* ---- samples -------------------------------------------------------------------------------- */
 
 static void fill(struct wal_fixture *f, struct sample *s, size_t branches) {
   static const char *const participants[] = {"bank_a", "bank_b", "stock"};
@@ -233,8 +230,7 @@ bool records_are_equal(const struct wal_record *a, const struct wal_record *b) {
   return true;
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ---------------------------------------------------------------------------------- */
 
 static const char *file(struct wal_fixture *f, const char *suffix, char out[PATH_MAX]) {
   (void)snprintf(out, PATH_MAX, "%s%s", f->path, suffix);

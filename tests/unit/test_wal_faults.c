@@ -15,8 +15,7 @@
 
 enum { FEW = 20, MANY = 200 }; /* MANY: enough for a checkpoint */
 
-/* ---- fsync ------------------------------------------------------------------------------------
- */
+/* ---- fsync ---------------------------------------------------------------------------------- */
 
 static void sync_error_makes_it_and_all_after_unknown(void) {
   struct wal_fixture f;
@@ -100,8 +99,7 @@ static void sync_error_of_lazy_records_poisons(void) {
   fixture_end(&f);
 }
 
-/* ---- disk full --------------------------------------------------------------------------------
- */
+/* ---- disk full ------------------------------------------------------------------------------ */
 
 static void full_disk_refuses_and_works_again_with_space(void) {
   struct wal_fixture f;
@@ -219,8 +217,7 @@ static void full_disk_at_first_start_leaves_nothing(void) {
   fixture_end(&f);
 }
 
-/* ---- kill and power ---------------------------------------------------------------------------
- */
+/* ---- kill and power ------------------------------------------------------------------------- */
 
 /* What the child that is killed has been told, kept where it survives. */
 struct told {
@@ -333,8 +330,7 @@ static void power_cut_at_any_sync_keeps_what_was_told(void) {
     cut_power_at(nth);
 }
 
-/* ---- damage -----------------------------------------------------------------------------------
- */
+/* ---- damage --------------------------------------------------------------------------------- */
 
 static void expect_refused_unchanged(struct wal_fixture *f, const void *bytes, size_t size,
                                      const char *reason) {

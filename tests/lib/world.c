@@ -1,0 +1,293 @@
+/* A world's daemons; its databases are in world_servers.c. See world.h.
+ *
+ * The port of an agent stays the same over its restarts, and is one that the kernel gives to no
+ * outgoing connection meanwhile; the coordinator gets another port from the kernel with every
+ * start. At most one world is open: `current`, so that one whose test was left by longjmp can be
+ * closed.
+ */
+#include "tests/lib/world.h"
+
+#include <CUnit/TestRun.h>
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/id.h"
+#include "tests/lib/world_servers.h"
+
+enum {
+  WAIT_MS_MAX = 30000,
+  STOP_MS_MAX = 15000,
+  PAUSE_MS = 2,
+  AGENT_PORT_FIRST = 20000, /* Linux: ephemeral ports begin at 32768 */
+  AGENT_PORT_COUNT = 12000,
+  AGENT_PORT_TRIES = 5,
+  TAIL_LINES = 25
+};
+
+static struct world *current;
+
+static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b"};
+static const char *const bank_names[BANKS] = {"bank_a", "bank_b"};
+
+/* ---- waiting ----------------------------------------------------------------------------------
+ */
+
+void world_patience(uint64_t *start_us, const char *condition, const char *file, unsigned line) {
+  world_check_interrupted();
+  uint64_t now = clock_monotonic_us();
+  if (*start_us == 0) *start_us = now;
+  if (now - *start_us > (uint64_t)WAIT_MS_MAX * 1000)
+    check_failed(file, line, true, "waited %d s in vain for: %s", WAIT_MS_MAX / 1000, condition);
+  process_pause_ms(PAUSE_MS);
+}
+
+/* ---- configuration ----------------------------------------------------------------------------
+ */
+
+static void path_of(const struct world *w, enum world_target target, const char *what, char *out,
+                    size_t size) {
+  int length = snprintf(out, size, "%s/%s%s", w->directory, target_names[target], what);
+  assert(length > 0 && (size_t)length < size);
+}
+
+static FILE *config_create(const struct world *w, enum world_target target) {
+  char path[512];
+  path_of(w, target, ".ini", path, sizeof path);
+  FILE *file = fopen(path, "we");
+  if (!file) check_failed(__FILE__, __LINE__, true, "%s: %s", path, strerror(errno));
+  return file;
+}
+
+static void write_coordinator_config(const struct world *w) {
+  FILE *file = config_create(w, COORDINATOR);
+  (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
+                w->settings ? w->settings : "");
+  (void)fprintf(file, "data_dir = %s/log\n", w->directory);
+  for (int bank = 0; bank < BANKS; bank++) {
+    (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
+    if (w->mode == WORLD_AGENTS)
+      (void)fprintf(file, "agent = http://127.0.0.1:%d\n", (int)w->ports[AGENT_A + bank]);
+    else
+      (void)fprintf(file, "dsn = %s\n", w->dsn[bank]);
+  }
+  (void)fclose(file);
+}
+
+static void write_agent_config(const struct world *w, enum world_target target) {
+  FILE *file = config_create(w, target);
+  int bank = (int)target - AGENT_A;
+  (void)fprintf(file,
+                "[agent]\nlisten = 127.0.0.1:%d\nlog_format = json\nstate_dir = %s/%s\n\n"
+                "[database.%s]\ndsn = %s\n",
+                (int)w->ports[target], w->directory, target_names[target], bank_names[bank],
+                w->dsn[bank]);
+  (void)fclose(file);
+}
+
+/* ---- start, stop ------------------------------------------------------------------------------
+ */
+
+static struct process *launch(const struct world *w, enum world_target target, const char *suffix,
+                              const char *crash) {
+  char program[4096], config[512], port_file[512], log[512], environment[64];
+  struct error err = {0};
+  struct process *process = NULL;
+  if (process_sibling(target == COORDINATOR ? "assentd" : "assent-agent", program, sizeof program,
+                      &err) != ERR_OK)
+    check_failed(__FILE__, __LINE__, true, "%s (is ASSENT_BUILD set?)", err.text);
+  path_of(w, target, ".ini", config, sizeof config);
+  path_of(w, target, suffix, port_file, sizeof port_file);
+  path_of(w, target, ".log", log, sizeof log);
+  (void)unlink(port_file);
+  (void)snprintf(environment, sizeof environment, "ASSENT_CRASH=%s", crash ? crash : "none");
+  const char *const argv[] = {program, "--config", config, "--port-file", port_file, NULL};
+  const char *const env[] = {environment, NULL};
+  const struct process_options options = {.argv = argv, .log_path = log, .env_add = env};
+  if (process_start(&process, &options, &err) != ERR_OK)
+    check_failed(__FILE__, __LINE__, true, "%s", err.text);
+  return process;
+}
+
+static bool try_start(struct world *w, enum world_target target, const char *crash,
+                      struct error *err) {
+  char port_file[512];
+  path_of(w, target, ".port", port_file, sizeof port_file);
+  assert(!w->processes[target]);
+  w->processes[target] = launch(w, target, ".port", crash);
+  if (wait_port_file(port_file, w->processes[target], WAIT_MS_MAX, &w->ports[target], err) ==
+      ERR_OK)
+    return true;
+  world_kill(w, target);
+  return false;
+}
+
+void world_start(struct world *w, enum world_target target, const char *crash) {
+  struct error err = {0};
+  if (!try_start(w, target, crash, &err))
+    check_failed(__FILE__, __LINE__, true, "%s: %s", target_names[target], err.text);
+  if (target != COORDINATOR) return;
+  char url[64];
+  (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)w->ports[COORDINATOR]);
+  api_set_url(w->api, url);
+}
+
+/* The first start of an agent finds its port. */
+static void start_agent(struct world *w, enum world_target target) {
+  struct error err = {0};
+  for (int i = 0; i < AGENT_PORT_TRIES; i++) {
+    uint16_t random;
+    id_random(&random, sizeof random);
+    w->ports[target] = (uint16_t)(AGENT_PORT_FIRST + random % AGENT_PORT_COUNT);
+    write_agent_config(w, target);
+    error_clear(&err);
+    if (try_start(w, target, NULL, &err)) return;
+  }
+  check_failed(__FILE__, __LINE__, true, "%s: %s", target_names[target], err.text);
+}
+
+void world_wait_ready(struct world *w) {
+  for (uint64_t start_us = 0; api_get(w->api, "/readyz")->status != 200;) {
+    if (!process_is_alive(w->processes[COORDINATOR]))
+      check_failed(__FILE__, __LINE__, true, "the coordinator has ended");
+    world_patience(&start_us, "the coordinator is ready", __FILE__, __LINE__);
+  }
+}
+
+void world_kill(struct world *w, enum world_target target) {
+  process_free(w->processes[target]);
+  w->processes[target] = NULL;
+}
+
+void world_restart(struct world *w, enum world_target target) {
+  world_kill(w, target);
+  world_start(w, target, NULL);
+  world_wait_ready(w);
+}
+
+int world_wait_ended(struct world *w, enum world_target target) {
+  int status = 0;
+  if (!process_wait(w->processes[target], WAIT_MS_MAX, &status))
+    check_failed(__FILE__, __LINE__, true, "%s has not ended", target_names[target]);
+  world_kill(w, target);
+  return status;
+}
+
+void world_wait_crashed(struct world *w, enum world_target target) {
+  int status = world_wait_ended(w, target);
+  if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+    check_failed(__FILE__, __LINE__, true, "%s has ended otherwise than at its crash point: 0x%x",
+                 target_names[target], (unsigned)status);
+}
+
+enum world_target world_agent_of(const struct world *w, int bank) {
+  if (w->mode == WORLD_EMBEDDED) return COORDINATOR;
+  return bank == BANK_A ? AGENT_A : AGENT_B;
+}
+
+int world_run_second(struct world *w, char *log, size_t log_size) {
+  int status = -1;
+  struct process *second = launch(w, COORDINATOR, ".second", NULL);
+  if (!process_wait(second, WAIT_MS_MAX, &status))
+    check_failed(__FILE__, __LINE__, false, "the second coordinator goes on running");
+  process_log_tail(second, 3, log, log_size);
+  process_free(second);
+  return status;
+}
+
+/* ---- open, close ------------------------------------------------------------------------------
+ */
+
+/* Also of those that have ended. */
+static void print_logs(const struct world *w) {
+  char log[512], command[640];
+  for (int i = 0; i < WORLD_TARGETS; i++) {
+    path_of(w, (enum world_target)i, ".log", log, sizeof log);
+    if (access(log, R_OK) != 0) continue;
+    (void)printf("\n---- the end of the log of %s:\n", target_names[i]);
+    (void)fflush(stdout);
+    (void)snprintf(command, sizeof command, "tail -n %d '%s'", TAIL_LINES, log);
+    (void)!system(command);
+  }
+}
+
+static void tell_before_leaving(void) {
+  if (!current) return;
+  print_logs(current);
+  current->logs_printed = true;
+}
+
+static void release(struct world *w) {
+  if (CU_get_number_of_failures() > w->failures_before && !w->logs_printed) print_logs(w);
+  for (int i = 0; i < WORLD_TARGETS; i++)
+    world_kill(w, (enum world_target)i);
+  api_free(w->api);
+  free(w);
+  current = NULL;
+}
+
+void world_drop_current(void) {
+  if (current) release(current);
+}
+
+static void make_directory(struct world *w) {
+  static unsigned made;
+  int length = snprintf(w->directory, sizeof w->directory, "%s/world_%u",
+                        throwaway_directory(servers_owner()), made++);
+  assert(length > 0 && (size_t)length < sizeof w->directory);
+  bool ok = mkdir(w->directory, 0700) == 0;
+  for (int target = AGENT_A; target < WORLD_TARGETS && ok; target++) {
+    char path[512];
+    path_of(w, (enum world_target)target, "", path, sizeof path);
+    ok = mkdir(path, 0700) == 0;
+  }
+  if (!ok) check_failed(__FILE__, __LINE__, true, "%s: %s", w->directory, strerror(errno));
+}
+
+struct world *world_open(enum world_mode mode, const struct world_options *options) {
+  static const struct world_options plain;
+  if (!options) options = &plain;
+  world_check_interrupted();
+  world_drop_current();
+  struct world *w = calloc(1, sizeof *w);
+  if (!w) abort();
+  current = w;
+  check_on_fatal(tell_before_leaving);
+  w->failures_before = CU_get_number_of_failures();
+  w->mode = mode;
+  w->settings = options->settings;
+  w->api = api_new("http://127.0.0.1:0");
+  servers_give_databases(w, options);
+  make_directory(w);
+  if (mode == WORLD_AGENTS) {
+    start_agent(w, AGENT_A);
+    start_agent(w, AGENT_B);
+  }
+  write_coordinator_config(w);
+  world_start(w, COORDINATOR, options->crash);
+  world_wait_ready(w);
+  return w;
+}
+
+static void stop(struct world *w, enum world_target target) {
+  char how[32];
+  if (!w->processes[target]) return;
+  bool by_itself = process_stop(w->processes[target], SIGTERM, STOP_MS_MAX);
+  process_describe(w->processes[target], how, sizeof how);
+  if (!by_itself || strcmp(how, "exit 0") != 0)
+    check_failed(__FILE__, __LINE__, false, "%s asked to stop: %s", target_names[target], how);
+}
+
+void world_close(struct world *w) {
+  world_wait_nothing_prepared(w);
+  for (int i = 0; i < WORLD_TARGETS; i++)
+    stop(w, (enum world_target)i);
+  release(w);
+}
