@@ -138,8 +138,8 @@ void demo_report_kept(const char *url, const char *directory, const char *const 
       "      {\"participant\": \"bank_b\", \"statements\": [{\"sql\":\n"
       "        \"UPDATE account SET balance = balance + $1 WHERE id = $2\", \"params\": [10, "
       "7]}]}]}'\n\n"
-      "  psql '%s' -c 'SELECT * FROM account WHERE id = 1'\n"
-      "  psql '%s' -c 'SELECT * FROM account WHERE id = 7'\n\n"
+      "  psql \"%s\" -c 'SELECT * FROM account WHERE id = 1'\n"
+      "  psql \"%s\" -c 'SELECT * FROM account WHERE id = 7'\n\n"
       "To end and remove it:\n\n  assent demo --stop %s\n",
       url, url, dsn[0], dsn[1], directory);
 }

@@ -60,8 +60,10 @@ static void value_text(const json_t *value, char *out, size_t size) {
 static void age_text(const char *created_at, char *out, size_t size) {
   struct tm when = {0};
   out[0] = '\0';
-  if (!strptime(created_at, "%Y-%m-%dT%H:%M:%S", &when)) return;
-  int64_t age_ms = clock_wall_us() / 1000 - (int64_t)timegm(&when) * 1000;
+  const char *fraction = strptime(created_at, "%Y-%m-%dT%H:%M:%S", &when);
+  if (!fraction) return;
+  int64_t created_ms = (int64_t)timegm(&when) * 1000 + (int64_t)(strtod(fraction, NULL) * 1000);
+  int64_t age_ms = clock_wall_us() / 1000 - created_ms;
   duration_format(age_ms > 0 ? age_ms : 0, out, size);
 }
 
@@ -112,23 +114,30 @@ static void head_line(FILE *out, const char *name, const char *text, bool colour
 }
 
 static void branch_add(struct table *table, const json_t *branch) {
-  char id[24], attempts[24], error[LINE_SIZE] = "";
-  const json_t *last_error = json_object_get(branch, "last_error");
-  if (json_is_object(last_error)) cause_text(last_error, error, sizeof error);
+  char id[24], attempts[24];
   (void)snprintf(id, sizeof id, "%" PRId64, member_integer(branch, "id", 0));
   (void)snprintf(attempts, sizeof attempts, "%" PRId64, member_integer(branch, "attempts", 0));
   const char *cells[] = {
       id,       member_text(branch, "participant", ""), member_text(branch, "state", ""),
-      attempts, member_text(branch, "xid", ""),         member_text(branch, "gid", ""),
-      error};
+      attempts, member_text(branch, "xid", ""),         member_text(branch, "gid", "")};
   table_add(table, cells);
 }
 
+/* Of branches where something went wrong; they are long, and would make the table too wide. */
+static void last_error_print(const json_t *branch, FILE *out) {
+  char why[LINE_SIZE], text[LINE_SIZE], name[CELL_SIZE];
+  const json_t *last_error = json_object_get(branch, "last_error");
+  if (!json_is_object(last_error)) return;
+  cause_text(last_error, why, sizeof why);
+  text_for_terminal(why, text, sizeof text);
+  text_for_terminal(member_text(branch, "participant", ""), name, sizeof name);
+  (void)fprintf(out, "last error at %s: %s\n", name, text);
+}
+
 static void branches_print(const json_t *branches, FILE *out, bool colour) {
-  static const struct column columns[] = {{"branch", COLUMN_NUMBER},  {"participant", COLUMN_TEXT},
-                                          {"state", COLUMN_STATE},    {"attempts", COLUMN_NUMBER},
-                                          {"xid", COLUMN_NUMBER},     {"gid", COLUMN_TEXT},
-                                          {"last error", COLUMN_TEXT}};
+  static const struct column columns[] = {{"branch", COLUMN_NUMBER}, {"participant", COLUMN_TEXT},
+                                          {"state", COLUMN_STATE},   {"attempts", COLUMN_NUMBER},
+                                          {"xid", COLUMN_NUMBER},    {"gid", COLUMN_TEXT}};
   if (json_array_size(branches) == 0) return;
   struct table *table = table_new(columns, sizeof columns / sizeof columns[0]);
   for (size_t i = 0; i < json_array_size(branches); i++)
@@ -136,6 +145,8 @@ static void branches_print(const json_t *branches, FILE *out, bool colour) {
   (void)fputc('\n', out);
   table_print(table, out, colour);
   table_free(table);
+  for (size_t i = 0; i < json_array_size(branches); i++)
+    last_error_print(json_array_get(branches, i), out);
 }
 
 void transaction_print(const json_t *transaction, FILE *out, bool colour) {
@@ -156,8 +167,9 @@ void transaction_print(const json_t *transaction, FILE *out, bool colour) {
     const json_t *branch = json_array_get(branches, i);
     const json_t *results = json_object_get(branch, "results");
     if (json_array_size(results) == 0) continue;
-    (void)fputc('\n', out);
-    head_line(out, "results of", member_text(branch, "participant", ""), false);
+    char name[CELL_SIZE];
+    text_for_terminal(member_text(branch, "participant", ""), name, sizeof name);
+    (void)fprintf(out, "\nresults of %s:\n", name);
     results_print(results, out);
   }
 }

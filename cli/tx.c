@@ -186,6 +186,14 @@ static int tx_commit(int argc, char **argv) {
   return (int)exit_code;
 }
 
+/* Here aborted is what was asked for. */
+static enum exit_code rollback_exit(const struct client *client, enum exit_code outcome) {
+  if (outcome == EXIT_REFUSED) return EXIT_DONE;
+  if (outcome != EXIT_DONE) return outcome;
+  (void)fprintf(stderr, "%s: it has committed already\n", client->command);
+  return EXIT_REFUSED;
+}
+
 static int tx_rollback(int argc, char **argv) {
   struct client client = client_make("assent tx rollback");
   const struct option options[] = {CLIENT_OPTIONS(client)};
@@ -202,10 +210,10 @@ static int tx_rollback(int argc, char **argv) {
   enum error_code code = client_call(&client, "POST", path, "{}", READ_TIMEOUT_MS, &answer, &err);
   if (code != ERR_OK) return (int)client_failed(&client, &err, ask_again);
   enum exit_code exit_code = transaction_answer(&client, &answer, ask_again);
+  const json_t *transaction = answer_transaction(&answer);
+  if (transaction) exit_code = rollback_exit(&client, transaction_exit(transaction));
   answer_close(&answer);
-  /* Here aborted is what was asked for. */
-  if (exit_code == EXIT_REFUSED) return EXIT_DONE;
-  return exit_code == EXIT_DONE ? EXIT_REFUSED : (int)exit_code;
+  return (int)exit_code;
 }
 
 /* ---- show, list ------------------------------------------------------------------------------ */
@@ -243,8 +251,13 @@ static int tx_show(int argc, char **argv) {
   uint64_t patience_ms = READ_TIMEOUT_MS + (wait ? (uint64_t)timeout_ms : 0);
   enum error_code code = client_call(&client, "GET", path, NULL, patience_ms, &answer, &err);
   if (code != ERR_OK) return (int)client_failed(&client, &err, ask_again);
-  enum exit_code exit_code = transaction_answer(&client, &answer, ask_again);
-  if (!wait && answer_exit(&answer) == EXIT_DONE) exit_code = EXIT_DONE;
+  enum exit_code exit_code = answer_exit(&answer);
+  if (wait || exit_code != EXIT_DONE)
+    exit_code = transaction_answer(&client, &answer, ask_again);
+  else if (client.json)
+    (void)printf("%s\n", answer.text);
+  else
+    transaction_print(answer.body, stdout, colour_wanted(stdout));
   answer_close(&answer);
   return (int)exit_code;
 }

@@ -261,6 +261,13 @@ static void rollback_of_a_committed_one_ends_with_1(void) {
   CU_ASSERT_EQUAL(r.code, EXIT_REFUSED);
 }
 
+static void rollback_of_an_unknown_one_ends_with_1(void) {
+  struct result r;
+  run(command_tx, "404 Not Found", "{\"code\":\"not_found\",\"title\":\"No such thing here\"}",
+      WORDS("rollback", TXID), &r);
+  CU_ASSERT_EQUAL(r.code, EXIT_REFUSED);
+}
+
 static void show_of_an_aborted_one_ends_with_0(void) {
   struct result r;
   run(command_tx, "200 OK", "{\"id\":\"" TXID "\",\"state\":\"aborted\",\"outcome\":\"aborted\"}",
@@ -406,11 +413,12 @@ SUITE(cli_commands, CASE(begin_prints_the_id), CASE(exec_sends_parameters_as_tex
       CASE(commit_with_a_lost_answer_ends_with_3_and_how_to_ask),
       CASE(commit_refused_for_the_moment_ends_with_4), CASE(commit_with_a_failed_log_ends_with_3),
       CASE(commit_answered_by_a_stranger_ends_with_3), CASE(rollback_aborted_ends_with_0),
-      CASE(rollback_of_a_committed_one_ends_with_1), CASE(show_of_an_aborted_one_ends_with_0),
-      CASE(show_with_wait_ends_as_commit_does), CASE(show_of_an_id_with_a_slash_sends_nothing),
-      CASE(list_encodes_its_filters), CASE(json_prints_the_body_as_it_came),
-      CASE(unknown_subcommand_names_the_nearest), CASE(nobody_listening_ends_with_4),
-      CASE(transfer_sends_two_branches), CASE(transfer_within_one_participant_is_one_branch),
+      CASE(rollback_of_a_committed_one_ends_with_1), CASE(rollback_of_an_unknown_one_ends_with_1),
+      CASE(show_of_an_aborted_one_ends_with_0), CASE(show_with_wait_ends_as_commit_does),
+      CASE(show_of_an_id_with_a_slash_sends_nothing), CASE(list_encodes_its_filters),
+      CASE(json_prints_the_body_as_it_came), CASE(unknown_subcommand_names_the_nearest),
+      CASE(nobody_listening_ends_with_4), CASE(transfer_sends_two_branches),
+      CASE(transfer_within_one_participant_is_one_branch),
       CASE(transfer_with_a_lost_answer_says_how_to_ask_by_label),
       CASE(transfer_of_no_amount_sends_nothing), CASE(transfer_from_half_an_account_sends_nothing),
       CASE(participants_shows_how_they_do))
