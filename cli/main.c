@@ -5,10 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
-
-#ifndef ASSENT_VERSION
-#define ASSENT_VERSION "0.1.0"
-#endif
+#include "common/version.h"
 
 static const char help[] =
     "usage: assent COMMAND ...\n\n"

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/version.h"
+
 int daemon_parse_options(int argc, char **argv, struct daemon_options *options) {
   static const struct option table[] = {{"config", required_argument, NULL, 'c'},
                                         {"check-config", no_argument, NULL, 'k'},

@@ -8,8 +8,6 @@
 
 #include "common/error.h"
 
-#define ASSENT_VERSION "0.1.0"
-
 struct daemon_options {
   const char *program;
   const char *help;

@@ -532,12 +532,13 @@ size_t http_server_pending(const struct http_server *server) {
   return server->pending;
 }
 
-/* Answers what is held and lets MHD send it, as far as the sockets take it at once. */
+/* Answers what is held and lets MHD send it, as far as the sockets take it at once. What a handler
+ * has begun may go on after us: that is no "nothing was done". */
 static void say_farewell(struct http_server *server) {
-  struct error stopping = {.code = ERR_OK};
-  error_set(&stopping, ERR_STOPPING, "the server is stopping");
+  struct error lost = {.code = ERR_OK};
+  error_set(&lost, ERR_LOST, "the server has stopped before the answer was known: ask again");
   while (server->held)
-    http_respond_error(server->held, &stopping, NULL);
+    http_respond_error(server->held, &lost, NULL);
   for (int i = 0; i < FAREWELL_RUNS && server->unsent > 0; i++)
     (void)MHD_run(server->daemon);
 }

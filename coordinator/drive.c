@@ -47,8 +47,11 @@ static void take_vote(struct transaction_branch *branch, const struct run_reply 
     struct cause cause = reply->cause;
     cause.branch = (int)branch->id;
     if (cause.kind == CAUSE_NONE) cause = unreachable_cause(branch, "its vote is not known");
-    branch->last_error = cause;
-    if (txn_is_undecided(&t->core)) note_cause(t, &cause);
+    /* After an abort a run that was cancelled says no: that is no error of the branch's. */
+    if (txn_is_undecided(&t->core)) {
+      branch->last_error = cause;
+      note_cause(t, &cause);
+    }
   }
   drive(t, &(struct txn_event){.kind = TXN_EV_VOTE,
                                .branch = branch->id,
