@@ -310,6 +310,7 @@ static bool judge(struct http_request *request, const char *version) {
   if (code == ERR_OK) code = find_route(request);
   if (code == ERR_OK) code = http_check_accept(&headers, err);
   if (code == ERR_OK && length > 0) code = http_check_content_type(&headers, err);
+  (void)code; /* it is in err, too */
   return true;
 }
 
@@ -394,6 +395,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
       request->body = body;
       request->body_capacity = capacity;
     }
+    assert(request->body);
     memcpy(request->body + request->body_length, data, length);
     request->body[total] = '\0';
   }

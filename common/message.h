@@ -107,6 +107,7 @@ const char *vote_name(enum vote vote);
 bool vote_parse(const char *name, enum vote *out);
 
 struct run_reply {
+  char gid[GID_SIZE]; /* as asked: an answer meant for another branch is refused */
   enum vote vote;
   char xid[XID_SIZE];       /* full transaction id (xid8) in decimal; "" when none was assigned */
   char server[SERVER_SIZE]; /* where that xid holds */

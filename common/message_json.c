@@ -259,6 +259,7 @@ enum error_code run_request_decode(const json_t *json, struct run_request *out,
 
 void run_reply_encode(struct json_writer *w, const struct run_reply *reply) {
   json_object_begin(w);
+  encode_text(w, "gid", reply->gid);
   encode_text(w, "vote", vote_name(reply->vote));
   encode_text(w, "xid", reply->xid);
   encode_text(w, "server", reply->server);
@@ -280,17 +281,19 @@ static enum error_code decode_results(const json_t *json, char **out, struct err
   return *out ? ERR_OK : error_set(err, ERR_MEMORY, "out of memory for results");
 }
 
-enum error_code run_reply_decode(const json_t *json, struct run_reply *out, char **results,
-                                 struct error *err) {
+enum error_code run_reply_decode(const json_t *json, const char *gid, struct run_reply *out,
+                                 char **results, struct error *err) {
   static const struct json_field fields[] = {
-      {"vote", JSON_KIND_STRING, true, 0, 0},    {"xid", JSON_KIND_STRING, false, 0, 0},
-      {"server", JSON_KIND_STRING, false, 0, 0}, {"results", JSON_KIND_STRING, false, 0, 0},
-      {"cause", JSON_KIND_OBJECT, false, 0, 0},
+      {"gid", JSON_KIND_STRING, true, 0, 0},      {"vote", JSON_KIND_STRING, true, 0, 0},
+      {"xid", JSON_KIND_STRING, false, 0, 0},     {"server", JSON_KIND_STRING, false, 0, 0},
+      {"results", JSON_KIND_STRING, false, 0, 0}, {"cause", JSON_KIND_OBJECT, false, 0, 0},
   };
   const char *xid = NULL;
   const char *server = NULL;
   *results = NULL;
   enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
+  if (code == ERR_OK && strcmp(json_get_string(json, "gid", ""), gid) != 0)
+    code = invalid(err, "gid", "the one that was asked for");
   if (code == ERR_OK && !vote_parse(json_get_string(json, "vote", ""), &out->vote))
     code = invalid(err, "vote", "a vote");
   if (code == ERR_OK) code = decode_xid(json, &xid, err);
@@ -298,6 +301,7 @@ enum error_code run_reply_decode(const json_t *json, struct run_reply *out, char
   if (code == ERR_OK) code = decode_cause(json, &out->cause, err);
   if (code == ERR_OK) code = decode_results(json, results, err);
   if (code != ERR_OK) return code;
+  copy(out->gid, sizeof out->gid, gid);
   copy(out->xid, sizeof out->xid, xid);
   copy(out->server, sizeof out->server, server);
   out->results = *results;

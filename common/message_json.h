@@ -38,9 +38,9 @@ void run_request_encode(struct json_writer *w, const struct run_request *request
 enum error_code run_request_decode(const json_t *json, struct run_request *out,
                                    struct statement_list *statements, struct error *err);
 void run_reply_encode(struct json_writer *w, const struct run_reply *reply);
-/* `*results` owns the text out->results points to; free(). */
-enum error_code run_reply_decode(const json_t *json, struct run_reply *out, char **results,
-                                 struct error *err);
+/* `gid`: the one that was asked for. `*results` owns the text out->results points to; free(). */
+enum error_code run_reply_decode(const json_t *json, const char *gid, struct run_reply *out,
+                                 char **results, struct error *err);
 
 /* decide: {"decisions":[...]} and {"outcomes":[...]}, in the same order; these are the elements. */
 void decide_request_encode(struct json_writer *w, const struct decide_request *request);

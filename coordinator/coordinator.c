@@ -33,10 +33,15 @@ enum error_code coordinator_recover(struct coordinator *c, struct error *err) {
   return ERR_OK;
 }
 
-bool coordinator_has_participant(const struct coordinator *c, const char *name) {
-  const struct member *member;
-  HASH_FIND_STR(c->members, name, member);
-  return member != NULL;
+enum error_code coordinator_check_participant(struct coordinator *c, const char *name,
+                                              struct error *err) {
+  const struct member *member = member_find(c, name);
+  if (!member)
+    return error_set(err, ERR_UNKNOWN_PARTICIPANT, "no participant is called \"%s\"", name);
+  if (!member->tried)
+    return error_set(err, ERR_UNAVAILABLE, "starting: participant %s has not been reached yet",
+                     name);
+  return ERR_OK;
 }
 
 bool coordinator_is_ready(const struct coordinator *c) {

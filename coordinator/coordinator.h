@@ -39,7 +39,11 @@ void coordinator_free(struct coordinator *c);
 void coordinator_add_participant(struct coordinator *c, const char *name, const char *kind,
                                  struct participant *participant);
 
-bool coordinator_has_participant(const struct coordinator *c, const char *name);
+/* Can a transaction have a branch there? ERR_UNKNOWN_PARTICIPANT; ERR_UNAVAILABLE while the first
+ * attempt to reach it is under way (one that is known to be down is no error: its branch aborts). */
+enum error_code coordinator_check_participant(struct coordinator *c, const char *name,
+                                              struct error *err)
+    __attribute__((warn_unused_result));
 
 /* Reads the unfinished decisions from the log and starts fencing the participants. Once, after all
  * participants have been added. */
@@ -62,8 +66,7 @@ struct begin_request {
   int64_t timeout_ms; /* 0: the default */
 };
 
-/* A new, open transaction with its deadline running, held once for the caller. ERR_STOPPING, ERR_OVERLOADED, ERR_UNAVAILABLE
- * (still starting). */
+/* A new, open transaction with its deadline running, held once for the caller. ERR_STOPPING, ERR_OVERLOADED, ERR_LOG_FULL. */
 enum error_code transaction_begin(struct coordinator *c, const struct begin_request *request,
                                   struct transaction **out, struct error *err)
     __attribute__((warn_unused_result));
@@ -76,15 +79,16 @@ void transaction_release(struct transaction *t);
 /* A live one, or NULL: then wal_look_up() tells. */
 struct transaction *transaction_find(struct coordinator *c, const struct txid *id);
 
-/* The branch for this participant, made when there is none. ERR_UNKNOWN_PARTICIPANT, ERR_LIMIT,
- * ERR_NOT_OPEN and its kin, ERR_INVALID (external and not external mixed at one participant). */
+/* The branch for this participant, made when there is none. What coordinator_check_participant()
+ * says, ERR_LIMIT, ERR_NOT_OPEN and its kin, ERR_INVALID (external and not external mixed at one
+ * participant). */
 enum error_code transaction_enlist(struct transaction *t, const char *participant, bool external,
                                    unsigned *branch, struct error *err)
     __attribute__((warn_unused_result));
 
 /* Runs statements in an open transaction (`keep_open`), or holds them for the commit that follows in
  * the same call. `statements` is taken over in any case. */
-enum error_code transaction_execute(struct transaction *t, unsigned branch,
+enum error_code transaction_execute(struct transaction *t, unsigned id,
                                     struct statement_list *statements, bool keep_open,
                                     struct error *err) __attribute__((warn_unused_result));
 

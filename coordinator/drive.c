@@ -16,6 +16,9 @@
 #include "common/log.h"
 #include "coordinator/internal.h"
 
+/* After the log has refused a decision, new work is refused for this long before it is tried again. */
+enum { LOG_FULL_PAUSE_MS = 1000 };
+
 static struct transaction_branch *branch_of(struct transaction *t, unsigned id) {
   assert(id >= 1 && id <= t->core.branch_count);
   return t->branches[id - 1];
@@ -122,6 +125,7 @@ static void logged(void *data, enum wal_result result, const struct error *err) 
                    err ? err->text : "no space");
     note_cause(t, &cause);
     t->decided_at_us = 0;
+    t->coordinator->log_full_until_ms = loop_now_ms(t->coordinator->loop) + LOG_FULL_PAUSE_MS;
   }
   drive(t, &(struct txn_event){.kind = TXN_EV_LOGGED, .logged = result});
 }
@@ -278,17 +282,16 @@ void drive_actions(struct transaction *t, const struct txn_actions *actions) {
   struct coordinator *c = t->coordinator;
   for (size_t i = 0; i < actions->count; i++) {
     const struct txn_action *action = &actions->items[i];
-    struct transaction_branch *branch = action->branch ? branch_of(t, action->branch) : NULL;
     switch (action->kind) {
-    case TXN_DO_RUN: run(branch, action->end); break;
+    case TXN_DO_RUN: run(branch_of(t, action->branch), action->end); break;
     case TXN_DO_LOG: log_decision(t, action->log_kind); break;
-    case TXN_DO_DECIDE: decide(branch, action->decision); break;
-    case TXN_DO_PARK: member_park(branch); break;
+    case TXN_DO_DECIDE: decide(branch_of(t, action->branch), action->decision); break;
+    case TXN_DO_PARK: member_park(branch_of(t, action->branch)); break;
     case TXN_DO_CONFIRM:
       /* An abort is not in the log, so neither is its confirmation. */
-      if (t->logged) wal_confirm(c->wal, &t->id, branch->id, action->outcome, clock_wall_us());
+      if (t->logged) wal_confirm(c->wal, &t->id, action->branch, action->outcome, clock_wall_us());
       break;
-    case TXN_DO_ALARM: alarm_branch(branch, action->outcome); break;
+    case TXN_DO_ALARM: alarm_branch(branch_of(t, action->branch), action->outcome); break;
     case TXN_DO_END: end(t); break;
     case TXN_DO_HALT: c->options.halt("the decision log failed"); break;
     }

@@ -94,6 +94,7 @@ struct coordinator {
   uint64_t epoch;
   char run_id[RUN_ID_SIZE];
   bool stopping;
+  uint64_t log_full_until_ms; /* new work is refused until then, loop time */
   struct member *members;
   struct transaction *transactions; /* by id */
 };

@@ -39,6 +39,7 @@ struct call {
     health_fn health;
   } fn;
   void *data;
+  char gid[GID_SIZE];    /* of a run */
   struct entry *entries; /* of a batch of decisions */
   struct call *prev, *next;
 };
@@ -148,7 +149,8 @@ static void run_received(struct call *call, const json_t *json, const struct err
   struct run_reply reply;
   char *results = NULL;
   struct error problem = {0};
-  if (!err) err = undecodable(run_reply_decode(json, &reply, &results, &problem), &problem);
+  if (!err)
+    err = undecodable(run_reply_decode(json, call->gid, &reply, &results, &problem), &problem);
   call->fn.run(call->data, err ? NULL : &reply, err);
   free(results);
 }
@@ -158,6 +160,7 @@ static void http_run(struct participant *participant, const struct run_request *
   struct remote *remote = (struct remote *)participant;
   struct call *call = call_new(remote, run_received, data);
   call->fn.run = fn;
+  (void)snprintf(call->gid, sizeof call->gid, "%s", request->gid);
   struct json_writer w;
   json_writer_init(&w);
   run_request_encode(&w, request);

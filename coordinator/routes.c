@@ -186,14 +186,13 @@ static struct transaction *find(struct routes_context *context, struct http_requ
 /* ---- POST /v1/transactions -------------------------------------------------------------------- */
 
 /* Before anything is begun, so that a refused request leaves no trace. */
-static enum error_code check_participants(const struct coordinator *c,
-                                          const struct begin_body *body, struct error *err) {
+static enum error_code check_participants(struct coordinator *c, const struct begin_body *body,
+                                          struct error *err) {
   for (size_t i = 0; i < body->branch_count; i++) {
-    const char *name = body->branches[i].participant;
-    if (coordinator_has_participant(c, name)) continue;
+    enum error_code code = coordinator_check_participant(c, body->branches[i].participant, err);
+    if (code == ERR_OK) continue;
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
-    (void)error_set(err, ERR_UNKNOWN_PARTICIPANT, "no participant is called \"%s\"", name);
     return error_field(err, pointer);
   }
   return ERR_OK;

@@ -56,6 +56,7 @@ struct transaction_branch *transaction_add_branch(struct transaction *t, struct 
 }
 
 static void waiter_free(struct waiter *waiter) {
+  /* It is in the list. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
   DL_DELETE(waiter->transaction->waiters, waiter);
   loop_timer_free(waiter->timer);
   free(waiter);
@@ -84,10 +85,8 @@ static enum error_code check_may_begin(struct coordinator *c, struct error *err)
   if ((int64_t)HASH_COUNT(c->transactions) >= c->options.transactions_max)
     return error_set(err, ERR_OVERLOADED, "%lld transactions are under way, as many as may be",
                      (long long)c->options.transactions_max);
-  for (struct member *m = c->members; m; m = m->hh.next)
-    if (!m->tried)
-      return error_set(err, ERR_UNAVAILABLE, "starting: participant %s has not been reached yet",
-                       m->name);
+  if (loop_now_ms(c->loop) < c->log_full_until_ms)
+    return error_set(err, ERR_LOG_FULL, "the decision log has no space left");
   return ERR_OK;
 }
 
@@ -133,9 +132,9 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
                                    unsigned *branch, struct error *err) {
   enum error_code code = check_open(t, err);
   if (code != ERR_OK) return code;
+  code = coordinator_check_participant(t->coordinator, participant, err);
+  if (code != ERR_OK) return code;
   struct member *member = member_find(t->coordinator, participant);
-  if (!member)
-    return error_set(err, ERR_UNKNOWN_PARTICIPANT, "no participant is called \"%s\"", participant);
   for (unsigned i = 0; i < t->core.branch_count; i++) {
     if (t->branches[i]->member != member) continue;
     if (t->core.branches[i].external != external)

@@ -81,6 +81,7 @@ void agent_leave(struct agent *agent) {
     return;
   }
   if (agent->fencings) fence_review(agent);
+  entries_bury(agent);
   agent->depth = 0;
   if (!agent->answers) return;
   if (agent->in_request)
@@ -193,7 +194,7 @@ static void take_decision(struct entry *entry, const struct decide_request *requ
                                .xid = request->xid[0] != '\0',
                                .same_xid =
                                    !request->xid[0] || strcmp(request->xid, entry->xid) == 0};
-  if (request->decision == DECIDE_ABORT && !entry->cause)
+  if (request->decision == DECIDE_ABORT && !entry->cause && !entry->entombed)
     entry_note_text(entry, CAUSE_CLIENT, "the coordinator has aborted the transaction");
   entry_step(entry, &event);
 }
@@ -254,11 +255,23 @@ static void take_listed(struct asking *asking, const struct prepared_branch *fou
   enum branch_state state = entry->branch.state;
   bool at_rest = state == BRANCH_NONE || state == BRANCH_PREPARED || state == BRANCH_COMMITTED ||
                  state == BRANCH_ABORTED || state == BRANCH_READ_ONLY;
+  entry->listed = asking->moment;
   if (!at_rest || entry->since >= asking->moment) return;
   if (strcmp(entry->xid, found->xid) != 0) entry->branch.durable = false;
   copy_text(entry->xid, sizeof entry->xid, found->xid);
   copy_text(entry->server, sizeof entry->server, current_server(agent));
   entry_step(entry, &(struct branch_event){.kind = BRANCH_EV_LISTED});
+}
+
+/* What was known by listings alone, and is listed no more, was finished by somebody else. */
+static void forget_unlisted(const struct asking *asking) {
+  struct entry *entry, *next;
+  HASH_ITER(hh, asking->agent->entries, entry, next) {
+    if (entry->branch.state == BRANCH_PREPARED && entry->branch.next_sequence == 0 &&
+        entry->since < asking->moment && entry->listed < asking->moment &&
+        strcmp(entry->id.cluster.text, asking->cluster.text) == 0)
+      entry_free(entry);
+  }
 }
 
 static void on_listed(void *data, const struct prepared_branch *branches, size_t count,
@@ -271,6 +284,7 @@ static void on_listed(void *data, const struct prepared_branch *branches, size_t
   copy_text(reply->server, sizeof reply->server, current_server(agent));
   for (size_t i = 0; !err && i < count; i++)
     take_listed(asking, &branches[i]);
+  if (!err) forget_unlisted(asking);
   struct error failed = {0};
   if (err)
     (void)error_set(&failed, ERR_UNAVAILABLE, "listing prepared transactions: %s", err->text);

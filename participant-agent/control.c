@@ -83,13 +83,12 @@ static void fail(struct control *c, const char *event, const struct error *err) 
 
 static void usable(struct control *c, bool first) {
   c->state = CONTROL_IDLE;
-  c->error[0] = '\0';
-  c->backoff.delay_ms = 0;
-  if (first) {
+  if (first || c->error[0])
     log_info("participant_up", "participant", "s", c->options.participant, "server", "s",
              c->identity.server, "server_version", "d", (int64_t)c->identity.server_version, NULL);
-    c->options.events.ready(c->options.events.data, &c->identity);
-  }
+  c->error[0] = '\0';
+  c->backoff.delay_ms = 0;
+  if (first) c->options.events.ready(c->options.events.data, &c->identity);
   serve(c);
 }
 

@@ -128,7 +128,7 @@ static void begin_run(struct entry *entry, struct work *work) {
                             .timeout_ms = left,
                             .result_rows_max = agent->result_rows_max,
                             .result_bytes_max = agent->result_bytes_max};
-  CRASH_POINT("A1");
+  if (begin) CRASH_POINT("A1");
   ops(entry)->run(work->session, &job, on_ran, entry);
   drop_statements(entry);
 }

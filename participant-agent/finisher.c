@@ -152,17 +152,20 @@ static void expire_later(struct finisher *f) {
   loop_timer_start(f->expiry, at > now ? at - now : 0);
 }
 
-static void on_expiry(void *data) {
-  struct finisher *f = data;
-  uint64_t now = loop_now_ms(f->options.loop);
+/* Those due until then are told that there was no session for them. */
+static void fail_queued(struct finisher *f, uint64_t until_ms, const char *why) {
   struct cause cause;
-  agent_cause_set(&cause, CAUSE_UNREACHABLE, "%s",
-                  f->error[0] ? f->error : "no connection in time");
-  while (f->queue && f->queue->deadline_ms <= now) {
+  agent_cause_set(&cause, CAUSE_UNREACHABLE, "%s", why);
+  while (f->queue && f->queue->deadline_ms <= until_ms) {
     struct finish *finish = f->queue;
     dequeue(f, finish);
     finish->fn(finish->data, FINISH_LOST, &cause);
   }
+}
+
+static void on_expiry(void *data) {
+  struct finisher *f = data;
+  fail_queued(f, loop_now_ms(f->options.loop), f->error[0] ? f->error : "no connection in time");
   if (f->queue) expire_later(f);
 }
 

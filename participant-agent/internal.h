@@ -77,6 +77,7 @@ struct entry {
 
   struct request *runs, *decisions; /* who waits */
   uint64_t since;                   /* agent->moment when it came to rest as it is */
+  uint64_t listed;                  /* the moment of the last listing that showed it */
   bool entombed;                    /* in agent->tombstones */
   struct entry *prev, *next;        /* there */
   UT_hash_handle hh;
@@ -143,6 +144,7 @@ void entry_note_text(struct entry *entry, enum cause_kind kind, const char *text
 /* Everything known of the branch is of a server that is no longer there. */
 void entry_start_over(struct entry *entry);
 void entry_free(struct entry *entry);   /* and out of the table; its requests must be answered */
+void entries_bury(struct agent *agent); /* tombstones over the limit */
 void entries_drop(struct agent *agent); /* all, silently */
 
 /* ---- execute.c ---------------------------------------------------------------------------------

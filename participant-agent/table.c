@@ -41,7 +41,11 @@ static void entomb(struct entry *entry, bool ended) {
   }
   DL_APPEND(agent->tombstones, entry);
   agent->tombstone_count++;
-  if (agent->tombstone_count > TOMBSTONES_MAX) entry_free(agent->tombstones);
+}
+
+void entries_bury(struct agent *agent) {
+  while (agent->tombstone_count > TOMBSTONES_MAX)
+    entry_free(agent->tombstones);
 }
 
 static void release(struct entry *entry) {
@@ -118,6 +122,7 @@ static void answer_runs(struct entry *entry, enum vote vote) {
   DL_FOREACH_SAFE(list, request, next) {
     struct run_reply *reply = &request->reply.run;
     *reply = (struct run_reply){.vote = vote, .results = entry->results};
+    memcpy(reply->gid, entry->gid, sizeof reply->gid);
     memcpy(reply->xid, entry->xid, sizeof reply->xid);
     memcpy(reply->server, entry->server, sizeof reply->server);
     if (vote == VOTE_NO)
@@ -153,6 +158,7 @@ static void answer_decisions(struct entry *entry, enum branch_outcome outcome) {
 }
 
 static void refuse_run(struct entry *entry) {
+  assert(entry->runs);
   struct request *request = entry->runs->prev; /* the last one */
   DL_DELETE(entry->runs, request);
   enum branch_state state = entry->branch.state;
@@ -167,6 +173,7 @@ static void refuse_run(struct entry *entry) {
 }
 
 static void refuse_decision(struct entry *entry, enum decision decision) {
+  assert(entry->decisions);
   struct request *request = entry->decisions->prev;
   DL_DELETE(entry->decisions, request);
   log_warn("decision_not_now", "participant", "s", entry->agent->participant, "gid", "s",

@@ -283,15 +283,18 @@ static void run_reply_reads_back(void) {
   /* More digits than json_parse() lets through: results are not parsed on their way. */
   static const char results[] =
       "[{\"rows_affected\":1,\"columns\":[\"a\"],\"rows\":[[0.30000000000000004,\"x\\ny\",null]]}]";
-  struct run_reply in = {
-      .vote = VOTE_YES, .xid = "18446744073709551615", .server = SERVER, .results = results};
+  struct run_reply in = {.gid = GID,
+                         .vote = VOTE_YES,
+                         .xid = "18446744073709551615",
+                         .server = SERVER,
+                         .results = results};
   struct run_reply out;
   char *owned;
   struct json_writer w;
   json_writer_init(&w);
   run_reply_encode(&w, &in);
   json_t *json = written(&w);
-  CU_ASSERT_EQUAL_FATAL(run_reply_decode(json, &out, &owned, NULL), ERR_OK);
+  CU_ASSERT_EQUAL_FATAL(run_reply_decode(json, GID, &out, &owned, NULL), ERR_OK);
   json_decref(json);
   CU_ASSERT_EQUAL(out.vote, VOTE_YES);
   CU_ASSERT_STRING_EQUAL(out.xid, in.xid);
@@ -302,7 +305,8 @@ static void run_reply_reads_back(void) {
 }
 
 static void run_reply_with_cause_reads_back(void) {
-  struct run_reply in = {.vote = VOTE_NO,
+  struct run_reply in = {.gid = GID,
+                         .vote = VOTE_NO,
                          .cause = {CAUSE_STATEMENT, 2, 1, "23514", "violates \"positive\""}};
   struct run_reply out;
   char *owned;
@@ -310,7 +314,7 @@ static void run_reply_with_cause_reads_back(void) {
   json_writer_init(&w);
   run_reply_encode(&w, &in);
   json_t *json = written(&w);
-  CU_ASSERT_EQUAL_FATAL(run_reply_decode(json, &out, &owned, NULL), ERR_OK);
+  CU_ASSERT_EQUAL_FATAL(run_reply_decode(json, GID, &out, &owned, NULL), ERR_OK);
   json_decref(json);
   CU_ASSERT_EQUAL(out.vote, VOTE_NO);
   CU_ASSERT_STRING_EQUAL(out.xid, "");
@@ -322,29 +326,34 @@ static void run_reply_with_cause_reads_back(void) {
   CU_ASSERT_STRING_EQUAL(out.cause.text, "violates \"positive\"");
 }
 
+#define GIVEN "\"gid\":\"" GID "\""
+
 static void run_reply_wrong_is_refused(void) {
   static const struct {
     const char *text, *field;
   } cases[] = {
-      {"{}", "/vote"},
-      {"{\"vote\":\"maybe\"}", "/vote"},
-      {"{\"vote\":\"yes\",\"xid\":\"12a\"}", "/xid"},
-      {"{\"vote\":\"yes\",\"xid\":\"123456789012345678901\"}", "/xid"},
-      {"{\"vote\":\"yes\",\"xid\":12}", "/xid"},
-      {"{\"vote\":\"yes\",\"server\":\"1/2/x\"}", "/server"},
-      {"{\"vote\":\"yes\",\"results\":[]}", "/results"},
-      {"{\"vote\":\"yes\",\"results\":\"[1\"}", "/results"},
-      {"{\"vote\":\"yes\",\"results\":\"{}\"}", "/results"},
-      {"{\"vote\":\"no\",\"cause\":{}}", "/cause/kind"},
-      {"{\"vote\":\"no\",\"cause\":{\"kind\":\"fate\"}}", "/cause/kind"},
-      {"{\"vote\":\"no\",\"cause\":{\"kind\":\"limit\",\"sqlstate\":\"234\"}}", "/cause/sqlstate"},
+      {"{}", "/gid"},
+      {"{\"gid\":\"" GID_2 "\",\"vote\":\"no\"}", "/gid"},
+      {"{" GIVEN "}", "/vote"},
+      {"{" GIVEN ",\"vote\":\"maybe\"}", "/vote"},
+      {"{" GIVEN ",\"vote\":\"yes\",\"xid\":\"12a\"}", "/xid"},
+      {"{" GIVEN ",\"vote\":\"yes\",\"xid\":\"123456789012345678901\"}", "/xid"},
+      {"{" GIVEN ",\"vote\":\"yes\",\"xid\":12}", "/xid"},
+      {"{" GIVEN ",\"vote\":\"yes\",\"server\":\"1/2/x\"}", "/server"},
+      {"{" GIVEN ",\"vote\":\"yes\",\"results\":[]}", "/results"},
+      {"{" GIVEN ",\"vote\":\"yes\",\"results\":\"[1\"}", "/results"},
+      {"{" GIVEN ",\"vote\":\"yes\",\"results\":\"{}\"}", "/results"},
+      {"{" GIVEN ",\"vote\":\"no\",\"cause\":{}}", "/cause/kind"},
+      {"{" GIVEN ",\"vote\":\"no\",\"cause\":{\"kind\":\"fate\"}}", "/cause/kind"},
+      {"{" GIVEN ",\"vote\":\"no\",\"cause\":{\"kind\":\"limit\",\"sqlstate\":\"234\"}}",
+       "/cause/sqlstate"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     json_t *json = parsed(cases[i].text);
     struct run_reply out;
     char *owned;
     struct error err = {.code = ERR_OK};
-    CU_ASSERT_EQUAL(run_reply_decode(json, &out, &owned, &err), ERR_INVALID);
+    CU_ASSERT_EQUAL(run_reply_decode(json, GID, &out, &owned, &err), ERR_INVALID);
     check_error(&err, ERR_INVALID, cases[i].field);
     CU_ASSERT_PTR_NULL(owned);
     json_decref(json);
@@ -355,10 +364,11 @@ static void cause_with_a_long_message_is_cut(void) {
   char text[2000];
   memset(text, 'x', sizeof text);
   text[sizeof text - 1] = '\0';
-  json_t *json = json_pack("{sss{ssss}}", "vote", "no", "cause", "kind", "limit", "message", text);
+  json_t *json = json_pack("{sssss{ssss}}", "gid", GID, "vote", "no", "cause", "kind", "limit",
+                           "message", text);
   struct run_reply out;
   char *owned;
-  CU_ASSERT_EQUAL(run_reply_decode(json, &out, &owned, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(run_reply_decode(json, GID, &out, &owned, NULL), ERR_OK);
   CU_ASSERT_EQUAL(strlen(out.cause.text), CAUSE_TEXT_SIZE - 1);
   json_decref(json);
 }

@@ -1,0 +1,640 @@
+/* The agent on a real server. Each story is told twice: by calls, and over HTTP on a loopback port.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/agent_site.h"
+#include "tests/lib/suite.h"
+
+#define RUN(...) site_run(site, (struct job){__VA_ARGS__})
+#define SLEEPER  "query LIKE '%sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()"
+#define SLEEPERS "SELECT count(*) FROM pg_stat_activity WHERE " SLEEPER
+#define TAKE_TEN "UPDATE account SET balance = balance - 10 WHERE id = 1"
+
+/* ---- stories -----------------------------------------------------------------------------------
+ */
+
+static void prepared_branch_commits(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  struct got fenced = site_fence(site, 1);
+  CU_ASSERT_EQUAL(fenced.err.code, ERR_OK);
+  CU_ASSERT_EQUAL(fenced.fence.prepared_max, 20);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN, "SELECT 7 AS n"});
+  site_assert_vote(&got, VOTE_YES);
+  CU_ASSERT_STRING_EQUAL(got.run.server, fenced.fence.server);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.results, "\"rows_affected\":1"));
+  CU_ASSERT_EQUAL(site_prepared_count(site), 1);
+  struct got done = site_decide(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+  done = site_decide(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_prepared_count(site), 0);
+}
+
+static void prepared_branch_aborts(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  struct got done = site_decide(site, gid, DECIDE_ABORT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+  CU_ASSERT_EQUAL(site_prepared_count(site), 0);
+}
+
+static void prepare_repeated_votes_the_same_and_runs_once(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct job job = {.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN}};
+  struct got both = site_got(site);
+  site_run_begin(site, &job, &both);
+  site_run_begin(site, &job, &both);
+  site_wait(&both, 2);
+  site_assert_vote(&both, VOTE_YES);
+  struct got again = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&again, VOTE_YES);
+  CU_ASSERT_STRING_EQUAL(again.run.xid, both.run.xid);
+  struct got done = site_decide(site, gid, DECIDE_COMMIT, &again.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+}
+
+static void prepare_after_abort_is_refused(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got done = site_decide(site, gid, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_NO);
+  CU_ASSERT_EQUAL(site_prepared_count(site), 0);
+}
+
+static void sole_branch_commits_in_one_phase(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .end = RUN_READY, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_READY);
+  CU_ASSERT_NOT_EQUAL(got.run.xid[0], '\0');
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+  struct got done = site_decide(site, gid, DECIDE_ONE_PHASE, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+  done = site_decide(site, gid, DECIDE_ONE_PHASE, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+}
+
+static void one_phase_after_restart_tells_how_it_ended(struct site *site) {
+  char committed[GID_SIZE], lost[GID_SIZE];
+  site_gid(site, 1, committed);
+  site_gid(site, 1, lost);
+  (void)site_fence(site, 1);
+  struct got first = RUN(.gid = committed, .end = RUN_READY, .sql = {TAKE_TEN});
+  struct got done = site_decide(site, committed, DECIDE_ONE_PHASE, &first.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  struct got second = RUN(.gid = lost, .end = RUN_READY, .sql = {TAKE_TEN});
+  site_assert_vote(&second, VOTE_READY);
+  site_reopen(site);
+  (void)site_fence(site, 1);
+  done = site_decide(site, committed, DECIDE_ONE_PHASE, &first.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  done = site_decide(site, lost, DECIDE_ONE_PHASE, &second.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+}
+
+static void branch_without_writes_is_read_only(struct site *site) {
+  char gid[GID_SIZE], sole[GID_SIZE];
+  site_gid(site, 1, gid);
+  site_gid(site, 1, sole);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {"SELECT balance FROM account"});
+  site_assert_vote(&got, VOTE_READ_ONLY);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.results, "[100]"));
+  got = RUN(.gid = sole, .end = RUN_READY, .sql = {"SELECT balance FROM account"});
+  site_assert_vote(&got, VOTE_READ_ONLY);
+  CU_ASSERT_EQUAL(site_prepared_count(site), 0);
+}
+
+static void interactive_statements_end_in_a_prepare(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  CU_ASSERT_EQUAL(site_prepared_count(site), 0);
+  got = RUN(.gid = gid, .sequence = 1, .sql = {"SELECT balance FROM account WHERE id = 1"});
+  site_assert_vote(&got, VOTE_YES);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.results, "[90]"));
+  got = RUN(.gid = gid, .sequence = 5, .sql = {TAKE_TEN});
+  CU_ASSERT_NOT_EQUAL(got.err.code, ERR_OK);
+  got = RUN(.gid = gid, .sequence = 2, .end = RUN_PREPARE);
+  site_assert_vote(&got, VOTE_YES);
+  struct got done = site_decide(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+}
+
+static void failed_statement_is_a_no_with_its_cause(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE,
+                       .sql = {TAKE_TEN, "UPDATE account SET balance = -1 WHERE id = 2"});
+  site_assert_vote(&got, VOTE_NO);
+  CU_ASSERT_EQUAL(got.run.cause.kind, CAUSE_STATEMENT);
+  CU_ASSERT_EQUAL(got.run.cause.statement, 1);
+  CU_ASSERT_EQUAL(got.run.cause.branch, 1);
+  CU_ASSERT_STRING_EQUAL(got.run.cause.sqlstate, "23514");
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+}
+
+static void external_branch_is_voted_for_and_committed(struct site *site) {
+  char gid[GID_SIZE], absent[GID_SIZE], sql[GID_SIZE + 128];
+  site_gid(site, 1, gid);
+  site_gid(site, 1, absent);
+  (void)site_fence(site, 1);
+  (void)snprintf(sql, sizeof sql, "BEGIN; " TAKE_TEN "; PREPARE TRANSACTION '%s'", gid);
+  pg_sql(site->pg->dsn, sql);
+  struct got got = RUN(.gid = gid, .sequence = 1, .end = RUN_PREPARE);
+  site_assert_vote(&got, VOTE_YES);
+  CU_ASSERT_NOT_EQUAL(got.run.xid[0], '\0');
+  struct got done = site_decide(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+  got = RUN(.gid = absent, .sequence = 1, .end = RUN_PREPARE);
+  site_assert_vote(&got, VOTE_NO);
+}
+
+static void stale_epochs_and_lives_are_refused(struct site *site) {
+  char old[GID_SIZE], now[GID_SIZE];
+  site_gid(site, 1, old);
+  site_gid(site, 2, now);
+  struct got got = RUN(.gid = old, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  CU_ASSERT_NOT_EQUAL(got.err.code, ERR_OK); /* not fenced at all */
+  got = site_fence(site, 2);
+  CU_ASSERT_EQUAL(got.err.code, ERR_OK);
+  got = site_fence(site, 2);
+  CU_ASSERT_EQUAL(got.err.code, ERR_OK);
+  got = site_fence(site, 1);
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  got = site_fence_as(site, 2, "fedcba9876543210");
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  got = RUN(.gid = old, .epoch = 1, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  got = RUN(.gid = old, .epoch = 2, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  got = site_list(site, 1);
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  (void)snprintf(site->incarnation, sizeof site->incarnation, "%s", "anotherlife00000");
+  got = RUN(.gid = now, .epoch = 2, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  CU_ASSERT_EQUAL(site_prepared_count(site), 0);
+  /* What the database has seen outlives the agent. */
+  site_reopen(site);
+  got = site_fence(site, 1);
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+}
+
+static void fence_ends_what_older_epochs_have_in_flight(struct site *site) {
+  char active[GID_SIZE], running[GID_SIZE], prepared[GID_SIZE];
+  site_gid(site, 1, active);
+  site_gid(site, 1, running);
+  site_gid(site, 1, prepared);
+  (void)site_fence(site, 1);
+  struct got voted = RUN(.gid = prepared, .end = RUN_PREPARE,
+                         .sql = {"UPDATE account SET balance = balance - 10 WHERE id = 2"});
+  site_assert_vote(&voted, VOTE_YES);
+  struct got got = RUN(.gid = active, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  struct got blocked = site_got(site);
+  struct job job = {.gid = running, .end = RUN_PREPARE, .sql = {"SELECT pg_sleep(600)"}};
+  site_run_begin(site, &job, &blocked);
+  pg_wait_for(site->pg, SLEEPERS);
+  struct got fenced = site_fence(site, 2);
+  CU_ASSERT_EQUAL(fenced.err.code, ERR_OK);
+  site_wait(&blocked, 1);
+  site_assert_vote(&blocked, VOTE_NO);
+  CU_ASSERT_EQUAL(pg_int(site->pg->dsn, "SELECT count(*) FROM pg_locks WHERE relation = "
+                                        "'account'::regclass AND pid IS NOT NULL"),
+                  0);
+  struct got found = site_list(site, 2);
+  CU_ASSERT_EQUAL_FATAL(found.branch_count, 1);
+  CU_ASSERT_STRING_EQUAL(found.branches[0].gid, prepared);
+  CU_ASSERT_STRING_EQUAL(found.branches[0].xid, voted.run.xid);
+  struct got done = site_got(site);
+  site_decide_begin(site, prepared, 2, DECIDE_ABORT, NULL, &done);
+  site_wait(&done, 1);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+}
+
+static void abort_cancels_what_runs(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got blocked = site_got(site);
+  struct job job = {.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN, "SELECT pg_sleep(600)"}};
+  site_run_begin(site, &job, &blocked);
+  pg_wait_for(site->pg, SLEEPERS);
+  struct got done = site_decide(site, gid, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  site_wait(&blocked, 1);
+  site_assert_vote(&blocked, VOTE_NO);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+}
+
+static void database_killed_before_commit_is_retried(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  throwaway_server_kill(site->pg->server);
+  struct got done = site_decide(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_RETRY);
+  CU_ASSERT_NOT_EQUAL(done.decide.cause.text[0], '\0');
+  pg_restart(site->pg);
+  done = site_decide_until_told(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+}
+
+static void database_away_is_a_prompt_no(struct site *site) {
+  char gid[GID_SIZE], later[GID_SIZE];
+  site_gid(site, 1, gid);
+  site_gid(site, 1, later);
+  (void)site_fence(site, 1);
+  throwaway_server_kill(site->pg->server);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_NO);
+  CU_ASSERT_EQUAL(got.run.cause.kind, CAUSE_UNREACHABLE);
+  struct got health = site_health(site);
+  CU_ASSERT_FALSE(health.health.connected);
+  pg_restart(site->pg);
+  got = RUN(.gid = later, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  struct got done = site_decide(site, later, DECIDE_ABORT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+}
+
+static void backend_ended_amid_a_run_is_a_no(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = site_got(site);
+  struct job job = {.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN, "SELECT pg_sleep(600)"}};
+  site_run_begin(site, &job, &got);
+  pg_wait_for(site->pg, SLEEPERS);
+  pg_sql(site->pg->dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " SLEEPER);
+  site_wait(&got, 1);
+  site_assert_vote(&got, VOTE_NO);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+}
+
+static void hanging_server_is_unknown_until_it_answers(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got warm = RUN(.gid = gid, .sql = {TAKE_TEN});
+  site_assert_vote(&warm, VOTE_YES);
+  throwaway_server_pause(site->pg->server);
+  struct got got =
+      RUN(.gid = gid, .sequence = 1, .end = RUN_PREPARE, .sql = {TAKE_TEN}, .timeout_ms = 200);
+  site_assert_vote(&got, VOTE_UNKNOWN);
+  struct got again = site_decide(site, gid, DECIDE_ABORT, NULL);
+  site_assert_outcome(&again, BRANCH_OUTCOME_RETRY);
+  throwaway_server_resume(site->pg->server);
+  struct got done = site_decide_until_told(site, gid, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+}
+
+static void rollback_by_hand_is_told_after_a_commit(struct site *site) {
+  char gid[GID_SIZE], sql[GID_SIZE + 32];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  (void)snprintf(sql, sizeof sql, "ROLLBACK PREPARED '%s'", gid);
+  pg_sql(site->pg->dsn, sql);
+  struct got done = site_decide(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+}
+
+static void commit_by_hand_is_told_after_an_abort(struct site *site) {
+  char gid[GID_SIZE], sql[GID_SIZE + 32];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  (void)snprintf(sql, sizeof sql, "COMMIT PREPARED '%s'", gid);
+  pg_sql(site->pg->dsn, sql);
+  struct got done = site_decide(site, gid, DECIDE_ABORT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+}
+
+static void restarted_agent_finds_and_finishes_prepared_branches(struct site *site) {
+  char listed[GID_SIZE], unlisted[GID_SIZE], done_before[GID_SIZE];
+  site_gid(site, 1, listed);
+  site_gid(site, 1, unlisted);
+  site_gid(site, 1, done_before);
+  (void)site_fence(site, 1);
+  struct got first = RUN(.gid = listed, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&first, VOTE_YES);
+  struct got third =
+      RUN(.gid = done_before, .end = RUN_PREPARE, .sql = {"INSERT INTO late VALUES (9)"});
+  site_assert_vote(&third, VOTE_YES);
+  struct got done = site_decide(site, done_before, DECIDE_COMMIT, &third.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  site_reopen(site);
+  (void)site_fence(site, 1);
+  struct got found = site_list(site, 1);
+  CU_ASSERT_EQUAL_FATAL(found.branch_count, 1);
+  CU_ASSERT_STRING_EQUAL(found.branches[0].gid, listed);
+  done = site_decide(site, listed, DECIDE_COMMIT, &first.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  done = site_decide(site, done_before, DECIDE_COMMIT, &third.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+  struct got second = RUN(.gid = unlisted, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&second, VOTE_YES);
+  site_reopen(site);
+  (void)site_fence(site, 1);
+  done = site_decide(site, unlisted, DECIDE_COMMIT, &second.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 80);
+}
+
+static void second_life_ends_sessions_of_the_first(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  struct site second;
+  struct agent_options options = site_options();
+  site_open(&second, site->pg, site->pg->dsn, &options, false);
+  struct got fenced = site_fence(&second, 1);
+  CU_ASSERT_EQUAL(fenced.err.code, ERR_OK);
+  CU_ASSERT_EQUAL(pg_int(site->pg->dsn, "SELECT count(*) FROM pg_locks WHERE relation = "
+                                        "'account'::regclass"),
+                  0);
+  site_close(&second);
+  got = RUN(.gid = gid, .sequence = 1, .end = RUN_PREPARE);
+  site_assert_vote(&got, VOTE_NO);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+}
+
+static void active_branch_is_rolled_back_after_its_time(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = gid, .sql = {TAKE_TEN}, .timeout_ms = 500);
+  site_assert_vote(&got, VOTE_YES);
+  pg_wait_for(site->pg,
+              "SELECT (count(*) = 0)::int FROM pg_locks WHERE relation = 'account'::regclass");
+  got = RUN(.gid = gid, .sequence = 1, .end = RUN_PREPARE);
+  site_assert_vote(&got, VOTE_NO);
+}
+
+static void runs_wait_for_a_connection_within_limits(struct site *site) {
+  struct site narrow;
+  struct agent_options options = site_options();
+  options.agent_id = "narrow-agent";
+  options.connections_max = 1;
+  options.waiting_max = 1;
+  site_open(&narrow, site->pg, site->pg->dsn, &options, site->over_http);
+  char holder[GID_SIZE], waiter[GID_SIZE], refused[GID_SIZE], next[GID_SIZE];
+  site_gid(&narrow, 1, holder);
+  site_gid(&narrow, 1, waiter);
+  site_gid(&narrow, 1, refused);
+  site_gid(&narrow, 1, next);
+  (void)site_fence(&narrow, 1);
+  struct got got = site_run(&narrow, (struct job){.gid = holder, .sql = {TAKE_TEN}});
+  site_assert_vote(&got, VOTE_YES);
+  struct got waiting = site_got(&narrow);
+  struct job job = {.gid = waiter, .end = RUN_PREPARE, .sql = {TAKE_TEN}, .timeout_ms = 300};
+  site_run_begin(&narrow, &job, &waiting);
+  got = site_run(&narrow, (struct job){.gid = refused, .end = RUN_PREPARE, .sql = {TAKE_TEN}});
+  site_assert_vote(&got, VOTE_NO);
+  CU_ASSERT_EQUAL(got.run.cause.kind, CAUSE_LIMIT);
+  site_wait(&waiting, 1);
+  site_assert_vote(&waiting, VOTE_NO);
+  CU_ASSERT_EQUAL(waiting.run.cause.kind, CAUSE_TIMEOUT);
+  struct got served = site_got(&narrow);
+  job = (struct job){.gid = next, .end = RUN_PREPARE, .sql = {TAKE_TEN}};
+  site_run_begin(&narrow, &job, &served);
+  got = site_decide(&narrow, holder, DECIDE_ABORT, NULL);
+  site_assert_outcome(&got, BRANCH_OUTCOME_ABORTED);
+  site_wait(&served, 1);
+  site_assert_vote(&served, VOTE_YES);
+  got = site_decide(&narrow, next, DECIDE_ABORT, &served.run);
+  site_assert_outcome(&got, BRANCH_OUTCOME_ABORTED);
+  site_close(&narrow);
+}
+
+static void health_tells_of_the_database(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  struct got fenced = site_fence(site, 1);
+  struct got voted = RUN(.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  struct got got = site_health(site);
+  CU_ASSERT_TRUE(got.health.connected);
+  CU_ASSERT_STRING_EQUAL(got.health.server, fenced.fence.server);
+  CU_ASSERT_EQUAL(got.health.prepared_count, 1);
+  CU_ASSERT_EQUAL(got.health.prepared_max, 20);
+  CU_ASSERT_EQUAL(got.health.connections_max, 4);
+  CU_ASSERT_TRUE(got.health.latency_us > 0);
+  CU_ASSERT_TRUE(got.health.oldest_prepared_ms >= 0);
+  struct got done = site_decide(site, gid, DECIDE_ABORT, &voted.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+}
+
+/* ---- stories with servers and roles of their own -----------------------------------------------
+ */
+
+static void server_without_prepared_transactions_says_what_to_set(struct site *site) {
+  struct error err = {0};
+  struct throwaway *t = throwaway_new(&err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+  const struct throwaway_options server_options = {.prepared_max = -1};
+  struct throwaway_server *server = throwaway_server(t, "none", &server_options, &err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(server);
+  char dsn[THROWAWAY_DSN_SIZE];
+  throwaway_server_dsn(server, "postgres", dsn);
+  struct site none;
+  struct agent_options options = site_options();
+  site_open(&none, site->pg, dsn, &options, site->over_http);
+  struct got got = site_fence(&none, 1);
+  CU_ASSERT_EQUAL(got.err.code, ERR_UNAVAILABLE);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.err.text, "max_prepared_transactions"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.err.text, "restart the server"));
+  site_close(&none);
+  throwaway_free(t);
+}
+
+static void role_without_rights_keeps_the_epoch_in_the_state_dir(struct site *site) {
+  char directory[] = "/tmp/assent-test-XXXXXX", path[128], dsn[THROWAWAY_DSN_SIZE + 16];
+  CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(directory));
+  (void)snprintf(dsn, sizeof dsn, "%s user=bob", site->pg->dsn);
+  struct agent_options options = site_options();
+  options.agent_id = "bobs-agent";
+  struct site bob;
+  site_open(&bob, site->pg, dsn, &options, site->over_http);
+  struct got got = site_fence(&bob, 5);
+  CU_ASSERT_EQUAL(got.err.code, ERR_UNAVAILABLE);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.err.text, "GRANT CREATE"));
+  struct cluster_id cluster = bob.cluster;
+  site_close(&bob);
+
+  options.state_dir = directory;
+  site_open(&bob, site->pg, dsn, &options, site->over_http);
+  bob.cluster = cluster;
+  got = site_fence(&bob, 5);
+  CU_ASSERT_EQUAL(got.err.code, ERR_OK);
+  site_close(&bob);
+  site_open(&bob, site->pg, dsn, &options, site->over_http);
+  bob.cluster = cluster;
+  got = site_fence(&bob, 4);
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.err.text, "5"));
+  got = site_fence(&bob, 6);
+  CU_ASSERT_EQUAL(got.err.code, ERR_OK);
+  site_close(&bob);
+  (void)snprintf(path, sizeof path, "%s/epoch.%s.bank", directory, cluster.text);
+  CU_ASSERT_EQUAL(unlink(path), 0);
+  CU_ASSERT_EQUAL(rmdir(directory), 0);
+}
+
+/* Another database of the same name is another server to the agent: its identity has the oid. */
+static void replaced_database_is_as_good_as_a_restart(struct site *site) {
+  char admin[THROWAWAY_DSN_SIZE], dsn[THROWAWAY_DSN_SIZE], gid[GID_SIZE], drop[GID_SIZE + 64];
+  throwaway_server_dsn(site->pg->server, "postgres", admin);
+  throwaway_server_dsn(site->pg->server, "moved", dsn);
+  pg_sql(admin, "CREATE DATABASE moved");
+  pg_sql(dsn, "CREATE TABLE t (id int)");
+  struct agent_options options = site_options();
+  options.agent_id = "moved-agent";
+  struct site moved;
+  site_open(&moved, site->pg, dsn, &options, site->over_http);
+  site_gid(&moved, 1, gid);
+  struct got before = site_fence(&moved, 1);
+  struct got voted =
+      site_run(&moved,
+               (struct job){.gid = gid, .end = RUN_PREPARE, .sql = {"INSERT INTO t VALUES (1)"}});
+  site_assert_vote(&voted, VOTE_YES);
+  (void)snprintf(drop, sizeof drop, "ROLLBACK PREPARED '%s'", gid);
+  pg_sql(dsn, drop);
+  pg_sql(admin, "DROP DATABASE moved (FORCE)");
+  pg_sql(admin, "CREATE DATABASE moved");
+  pg_wait_for(site->pg, "SELECT count(*) FROM pg_stat_activity WHERE datname = 'moved' AND "
+                        "state = 'idle' AND application_name LIKE 'assent:moved-agent:%'");
+  struct got got = site_decide_until_told(&moved, gid, DECIDE_COMMIT, &voted.run);
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  struct got after = site_fence(&moved, 1);
+  CU_ASSERT_EQUAL(after.err.code, ERR_OK);
+  CU_ASSERT_STRING_NOT_EQUAL(after.fence.server, before.fence.server);
+  CU_ASSERT_STRING_NOT_EQUAL(after.fence.incarnation, before.fence.incarnation);
+  got = site_decide(&moved, gid, DECIDE_COMMIT, &voted.run);
+  site_assert_outcome(&got, BRANCH_OUTCOME_UNVERIFIABLE);
+  site_close(&moved);
+  pg_sql(admin, "DROP DATABASE moved (FORCE)");
+}
+
+/* ---- HTTP itself -------------------------------------------------------------------------------
+ */
+
+static void http_refuses_what_is_not_for_it(void) {
+  struct pg pg;
+  struct site here, *site = &here;
+  struct agent_options options = site_options();
+  char body[512], gid[GID_SIZE];
+  pg_setup(&pg);
+  site_open(site, &pg, pg.dsn, &options, true);
+  CU_ASSERT_EQUAL(site_post(site, "/healthz", NULL).status, 200);
+  CU_ASSERT_EQUAL(site_post(site, "/v1/databases/nobody/health", NULL).status, 404);
+  CU_ASSERT_EQUAL(site_post(site, "/v1/databases/nobody/list", "{}").status, 404);
+  CU_ASSERT_EQUAL(site_post(site, "/v1/databases/bank/fence", "{").status, 400);
+  CU_ASSERT_EQUAL(site_post(site, "/v1/databases/bank/fence", "{}").status, 422);
+  CU_ASSERT_EQUAL(site_post(site, "/v1/databases/bank/decide", "{\"decisions\":[]}").status, 422);
+  CU_ASSERT_EQUAL(
+      site_post(site, "/v1/databases/bank/decide", "{\"decisions\":[{\"gid\":\"x'\"}]}").status,
+      422);
+  site_gid(site, 1, gid);
+  (void)snprintf(body, sizeof body,
+                 "{\"decisions\":[{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"abort\"}]}", gid);
+  struct got got = site_post(site, "/v1/databases/bank/decide", body);
+  CU_ASSERT_EQUAL(got.status, 409);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"fenced\""));
+  (void)site_fence(site, 1);
+  got = site_post(site, "/v1/databases/bank/decide", body);
+  CU_ASSERT_EQUAL(got.status, 200);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"outcomes\""));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"aborted\""));
+  site_close(site);
+  pg_teardown(&pg);
+}
+
+/* ---- each story, both ways ---------------------------------------------------------------------
+ */
+
+static void tell(void (*story)(struct site *), bool over_http) {
+  struct pg pg;
+  struct site site;
+  struct agent_options options = site_options();
+  pg_setup(&pg);
+  site_open(&site, &pg, pg.dsn, &options, over_http);
+  story(&site);
+  CU_ASSERT_EQUAL(site_prepared_count(&site), 0);
+  pg.cluster = site.cluster; /* a story that failed leaves nothing to the next one */
+  site_close(&site);
+  pg_teardown(&pg);
+}
+
+#define STORIES(X)                                                                                 \
+  X(prepared_branch_commits)                                                                       \
+  X(prepared_branch_aborts)                                                                        \
+  X(prepare_repeated_votes_the_same_and_runs_once)                                                 \
+  X(prepare_after_abort_is_refused)                                                                \
+  X(sole_branch_commits_in_one_phase)                                                              \
+  X(one_phase_after_restart_tells_how_it_ended)                                                    \
+  X(branch_without_writes_is_read_only)                                                            \
+  X(interactive_statements_end_in_a_prepare)                                                       \
+  X(failed_statement_is_a_no_with_its_cause)                                                       \
+  X(external_branch_is_voted_for_and_committed)                                                    \
+  X(stale_epochs_and_lives_are_refused)                                                            \
+  X(fence_ends_what_older_epochs_have_in_flight)                                                   \
+  X(abort_cancels_what_runs)                                                                       \
+  X(database_killed_before_commit_is_retried)                                                      \
+  X(database_away_is_a_prompt_no)                                                                  \
+  X(backend_ended_amid_a_run_is_a_no)                                                              \
+  X(hanging_server_is_unknown_until_it_answers)                                                    \
+  X(rollback_by_hand_is_told_after_a_commit)                                                       \
+  X(commit_by_hand_is_told_after_an_abort)                                                         \
+  X(restarted_agent_finds_and_finishes_prepared_branches)                                          \
+  X(second_life_ends_sessions_of_the_first)                                                        \
+  X(active_branch_is_rolled_back_after_its_time)                                                   \
+  X(runs_wait_for_a_connection_within_limits)                                                      \
+  X(health_tells_of_the_database)                                                                  \
+  X(server_without_prepared_transactions_says_what_to_set)                                         \
+  X(role_without_rights_keeps_the_epoch_in_the_state_dir)                                          \
+  X(replaced_database_is_as_good_as_a_restart)
+
+#define TOLD(story)                                                                                \
+  static void story##_by_call(void) {                                                              \
+    tell(story, false);                                                                            \
+  }                                                                                                \
+  static void story##_over_http(void) {                                                            \
+    tell(story, true);                                                                             \
+  }
+STORIES(TOLD)
+
+#define TOLD_CASES(story) CASE(story##_by_call), CASE(story##_over_http),
+SUITE(agent, STORIES(TOLD_CASES) CASE(http_refuses_what_is_not_for_it))
