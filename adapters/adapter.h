@@ -49,25 +49,25 @@ typedef void (*session_lost_fn)(void *data, const struct error *err);
 /* ---- a branch's work -------------------------------------------------------------------------- */
 
 struct session_job {
-  bool begin;      /* BEGIN first (the session is idle); else it is in transaction */
+  bool begin; /* BEGIN first (the session is idle); else it is in transaction */
   enum run_end end;
   const char *gid; /* for RUN_PREPARE */
   const struct statement *statements;
   size_t statement_count;
   int64_t timeout_ms; /* until the deadline: becomes statement, lock and idle timeouts, and, with
                          a grace, our own timer */
-  size_t result_rows_max, result_bytes_max; /* over it: the branch fails with CAUSE_LIMIT; what comes
-                                               is dropped row by row, not held */
+  /* Over either one the branch fails with CAUSE_LIMIT; what comes is dropped row by row, not held. */
+  size_t result_rows_max, result_bytes_max;
 };
 
 enum session_ran {
-  RAN_UNKNOWN,   /* PREPARE may have happened (connection lost, timed out, or a warning): look the gid
-                    up. The session is broken */
-  RAN_FAILED,    /* rolled back, verified or certain; nothing can have been prepared. The session is
+  RAN_UNKNOWN, /* PREPARE may have happened (connection lost, timed out, or a warning): look the
+                    gid up. The session is broken */
+  RAN_FAILED,  /* rolled back, verified or certain; nothing can have been prepared. The session is
                     idle, or broken: see `reusable` */
-  RAN_OPEN,      /* statements done; in transaction. xid is set if one is assigned (RUN_READY only) */
-  RAN_PREPARED,  /* tag PREPARE TRANSACTION, no warning; idle again */
-  RAN_READ_ONLY  /* wrote nothing and has ended (no xid was assigned); idle again */
+  RAN_OPEN,    /* statements done; in transaction. xid is set if one is assigned (RUN_READY only) */
+  RAN_PREPARED, /* tag PREPARE TRANSACTION, no warning; idle again */
+  RAN_READ_ONLY /* wrote nothing and has ended (no xid was assigned); idle again */
 };
 
 struct session_result {
@@ -127,7 +127,7 @@ struct epoch_claim {
 enum session_claimed {
   CLAIM_LOST,
   CLAIM_GRANTED, /* durable: ours is the highest; claiming it again with the same run is granted too */
-  CLAIM_STALE,   /* a higher epoch is known, or this one of another run; `known_epoch` tells */
+  CLAIM_STALE,    /* a higher epoch is known, or this one of another run; `known_epoch` tells */
   CLAIM_NO_RIGHTS /* we may not create or write schema assent: keep it elsewhere */
 };
 typedef void (*session_claimed_fn)(void *data, enum session_claimed claimed, uint64_t known_epoch,

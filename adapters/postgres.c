@@ -18,7 +18,7 @@ static const char identity_query[] =
     "THEN (SELECT timeline_id FROM pg_control_checkpoint()) "
     "ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END || '/' || "
     "(SELECT oid FROM pg_database WHERE datname = current_database()), "
-    "pg_backend_pid(), current_setting('max_prepared_transactions'), session_user";
+    "pg_backend_pid(), current_setting('max_prepared_transactions'), current_user";
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -39,7 +39,7 @@ static void open_result(struct session *s, struct step step, PGresult *result) {
   (void)snprintf(identity->server, sizeof identity->server, "%s", PQgetvalue(result, 0, 1));
   identity->backend_pid = atoi(PQgetvalue(result, 0, 2));
   identity->prepared_max = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
-  (void)snprintf(s->login, sizeof s->login, "%s", PQgetvalue(result, 0, 4));
+  (void)snprintf(s->role, sizeof s->role, "%s", PQgetvalue(result, 0, 4));
   identity->server_version = PQserverVersion(s->connection);
 }
 

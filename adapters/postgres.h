@@ -160,7 +160,7 @@ struct session {
   void *data;
   struct session_identity identity;
   bool standby;
-  char login[128]; /* session_user; PostgreSQL's names have at most 63 bytes unless rebuilt */
+  char role[128]; /* current_user at connect; names have at most 63 bytes unless rebuilt */
   struct run run;
   struct commit commit;
   struct finish *finish_first, *finish_last;

@@ -281,7 +281,7 @@ void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void
 static void send_end_round(struct session *s) {
   char wait_ms[24];
   const char *const params[] = {s->ask.prefix, s->ask.except, wait_ms};
-  int64_t share = s->call_timeout_ms / (2 * END_ATTEMPTS_MAX);
+  int64_t share = s->call_timeout_ms / (INT64_C(2) * END_ATTEMPTS_MAX);
   (void)snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(share > 1 ? share : 1));
   wire_query(s, STEP_QUERY, 0, "SELECT count(pg_terminate_backend(pid)) " OTHERS, 2, params);
   wire_sync(s);

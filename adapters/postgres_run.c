@@ -6,13 +6,13 @@
  *
  * PREPARE is held back for a second flush
  *  - when a statement has an expectation. Whoever finds a gid prepared, after a lost answer or a
- * crash of this process, takes it as a yes. So nothing may ever become prepared that has not been
- * found good, and how many rows a statement touched is known here only, not in the server;
+ *    crash of this process, takes it as a yes. So nothing may ever become prepared that has not
+ *    been found good, and how many rows a statement touched is known here only, not in the server;
  *  - when all statements look like plain reads, to end without PREPARE where no xid was assigned.
  *
  * Invariants:
  *  1. RAN_FAILED is told only when the database has said, or the order of the pipeline implies,
- * that nothing of the branch is or will be prepared. An error skips what follows it up to the Sync.
+ *     that nothing of the branch is or will be prepared. An error skips the rest up to the Sync.
  *  2. RAN_PREPARED needs the tag PREPARE TRANSACTION and no warning: a cancelled wait for a replica
  *     gives that tag, too, with a warning.
  *  3. A session is given back after DISCARD ALL has succeeded outside a transaction; else it is
@@ -134,7 +134,7 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
  * PREPARE behind it is skipped: the text is no integer, and the cast to one is tried only in this
  * case. */
 static void send_xid_query(struct session *s) {
-  const char *const params[] = {s->login};
+  const char *const params[] = {s->role};
   wire_query(s, STEP_XID, 0,
              "SELECT pg_current_xact_id_if_assigned(), CASE WHEN current_user <> $1 THEN "
              "('SET ROLE ' || current_user || ' is in force at the end')::int END",
@@ -222,17 +222,14 @@ static void take_settle(struct session *s, PGresult *result) {
 
 static void take_error(struct session *s, struct step step, PGresult *result) {
   cause_from_result(&s->run.cause, step.kind == STEP_STATEMENT ? (int)step.index : -1, result);
-  /* A PREPARE that is under way is behind it, before the same Sync: it will be skipped. */
+  /* A PREPARE that is under way is behind it, before the same Sync: it is skipped. */
   if (s->run.prepare == PREPARE_SENT) s->run.prepare = PREPARE_REFUSED;
   fail(s);
 }
 
 static void run_result(struct session *s, struct step step, PGresult *result) {
   struct run *run = &s->run;
-  if (PQresultStatus(result) == PGRES_PIPELINE_ABORTED) {
-    if (step.kind == STEP_PREPARE) run->prepare = PREPARE_REFUSED; /* skipped */
-    return;
-  }
+  if (PQresultStatus(result) == PGRES_PIPELINE_ABORTED) return; /* skipped, behind an error */
   bool error = result_is_error(result);
   switch (step.kind) {
   case STEP_PREPARE: take_prepare(s, result); return;

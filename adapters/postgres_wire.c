@@ -3,10 +3,10 @@
  * Invariants:
  *  1. No call here waits: the connection is non-blocking and results are taken only when PQisBusy()
  *     says that they are complete. Two exceptions, both libpq's: a host name in the dsn is resolved
- *     where PQconnectStart() runs (`hostaddr` avoids it), and so is a password or service file
- * read.
+ *     where PQconnectStart() runs (`hostaddr` avoids it), and a password or service file is
+ *     read there.
  *  2. The first step of the ring is the query libpq is reading. Steps leave the ring in the order
- * they were queued: a query at the NULL that ends its results, a Sync at its own result.
+ *     they were queued: a query at the NULL that ends its results, a Sync at its own result.
  *  3. `warned` is about the first step only. PostgreSQL sends the notices of a command between its
  *     BindComplete and its CommandComplete, and libpq does not look past the results of the command
  *     before; so clearing it when a step becomes the first misses nothing and adds nothing.

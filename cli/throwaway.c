@@ -2,11 +2,11 @@
  *
  * Invariants:
  *  - a server's pid is our own unreaped child, so it can never be another's process; its children
- * are held by pidfd before they are signalled, so neither can theirs;
+ *    are signalled while it is stopped and cannot reap them, so neither can theirs;
  *  - ports come from below the kernel's ephemeral range: a port of that range could be taken by an
  *    outgoing connection while the server is down, even by a client that connects to itself;
- *  - nothing outlives throwaway_free(): processes, directory, the System V memory of a killed
- * server. Limits: THROWAWAY_SERVERS_MAX servers; a path of a Unix socket must fit sockaddr_un.
+ *  - nothing outlives throwaway_free(): processes, directory, System V memory of a killed server.
+ * Limits: THROWAWAY_SERVERS_MAX servers; a path of a Unix socket must fit sockaddr_un.
  */
 #include "cli/throwaway.h"
 
