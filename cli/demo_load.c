@@ -307,7 +307,8 @@ static enum step ask_until_told(struct client_thread *thread, const char *label,
       return STEP_STOP;
     }
     /* Not listed proves nothing while the request may still be on its way to the same process. */
-    bool may_come = !is_listed && now_life == life && waited_ms < 2 * load->options.timeout_ms;
+    bool may_come =
+        !is_listed && now_life == life && waited_ms < UINT64_C(2) * load->options.timeout_ms;
     if (code == ERR_OK && told != TOLD_NOTHING && !may_come) {
       record->told = told;
       return STEP_TOLD;

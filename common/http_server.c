@@ -70,6 +70,7 @@ struct http_server {
   struct connection *connections;
   struct http_request *held;
   struct http_lingerers lingerers;
+  char listen_host[64]; /* an address, or localhost */
   struct http_hosts hosts;
   const struct http_route *routes;
   size_t route_count;
@@ -489,7 +490,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   *server = (struct http_server){
       .loop = loop,
       .lingerers = {.loop = loop},
-      .hosts = {options->listen_host, options->host_names},
+      .hosts = {server->listen_host, options->host_names},
       .routes = routes,
       .route_count = route_count,
       .data = data,
@@ -497,6 +498,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
       .idle_ms = (uint64_t)idle_seconds * 1000,
       .port = port,
   };
+  (void)snprintf(server->listen_host, sizeof server->listen_host, "%s", options->listen_host);
   server->timer = loop_timer_new(loop, on_timer, server);
   server->sweep = loop_timer_new(loop, on_sweep, server);
   unsigned connections = connections_allowed(options->connections_max ? options->connections_max

@@ -36,14 +36,13 @@ struct http_route {
 };
 
 struct http_server_options {
-  const char *listen_host; /* an IPv4 or IPv6 address, or "localhost" */
-  uint16_t listen_port;    /* 0: any free one, see http_server_port() */
-  size_t body_bytes_max;   /* 0: 1 MiB */
-  unsigned
-      connections_max;   /* 0: 12000, lowered to what RLIMIT_NOFILE allows, which is raised first */
-  unsigned idle_seconds; /* 0: 30; also the time a request may take to arrive */
+  const char *listen_host;  /* an IPv4 or IPv6 address, or "localhost" */
+  uint16_t listen_port;     /* 0: any free one, see http_server_port() */
+  size_t body_bytes_max;    /* 0: 1 MiB */
+  unsigned connections_max; /* 0: 12000, lowered to what RLIMIT_NOFILE allows, raised first */
+  unsigned idle_seconds;    /* 0: 30; also the time a request may take to arrive */
   const char *host_names; /* further names for Host and Origin, separated by blanks or commas; NULL:
-                             none. Borrowed, as is listen_host */
+                             none. Borrowed, as are routes and data; listen_host is copied */
 };
 
 /* Routes and data are borrowed and must outlive the server. ERR_IO with the address and errno's

@@ -107,7 +107,8 @@ enum wait_until {
 };
 
 /* Calls fn(data, t) once: when `until` is reached (perhaps before this returns) or after timeout_ms,
- * whichever is first. */
+ * whichever is first. `data` is allocated: when the coordinator is freed before, fn is not called and
+ * data is free()d. */
 typedef void (*transaction_fn)(void *data, struct transaction *t);
 void transaction_wait(struct transaction *t, enum wait_until until, int64_t timeout_ms,
                       transaction_fn fn, void *data);

@@ -65,8 +65,10 @@ static void waiter_free(struct waiter *waiter) {
 void transaction_free(struct transaction *t) {
   HASH_DEL(t->coordinator->transactions, t);
   loop_timer_free(t->deadline);
-  while (t->waiters)
+  while (t->waiters) {
+    free(t->waiters->data);
     waiter_free(t->waiters);
+  }
   for (unsigned i = 0; i < TXN_BRANCHES_MAX && t->branches[i]; i++) {
     struct transaction_branch *branch = t->branches[i];
     member_unpark(branch);

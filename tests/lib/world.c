@@ -66,17 +66,21 @@ static FILE *config_create(const struct world *w, enum world_target target) {
   return file;
 }
 
+static const char *or_empty(const char *lines) {
+  return lines ? lines : "";
+}
+
 static void write_coordinator_config(const struct world *w) {
   FILE *file = config_create(w, COORDINATOR);
   (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
-                w->settings ? w->settings : "");
+                or_empty(w->settings));
   (void)fprintf(file, "data_dir = %s/log\n", w->directory);
   for (int bank = 0; bank < BANKS; bank++) {
     (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
     if (w->mode == WORLD_AGENTS)
       (void)fprintf(file, "agent = http://127.0.0.1:%d\n", (int)w->ports[AGENT_A + bank]);
     else
-      (void)fprintf(file, "dsn = %s\n", w->dsn[bank]);
+      (void)fprintf(file, "dsn = %s\n%s", w->dsn[bank], or_empty(w->database_settings));
   }
   (void)fclose(file);
 }
@@ -86,9 +90,9 @@ static void write_agent_config(const struct world *w, enum world_target target) 
   int bank = (int)target - AGENT_A;
   (void)fprintf(file,
                 "[agent]\nlisten = 127.0.0.1:%d\nlog_format = json\nstate_dir = %s/%s\n\n"
-                "[database.%s]\ndsn = %s\n",
+                "[database.%s]\ndsn = %s\n%s",
                 (int)w->ports[target], w->directory, target_names[target], bank_names[bank],
-                w->dsn[bank]);
+                w->dsn[bank], or_empty(w->database_settings));
   (void)fclose(file);
 }
 
@@ -263,6 +267,7 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   w->failures_before = CU_get_number_of_failures();
   w->mode = mode;
   w->settings = options->settings;
+  w->database_settings = options->database;
   w->api = api_new("http://127.0.0.1:0");
   servers_give_databases(w, options);
   make_directory(w);
@@ -289,5 +294,6 @@ void world_close(struct world *w) {
   world_wait_nothing_prepared(w);
   for (int i = 0; i < WORLD_TARGETS; i++)
     stop(w, (enum world_target)i);
+  servers_take_back(w);
   release(w);
 }

@@ -36,6 +36,7 @@ struct world_options {
   bool one_server;       /* both databases are on the first server */
   bool without_prepared; /* bank_b is on a server with max_prepared_transactions = 0 */
   const char *settings;  /* further lines of [coordinator]; NULL: none */
+  const char *database;  /* further lines of each database section; NULL: none */
   const char *crash;     /* crash point of the coordinator's first life; NULL: none */
 };
 
@@ -47,7 +48,7 @@ struct world {
   struct throwaway_server *servers[BANKS];
   struct process *processes[WORLD_TARGETS]; /* NULL: not running */
   uint16_t ports[WORLD_TARGETS];
-  const char *settings;
+  const char *settings, *database_settings;
   char database[BANKS][32];
   unsigned failures_before;
   bool logs_printed;

@@ -1,5 +1,8 @@
 /* The PostgreSQL servers of a test run, and a world's databases in them. See world.h.
  *
+ * Making a database takes longer than most tests, so those of a closed world are emptied and used
+ * again; those of a world whose test was left are not.
+ *
  * fsync is off: the tests kill processes, not the machine, and what a process has written the
  * kernel keeps. Nothing is started before the first world is opened.
  */
@@ -20,7 +23,6 @@ static volatile sig_atomic_t interrupted;
 
 static const char schema[] =
     "CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));"
-    "INSERT INTO account SELECT id, 1000 FROM generate_series(1, 10) AS id;"
     "CREATE TABLE ledger (id text PRIMARY KEY);"
     "CREATE TABLE promise (account bigint REFERENCES account DEFERRABLE INITIALLY DEFERRED);"
     "CREATE TABLE gated (id bigint);"
@@ -29,6 +31,13 @@ static const char schema[] =
     "  RETURN NULL; END $$;"
     "CREATE CONSTRAINT TRIGGER gate AFTER INSERT ON gated DEFERRABLE INITIALLY DEFERRED"
     "  FOR EACH ROW EXECUTE FUNCTION wait_at_gate();";
+
+/* What a test may have changed. */
+static const char contents[] =
+    "SET client_min_messages = warning;"
+    "DROP SCHEMA IF EXISTS assent CASCADE;"
+    "TRUNCATE account, ledger, promise, gated;"
+    "INSERT INTO account SELECT id, 1000 FROM generate_series(1, 10) AS id;";
 
 /* ---- the run's servers ------------------------------------------------------------------------
  */
@@ -94,18 +103,51 @@ static struct throwaway_server *unprepared_server(void) {
 /* ---- databases --------------------------------------------------------------------------------
  */
 
-static void give_database(struct world *w, int bank, struct throwaway_server *server) {
+/* Databases to be used again. */
+static struct spare {
+  const struct throwaway_server *server; /* NULL: none here */
+  char database[sizeof((struct world *)0)->database[0]];
+} spares[SERVERS * BANKS];
+
+static bool take_spare(struct world *w, int bank, const struct throwaway_server *server) {
+  for (size_t i = 0; i < sizeof spares / sizeof spares[0]; i++) {
+    if (spares[i].server != server) continue;
+    memcpy(w->database[bank], spares[i].database, sizeof w->database[bank]);
+    spares[i].server = NULL;
+    return true;
+  }
+  return false;
+}
+
+void servers_take_back(const struct world *w) {
+  for (int bank = 0; bank < BANKS; bank++) {
+    struct spare *spare = spares;
+    while (spare->server)
+      spare++;
+    spare->server = w->servers[bank];
+    memcpy(spare->database, w->database[bank], sizeof spare->database);
+  }
+}
+
+static void make_database(struct world *w, int bank, const struct throwaway_server *server) {
   static unsigned made;
   struct error err = {0};
   char dsn[THROWAWAY_DSN_SIZE], sql[128];
-  if (throwaway_server_pid(server) == 0) check(throwaway_server_start(server, &err), &err);
-  throwaway_server_resume(server); /* of a failed test that had paused it */
-  w->servers[bank] = server;
   (void)snprintf(w->database[bank], sizeof w->database[bank], "bank_%u", made++);
   throwaway_server_dsn(server, "postgres", dsn);
   (void)snprintf(sql, sizeof sql, "CREATE DATABASE %s TEMPLATE bank_template", w->database[bank]);
   check(throwaway_exec(dsn, sql, &err), &err);
+}
+
+static void give_database(struct world *w, int bank, struct throwaway_server *server) {
+  struct error err = {0};
+  /* A failed test may have left it killed or paused. */
+  if (throwaway_server_pid(server) == 0) check(throwaway_server_start(server, &err), &err);
+  throwaway_server_resume(server);
+  w->servers[bank] = server;
+  if (!take_spare(w, bank, server)) make_database(w, bank, server);
   throwaway_server_dsn(server, w->database[bank], w->dsn[bank]);
+  check(throwaway_exec(w->dsn[bank], contents, &err), &err);
 }
 
 void servers_give_databases(struct world *w, const struct world_options *options) {

@@ -6,9 +6,12 @@
 
 /* Starts the servers of this run with the first call. */
 struct throwaway *servers_owner(void);
-/* Fills w->servers, w->dsn and w->database with two new databases. Servers that a failed test left
+/* Fills w->servers, w->dsn and w->database with two databases as the template has them. Servers that a failed test left
  * killed run again. */
 void servers_give_databases(struct world *w, const struct world_options *options);
+
+/* The databases of a world that was closed in good order serve the next one. */
+void servers_take_back(const struct world *w);
 
 /* Ends the program, in good order, when SIGINT or SIGTERM has come. */
 void world_check_interrupted(void);

@@ -1,0 +1,200 @@
+/* Reading: one transaction (also while it is under way), lists, participants, health. */
+#include "tests/lib/world.h"
+
+#include <string.h>
+
+/* ---- one --------------------------------------------------------------------------------------
+ */
+
+static void unknown_transaction_is_not_found(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, NULL);
+  static const char id[] = "01900000-0000-7000-8000-000000000000";
+  CHECK_PROBLEM(api_read(w->api, id), 404, "not_found");
+  CHECK_PROBLEM(api_commit(w->api, id), 404, "not_found");
+  CHECK_PROBLEM(api_rollback(w->api, id), 404, "not_found");
+  CHECK_PROBLEM(api_statement(w->api, id, "bank_a", "'sql':'SELECT 1'"), 404, "not_found");
+  world_close(w);
+}
+
+/* bank_b is killed with its branch prepared: the commit stands, and waits for it. */
+static struct async *leave_committing(struct world *w, const char *label) {
+  PGconn *gate = gate_close(w, BANK_A);
+  struct async *call = async_post(
+      w->api, "/v1/transactions",
+      api_text(w->api,
+               "{'commit':true,'timeout_ms':1500,'label':'%s','branches':[" BRANCH(
+                   "bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10)) "]}",
+               label));
+  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  world_server_kill(w, BANK_B);
+  gate_open(gate);
+  UNTIL(strcmp(api_outcome(w->api, label), "committed") == 0);
+  return call;
+}
+
+static void long_poll_while_committing_ends_when_it_is_applied(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  struct async *call = leave_committing(w, "poll");
+  const char *id = json_string_value(json_object_get(api_find(w->api, "poll"), "id"));
+  const struct reply *decided = api_get(w->api, "/v1/transactions/%s?wait=decided", id);
+  CHECK_STATUS(decided, 200);
+  CHECK_STRING(decided, "/state", "committing");
+  CHECK_STRING(decided, "/outcome", "committed");
+  CHECK_JSON(decided, "/applied_at", "null");
+  const struct reply *short_poll =
+      api_get(w->api, "/v1/transactions/%s?wait=applied&timeout_ms=50", id);
+  CHECK_STATUS(short_poll, 200);
+  CHECK_STRING(short_poll, "/state", "committing");
+  CHECK_STRING(short_poll, "/branches/1/state", "committing");
+  UNTIL(*reply_string(api_read(w->api, id), "/branches/1/last_error/message"));
+  UNTIL(json_integer_value(reply_at(api_read(w->api, id), "/branches/1/attempts")) >= 1);
+  const struct reply *answer = async_finish(call);
+  CHECK_STATUS(answer, 202);
+  CHECK_STRING(answer, "/outcome", "committed");
+  world_server_start(w, BANK_B);
+  const struct reply *applied = api_get(w->api, "/v1/transactions/%s?wait=applied", id);
+  CHECK_STATUS(applied, 200);
+  CHECK_STRING(applied, "/state", "committed");
+  CHECK_STRING(applied, "/branches/1/state", "committed");
+  CHECK_MOVED(w, 10);
+  world_close(w);
+}
+IN_BOTH_MODES(long_poll_while_committing_ends_when_it_is_applied)
+
+static void long_poll_of_an_open_transaction_answers_at_its_time(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, NULL);
+  const char *id = api_begin(w->api, "{}");
+  const struct reply *reply = api_get(w->api, "/v1/transactions/%s?wait=decided&timeout_ms=50", id);
+  CHECK_STATUS(reply, 200);
+  CHECK_STRING(reply, "/state", "open");
+  CHECK_JSON(reply, "/outcome", "null");
+  CHECK_STATUS(api_rollback(w->api, id), 200);
+  world_close(w);
+}
+
+/* ---- lists ------------------------------------------------------------------------------------
+ */
+
+static size_t count_listed(struct world *w, const char *query) {
+  const struct reply *reply = api_get(w->api, "/v1/transactions?%s", query);
+  CHECK_STATUS(reply, 200);
+  return json_array_size(reply_at(reply, "/transactions"));
+}
+
+static void list_is_narrowed_by_what_is_asked(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("'label':'both',", TRANSFER(1))), 200);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("'label':'one',", BRANCH("bank_a", CREDIT(1)))), 200);
+  const char *aborted = api_begin(w->api, "{'label':'gone'}");
+  CHECK_STATUS(api_rollback(w->api, aborted), 200);
+  const char *open = api_begin(w->api, "{'label':'still'}");
+  CHECK_STATUS(api_statement(w->api, open, "bank_b", "'sql':'SELECT 1'"), 200);
+  CU_ASSERT_EQUAL(count_listed(w, ""), 4);
+  CU_ASSERT_EQUAL(count_listed(w, "state=committed"), 2);
+  CU_ASSERT_EQUAL(count_listed(w, "state=aborted"), 1);
+  CU_ASSERT_EQUAL(count_listed(w, "state=open"), 1);
+  CU_ASSERT_EQUAL(count_listed(w, "state=committing"), 0);
+  CU_ASSERT_EQUAL(count_listed(w, "participant=bank_a"), 2);
+  CU_ASSERT_EQUAL(count_listed(w, "participant=bank_b"), 2);
+  CU_ASSERT_EQUAL(count_listed(w, "participant=bank_b&state=committed"), 1);
+  CU_ASSERT_EQUAL(count_listed(w, "label=both"), 1);
+  CU_ASSERT_EQUAL(count_listed(w, "label=nobody"), 0);
+  CU_ASSERT_EQUAL(count_listed(w, "older_than_ms=3600000"), 0);
+  UNTIL(count_listed(w, "older_than_ms=20") == 4);
+  CHECK_STRING(api_get(w->api, "/v1/transactions?limit=1"), "/transactions/0/label", "still");
+  CHECK_STATUS(api_rollback(w->api, open), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(list_is_narrowed_by_what_is_asked)
+
+/* New ones come in between two pages: the pages have each old one once, newest first. */
+static void pages_of_a_list_hold_while_new_ones_come(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  enum { OLD = 12 };
+  char newest[64] = "~";
+  int seen = 0;
+  for (int i = 0; i < OLD; i++)
+    CHECK_STATUS(api_run(w->api, ONE_CALL("'label':'old',", BRANCH("bank_a", CREDIT(1)))), 200);
+  const char *cursor = "";
+  for (int pages = 0; cursor && pages <= OLD; pages++) {
+    const struct reply *page = api_get(w->api, "/v1/transactions?label=old&limit=5%s%s",
+                                       *cursor ? "&cursor=" : "", cursor);
+    CHECK_STATUS(page, 200);
+    size_t index;
+    const json_t *transaction;
+    json_array_foreach(reply_at(page, "/transactions"), index, transaction) {
+      const char *id = json_string_value(json_object_get(transaction, "id"));
+      CU_ASSERT(strcmp(id, newest) < 0);
+      (void)snprintf(newest, sizeof newest, "%s", id);
+      seen++;
+    }
+    cursor = json_string_value(reply_at(page, "/next_cursor"));
+    CHECK_STATUS(api_run(w->api, ONE_CALL("'label':'old',", BRANCH("bank_a", CREDIT(1)))), 200);
+  }
+  CU_ASSERT_PTR_NULL(cursor);
+  CU_ASSERT_EQUAL(seen, OLD);
+  world_close(w);
+}
+IN_BOTH_MODES(pages_of_a_list_hold_while_new_ones_come)
+
+/* ---- participants, health ---------------------------------------------------------------------
+ */
+
+static void participants_tell_how_they_are(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  const struct reply *reply = api_get(w->api, "/v1/participants");
+  CHECK_STATUS(reply, 200);
+  CHECK_STRING(reply, "/participants/0/name", "bank_a");
+  CHECK_STRING(reply, "/participants/1/name", "bank_b");
+  CHECK_STRING(reply, "/participants/0/state", "up");
+  CHECK_STRING(reply, "/participants/0/kind", mode == WORLD_AGENTS ? "agent" : "embedded");
+  CHECK_INTEGER(reply, "/participants/0/prepared_limit", 200);
+  CU_ASSERT(json_integer_value(reply_at(reply, "/participants/0/server_version")) >= 140000);
+  CHECK_JSON(reply, "/participants/0/last_error", "null");
+  const struct reply *one = api_get(w->api, "/v1/participants/bank_b");
+  CHECK_STATUS(one, 200);
+  CHECK_STRING(one, "/name", "bank_b");
+  CHECK_PROBLEM(api_get(w->api, "/v1/participants/bank_z"), 404, "not_found");
+  world_close(w);
+}
+IN_BOTH_MODES(participants_tell_how_they_are)
+
+static void participant_with_its_database_down_says_so(enum world_mode mode) {
+  struct world *w =
+      world_open(mode, &(struct world_options){.settings = "health_interval = 50ms\n"});
+  world_server_kill(w, BANK_B);
+  UNTIL(strcmp(reply_string(api_get(w->api, "/v1/participants/bank_b"), "/state"), "down") == 0);
+  CU_ASSERT(*reply_string(api_get(w->api, "/v1/participants/bank_b"), "/last_error") != '\0');
+  CHECK_STRING(api_get(w->api, "/v1/participants/bank_a"), "/state", "up");
+  world_server_start(w, BANK_B);
+  UNTIL(strcmp(reply_string(api_get(w->api, "/v1/participants/bank_b"), "/state"), "up") == 0);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(10))), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(participant_with_its_database_down_says_so)
+
+static void prepared_transactions_switched_off_are_named(enum world_mode mode) {
+  static const char setting[] = "max_prepared_transactions";
+  struct world *w = world_open(mode, &(struct world_options){.without_prepared = true});
+  UNTIL(strstr(reply_string(api_get(w->api, "/v1/participants/bank_b"), "/last_error"), setting));
+  const struct reply *reply = api_run(w->api, ONE_CALL("", TRANSFER(10)));
+  CU_ASSERT(reply->status == 409 || reply->status == 503);
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, setting));
+  CHECK_MOVED(w, 0);
+  world_close(w);
+}
+IN_BOTH_MODES(prepared_transactions_switched_off_are_named)
+
+static void health_and_readiness_are_told(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, NULL);
+  CHECK_STRING(api_get(w->api, "/healthz"), "/status", "ok");
+  CHECK_STRING(api_get(w->api, "/readyz"), "/status", "ready");
+  world_close(w);
+}
+
+SUITE(api_read, CASE(unknown_transaction_is_not_found),
+      BOTH(long_poll_while_committing_ends_when_it_is_applied),
+      CASE(long_poll_of_an_open_transaction_answers_at_its_time),
+      BOTH(list_is_narrowed_by_what_is_asked), BOTH(pages_of_a_list_hold_while_new_ones_come),
+      BOTH(participants_tell_how_they_are), BOTH(participant_with_its_database_down_says_so),
+      BOTH(prepared_transactions_switched_off_are_named), CASE(health_and_readiness_are_told))

@@ -1,0 +1,72 @@
+#!/bin/sh
+# Checks that what a user can set or call is documented, and that nothing else is.
+# usage: check_docs.sh
+#
+#   - each key of a daemon's configuration is in its sample file, in its section, with its default as
+#     the value (a key that may be left out is commented out: ";key = value"), and no other key is
+#   - each path a daemon serves is in the page about its API
+set -eu
+
+broken=$(mktemp)
+table=$(mktemp)
+trap 'rm -f "$broken" "$table"' EXIT
+
+# The rows of a table of struct config_key as "section key default", macros expanded; NULL as "-".
+keys_of() {
+  ${CC:-cc} -std=c17 -D_GNU_SOURCE -I. $(pkg-config --cflags jansson libpq) -E -P "$1" | tr '\n' ' ' |
+    grep -oE '\{ *"[a-z_.*]+", *"[a-z_]+", *CONFIG_[A-Z]+, *__builtin_offsetof *\([^)]*\), *("[^"]*"|\(\(void \*\) ?0\))' |
+    sed -E 's/^\{ *"([^"]*)", *"([^"]*)".*\), *"([^"]*)"$/\1 \2 \3/; t; s/^\{ *"([^"]*)", *"([^"]*)".*/\1 \2 -/'
+}
+
+check_sample() { # source, sample
+  echo "docs: the keys of $1 are those of $2"
+  keys_of "$1" >"$table"
+  if [ ! -s "$table" ]; then echo "$1:1: no table of keys is found in it" >>"$broken"; fi
+  if [ ! -r "$2" ]; then echo "$2:1: is missing" >>"$broken"; return; fi
+  awk -v sample="$2" '
+    FNR == NR { otherwise[$1, $2] = $3; next }
+    /^\[/ { section = $0; sub(/^\[/, "", section); sub(/\].*/, "", section)
+            sub(/\..*/, ".*", section) }
+    /^;? ?[a-z_]+ = / {
+      line = $0; sub(/^;? ?/, "", line); key = line; sub(/ = .*/, "", key)
+      value = line; sub(/^[a-z_]+ = /, "", value)
+      if (!((section, key) in otherwise))
+        print sample ":" FNR ": there is no key [" section "] " key
+      else if (otherwise[section, key] != "-" && otherwise[section, key] != value)
+        print sample ":" FNR ": the default of [" section "] " key " is " otherwise[section, key]
+      seen[section, key] = 1 }
+    END { for (name in otherwise) if (!(name in seen)) {
+            split(name, part, SUBSEP); print sample ":1: [" part[1] "] " part[2] " is missing" } }
+  ' "$table" "$2" | sort >>"$broken"
+  keys=$((${keys:-0} + $(wc -l <"$table")))
+}
+
+check_routes() { # source, page
+  echo "docs: the paths of $1 are in $2"
+  grep -nE '\{"[A-Z]+", *"/' "$1" | sed -E 's|^([0-9]+):.*\{"([A-Z]+)", *"([^"]*)".*|\1 \2 \3|' >"$table"
+  if [ ! -s "$table" ]; then echo "$1:1: no routes are found in it" >>"$broken"; fi
+  if [ ! -r "$2" ]; then echo "$2:1: is missing" >>"$broken"; return; fi
+  while read -r line method path; do
+    # The whole path: not as the beginning of a longer one.
+    grep -F "$method $path" "$2" | awk -v want="$method $path" '
+      { rest = $0
+        while ((at = index(rest, want)) > 0) {
+          rest = substr(rest, at + length(want))
+          if (rest !~ /^[\/a-z{]/) found = 1 } }
+      END { exit !found }' ||
+      echo "$1:$line: $method $path is not in $2" >>"$broken"
+  done <"$table"
+  routes=$((${routes:-0} + $(wc -l <"$table")))
+}
+
+check_sample coordinator/settings.c docs/assentd.ini
+check_sample participant-agent/settings.c docs/assent-agent.ini
+check_routes coordinator/routes.c docs/api.md
+check_routes participant-agent/routes.c docs/agent-api.md
+
+if [ -s "$broken" ]; then
+  cat "$broken" >&2
+  echo "docs: $(wc -l <"$broken") differences between code and documentation" >&2
+  exit 1
+fi
+echo "docs: $keys keys and $routes routes are documented"
