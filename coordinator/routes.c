@@ -71,10 +71,10 @@ static int status_of(enum purpose purpose, enum wal_outcome outcome, bool settle
   case TO_BEGIN: return outcome == WAL_OUTCOME_NONE ? 201 : 0;
   case TO_EXECUTE: return outcome == WAL_OUTCOME_NONE ? 200 : 0;
   case TO_COMMIT:
-    if (outcome == WAL_OUTCOME_ABORTED) return 0;
+    if (outcome == WAL_OUTCOME_ABORTED || outcome == WAL_OUTCOME_MIXED) return 0;
     return settled && outcome != WAL_OUTCOME_NONE ? 200 : 202;
   case TO_ROLLBACK:
-    if (outcome == WAL_OUTCOME_COMMITTED) return 0;
+    if (outcome == WAL_OUTCOME_COMMITTED || outcome == WAL_OUTCOME_MIXED) return 0;
     return settled && outcome != WAL_OUTCOME_NONE ? 200 : 202;
   }
   assert(false && "a purpose");
@@ -89,7 +89,8 @@ static void refuse(struct http_request *request, enum wal_outcome outcome,
   else if (outcome == WAL_OUTCOME_COMMITTED)
     (void)error_set(&err, ERR_COMMITTED, "the transaction has committed");
   else
-    (void)error_set(&err, ERR_NOT_OPEN, "the transaction has ended with its branches at odds");
+    (void)error_set(&err, ERR_MIXED,
+                    "a branch has ended against the decision: see the branches' states");
   respond_problem(request, &err, object);
 }
 
@@ -239,7 +240,8 @@ static void post_transaction(struct http_request *request, void *data) {
 
 static void respond_state_error(struct http_request *request, struct transaction *t,
                                 const struct error *err) {
-  if (err->code == ERR_ABORTED || err->code == ERR_COMMITTED || err->code == ERR_NOT_OPEN) {
+  if (err->code == ERR_ABORTED || err->code == ERR_COMMITTED || err->code == ERR_NOT_OPEN ||
+      err->code == ERR_MIXED) {
     struct json_writer w;
     json_writer_init(&w);
     render_transaction(&w, t, false);

@@ -122,7 +122,7 @@ static enum error_code check_open(const struct transaction *t, struct error *err
                      t->cause.text[0] ? t->cause.text : cause_kind_name(t->cause.kind));
   case WAL_OUTCOME_COMMITTED: return error_set(err, ERR_COMMITTED, "the transaction has committed");
   case WAL_OUTCOME_MIXED:
-    return error_set(err, ERR_NOT_OPEN, "the transaction has ended, with branches at odds");
+    return error_set(err, ERR_MIXED, "a branch has ended against the decision");
   case WAL_OUTCOME_NONE: break;
   }
   if (t->core.state == TXN_OPEN) return ERR_OK;

@@ -71,6 +71,16 @@ static void drop(struct control *c) {
   c->state = CONTROL_OFF;
 }
 
+/* The database is away: who would rather hear that than wait is told. */
+static void turn_impatient_away(struct control *c) {
+  struct control_turn *turn, *next;
+  DL_FOREACH_SAFE(c->queue, turn, next) {
+    if (!turn->impatient) continue;
+    (void)control_withdraw(c, turn);
+    turn->fn(turn->data, NULL);
+  }
+}
+
 static void fail(struct control *c, const char *event, const struct error *err) {
   const char *text = err ? err->text : "the connection was lost";
   if (strcmp(c->error, text) != 0) /* once a reason, not once an attempt */
@@ -78,6 +88,7 @@ static void fail(struct control *c, const char *event, const struct error *err) 
   copy_text(c->error, sizeof c->error, text);
   drop(c);
   (void)backoff_next_ms(&c->backoff);
+  turn_impatient_away(c);
   want(c);
 }
 

@@ -51,6 +51,7 @@ struct control_turn {
   void *data;
   uint64_t deadline_ms;
   bool queued;
+  bool impatient; /* its user's: no session as soon as an attempt to connect has failed */
   struct control_turn *prev, *next;
 };
 

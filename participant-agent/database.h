@@ -28,7 +28,7 @@ struct database_settings {
        0,       NULL,       false},                                                                \
       {section, "connections", CONFIG_INTEGER, offsetof(type, member.connections), "16", 1,        \
        1000,    NULL,          false},                                                             \
-      {section, "waiting", CONFIG_INTEGER, offsetof(type, member.waiting), "1024", 0,              \
+      {section, "waiting", CONFIG_INTEGER, offsetof(type, member.waiting), "1024", 1,              \
        1000000, NULL,      false},                                                                 \
       {section,                                                                                    \
        "call_timeout",                                                                             \

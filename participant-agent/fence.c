@@ -271,6 +271,7 @@ void agent_fence(struct agent *agent, const struct fence_request *request, fence
   f->claim.epoch = request->epoch;
   memcpy(f->claim.run_id, request->run_id, sizeof f->claim.run_id);
   DL_APPEND(agent->fencings, f);
+  f->turn.impatient = true; /* the coordinator asks again by itself */
   const struct fenced *fenced = fence_find(agent, &request->cluster);
   if (fenced && is_stale(&f->claim, fenced->epoch, fenced->run_id))
     stale(f, fenced->epoch);

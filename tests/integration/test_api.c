@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- one call ---------------------------------------------------------------------------------
- */
+/* ---- one call -------------------------------------------------------------------------------- */
 
 static void check_branch(const struct reply *reply, int index, const char *participant) {
   char pointer[64];
@@ -112,8 +111,7 @@ static void single_branch_commits_in_one_phase(enum world_mode mode) {
 }
 IN_BOTH_MODES(single_branch_commits_in_one_phase)
 
-/* ---- open transactions ------------------------------------------------------------------------
- */
+/* ---- open transactions ----------------------------------------------------------------------- */
 
 static void open_transaction_runs_statements_and_commits(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
@@ -186,8 +184,7 @@ static void rollback_undoes_and_may_be_repeated(enum world_mode mode) {
 }
 IN_BOTH_MODES(rollback_undoes_and_may_be_repeated)
 
-/* ---- asked again ------------------------------------------------------------------------------
- */
+/* ---- asked again ----------------------------------------------------------------------------- */
 
 static void committed_transaction_answers_the_same_again(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
@@ -227,8 +224,7 @@ static void aborted_transaction_answers_the_same_again(enum world_mode mode) {
 }
 IN_BOTH_MODES(aborted_transaction_answers_the_same_again)
 
-/* ---- values -----------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static void results_have_the_types_of_their_columns(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
@@ -266,8 +262,7 @@ static void parameters_arrive_as_the_values_they_are(enum world_mode mode) {
 }
 IN_BOTH_MODES(parameters_arrive_as_the_values_they_are)
 
-/* ---- branches that the application prepares ---------------------------------------------------
- */
+/* ---- branches that the application prepares -------------------------------------------------- */
 
 static const char *enlist_external(struct world *w, const char *id, const char *participant) {
   const struct reply *reply = api_post(w->api, api_text(w->api, "/v1/transactions/%s/branches", id),

@@ -140,8 +140,7 @@ static void open_transaction_with_a_failed_statement_aborts(enum world_mode mode
 }
 IN_BOTH_MODES(open_transaction_with_a_failed_statement_aborts)
 
-/* ---- waiting for others -----------------------------------------------------------------------
- */
+/* ---- waiting for others ---------------------------------------------------------------------- */
 
 /* Called by its name, a little before the transaction's time is over. */
 static void lock_held_by_another_aborts_within_the_timeout(enum world_mode mode) {
@@ -261,7 +260,7 @@ static void rollback_while_a_statement_waits_frees_its_session(enum world_mode m
 }
 IN_BOTH_MODES(rollback_while_a_statement_waits_frees_its_session)
 
-/* ---- more than there are connections ---------------------------------------------------------- */
+/* ---- more than there are connections --------------------------------------------------------- */
 
 static void transaction_waits_for_a_connection_until_its_timeout(enum world_mode mode) {
   struct world *w = world_open(mode, &(struct world_options){.database = "connections = 1\n"});
@@ -295,8 +294,7 @@ static void transaction_over_the_queue_limit_aborts_at_once(enum world_mode mode
 }
 IN_BOTH_MODES(transaction_over_the_queue_limit_aborts_at_once)
 
-/* ---- refused before anything is begun ---------------------------------------------------------
- */
+/* ---- refused before anything is begun -------------------------------------------------------- */
 
 static void check_refused(struct world *w, const char *branches, const char *code,
                           const char *field) {

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---- one --------------------------------------------------------------------------------------
- */
+/* ---- one ------------------------------------------------------------------------------------- */
 
 static void unknown_transaction_is_not_found(void) {
   struct world *w = world_open(WORLD_EMBEDDED, NULL);
@@ -72,8 +71,7 @@ static void long_poll_of_an_open_transaction_answers_at_its_time(void) {
   world_close(w);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 static size_t count_listed(struct world *w, const char *query) {
   const struct reply *reply = api_get(w->api, "/v1/transactions?%s", query);
@@ -137,8 +135,7 @@ static void pages_of_a_list_hold_while_new_ones_come(enum world_mode mode) {
 }
 IN_BOTH_MODES(pages_of_a_list_hold_while_new_ones_come)
 
-/* ---- participants, health ---------------------------------------------------------------------
- */
+/* ---- participants, health -------------------------------------------------------------------- */
 
 static void participants_tell_how_they_are(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);

@@ -11,8 +11,7 @@
 
 static const char transfer[] = ONE_CALL("'label':'crash',", TRANSFER(10));
 
-/* ---- the coordinator --------------------------------------------------------------------------
- */
+/* ---- the coordinator ------------------------------------------------------------------------- */
 
 /* Runs a transfer that it does not survive, and starts it again. */
 static struct world *crash_coordinator(enum world_mode mode, const char *point, const char *body) {
@@ -135,8 +134,7 @@ static void coordinator_killed_at_c8_with_a_database_down_commits(enum world_mod
 }
 IN_BOTH_MODES(coordinator_killed_at_c8_with_a_database_down_commits)
 
-/* ---- one phase --------------------------------------------------------------------------------
- */
+/* ---- one phase ------------------------------------------------------------------------------- */
 
 static const char single[] = ONE_CALL("'label':'crash',", BRANCH("bank_a", CREDIT(10)));
 
@@ -174,8 +172,7 @@ static void single_branch_killed_at_c8_commits(enum world_mode mode) {
 }
 IN_BOTH_MODES(single_branch_killed_at_c8_commits)
 
-/* ---- agents -----------------------------------------------------------------------------------
- */
+/* ---- agents ---------------------------------------------------------------------------------- */
 
 static bool is_up(struct world *w, const char *participant) {
   const struct reply *reply = api_get(w->api, "/v1/participants/%s", participant);

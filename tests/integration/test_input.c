@@ -21,8 +21,7 @@ static void close_unharmed(struct world *w) {
   world_close(w);
 }
 
-/* ---- not JSON ---------------------------------------------------------------------------------
- */
+/* ---- not JSON -------------------------------------------------------------------------------- */
 
 static void body_that_is_not_json_is_refused(void) {
   static const char *const bodies[] = {
@@ -85,8 +84,7 @@ static void body_with_a_nul_byte_is_refused(void) {
   close_unharmed(w);
 }
 
-/* ---- fields -----------------------------------------------------------------------------------
- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 struct wrong {
   const char *body, *code;
@@ -184,8 +182,7 @@ static void field_of_a_call_on_a_transaction_that_is_wrong_is_named(void) {
   world_close(w);
 }
 
-/* ---- limits -----------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static char *padded_body(size_t length) {
   static const char head[] = "{\"label\":\"", tail[] = "\"}";
@@ -241,8 +238,7 @@ static void result_over_the_limit_aborts(void) {
   world_close(w);
 }
 
-/* ---- paths, methods, headers ------------------------------------------------------------------
- */
+/* ---- paths, methods, headers ----------------------------------------------------------------- */
 
 static void id_that_is_none_is_refused(void) {
   static const char *const ids[] = {

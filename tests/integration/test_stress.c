@@ -35,7 +35,7 @@ struct load {
   struct worker workers[WORKERS];
 };
 
-/* ---- the workers ------------------------------------------------------------------------------ */
+/* ---- the workers ----------------------------------------------------------------------------- */
 
 static void name_of(const struct worker *worker, unsigned number, char out[NAME_SIZE]) {
   (void)snprintf(out, NAME_SIZE, "w%u-%04u", worker->index, number);
@@ -96,7 +96,7 @@ static void *work(void *data) {
   return NULL;
 }
 
-/* ---- the load --------------------------------------------------------------------------------- */
+/* ---- the load -------------------------------------------------------------------------------- */
 
 static void tell_url(struct load *load) {
   (void)pthread_mutex_lock(&load->lock);
@@ -134,7 +134,7 @@ static void load_stop(struct load *load) {
     (void)pthread_join(load->workers[i].thread, NULL);
 }
 
-/* ---- the reckoning ---------------------------------------------------------------------------- */
+/* ---- the reckoning --------------------------------------------------------------------------- */
 
 static PGresult *read_ledger(const struct world *w, int bank) {
   PGconn *session = world_connect(w, bank);
@@ -201,7 +201,7 @@ static struct world *open_busy(enum world_mode mode) {
                                                               "health_interval = 50ms\n"});
 }
 
-/* ---- cases ------------------------------------------------------------------------------------ */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void coordinator_killed_under_load_keeps_its_word(enum world_mode mode) {
   struct world *w = open_busy(mode);

@@ -42,8 +42,7 @@ static void *must(void *memory) {
   return memory;
 }
 
-/* ---- ownership --------------------------------------------------------------------------------
- */
+/* ---- ownership ------------------------------------------------------------------------------- */
 
 static char *keep_text(struct api *api, char *text) {
   struct kept_text *kept = must(malloc(sizeof *kept));
@@ -87,8 +86,7 @@ void api_set_url(struct api *api, const char *url) {
   (void)snprintf(api->url, sizeof api->url, "%s", url);
 }
 
-/* ---- texts ------------------------------------------------------------------------------------
- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static char *format_text(const char *format, va_list arguments)
     __attribute__((format(printf, 1, 0)));
@@ -112,8 +110,7 @@ const char *api_text(struct api *api, const char *format, ...) {
   return text;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static struct reply *call(struct api *api, const char *method, const char *path, const char *body) {
   struct reply *reply = keep_reply(api);
@@ -198,8 +195,7 @@ const char *api_outcome(struct api *api, const char *label) {
   return outcome ? outcome : "";
 }
 
-/* ---- by hand, on a socket ---------------------------------------------------------------------
- */
+/* ---- by hand, on a socket -------------------------------------------------------------------- */
 
 static int raw_connect(const struct api *api) {
   unsigned port = 0;
@@ -264,8 +260,7 @@ void api_send_and_leave(struct api *api, const char *path, const char *body) {
   (void)close(fd);
 }
 
-/* ---- asynchronous -----------------------------------------------------------------------------
- */
+/* ---- asynchronous ---------------------------------------------------------------------------- */
 
 struct async {
   struct api *owner; /* of the reply, in the end */
@@ -312,8 +307,7 @@ const struct reply *async_finish(struct async *async) {
   return reply;
 }
 
-/* ---- what is in an answer ---------------------------------------------------------------------
- */
+/* ---- what is in an answer -------------------------------------------------------------------- */
 
 const json_t *reply_at(const struct reply *reply, const char *pointer) {
   const json_t *at = reply->json;
@@ -335,8 +329,7 @@ const char *reply_string(const struct reply *reply, const char *pointer) {
   return text ? text : "";
 }
 
-/* ---- checks -----------------------------------------------------------------------------------
- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static void (*fatal_hook)(void);
 

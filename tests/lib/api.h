@@ -14,8 +14,7 @@
 
 #include "common/error.h"
 
-/* ---- bodies -----------------------------------------------------------------------------------
- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 #define DEBIT(amount)                                                                              \
   "{'sql':'UPDATE account SET balance = balance - $1 WHERE id = 1','params':[" #amount             \
@@ -30,8 +29,7 @@
 /* `more`: further members, each with its comma behind it; or "". */
 #define ONE_CALL(more, branches) "{'commit':true," more "'branches':[" branches "]}"
 
-/* ---- calls ------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 struct api;
 
@@ -82,8 +80,7 @@ struct async *async_post(struct api *api, const char *path, const char *body);
 const struct reply *async_finish(struct async *async);
 bool async_is_done(struct async *async);
 
-/* ---- what is in an answer: by JSON pointer ----------------------------------------------------
- */
+/* ---- what is in an answer: by JSON pointer --------------------------------------------------- */
 
 const json_t *reply_at(const struct reply *reply, const char *pointer);   /* NULL: nothing there */
 const char *reply_string(const struct reply *reply, const char *pointer); /* "": no string there */

@@ -37,8 +37,7 @@ static struct world *current;
 static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b"};
 static const char *const bank_names[BANKS] = {"bank_a", "bank_b"};
 
-/* ---- waiting ----------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 void world_patience(uint64_t *start_us, const char *condition, const char *file, unsigned line) {
   world_check_interrupted();
@@ -49,8 +48,7 @@ void world_patience(uint64_t *start_us, const char *condition, const char *file,
   process_pause_ms(PAUSE_MS);
 }
 
-/* ---- configuration ----------------------------------------------------------------------------
- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static void path_of(const struct world *w, enum world_target target, const char *what, char *out,
                     size_t size) {
@@ -96,8 +94,7 @@ static void write_agent_config(const struct world *w, enum world_target target) 
   (void)fclose(file);
 }
 
-/* ---- start, stop ------------------------------------------------------------------------------
- */
+/* ---- start, stop ----------------------------------------------------------------------------- */
 
 static struct process *launch(const struct world *w, enum world_target target, const char *suffix,
                               const char *crash) {
@@ -206,8 +203,7 @@ int world_run_second(struct world *w, char *log, size_t log_size) {
   return status;
 }
 
-/* ---- open, close ------------------------------------------------------------------------------
- */
+/* ---- open, close ----------------------------------------------------------------------------- */
 
 /* Also of those that have ended. */
 static void print_logs(const struct world *w) {

@@ -60,8 +60,7 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
  * exit 0, on SIGTERM. */
 void world_close(struct world *w);
 
-/* ---- daemons ----------------------------------------------------------------------------------
- */
+/* ---- daemons --------------------------------------------------------------------------------- */
 
 /* On return it has bound its port. `crash`: a crash point (crash_point.h), or NULL. */
 void world_start(struct world *w, enum world_target target, const char *crash);
@@ -78,8 +77,7 @@ enum world_target world_agent_of(const struct world *w, int bank);
 /* Another coordinator on the same log; returns its exit status, and the end of its log. */
 int world_run_second(struct world *w, char *log, size_t log_size);
 
-/* ---- databases --------------------------------------------------------------------------------
- */
+/* ---- databases ------------------------------------------------------------------------------- */
 
 /* Any statements, on a connection of their own; a failure is the test's. */
 void world_sql(const struct world *w, int bank, const char *sql_format, ...)
@@ -111,11 +109,9 @@ int64_t gate_waiting(const struct world *w, int bank);
 void world_server_kill(struct world *w, int bank);
 void world_server_start(struct world *w, int bank);
 
-/* ---- waiting ----------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
-/* UNTIL(world_prepared(w, BANK_A) == 0); looks again and again, and fails the test after a while.
- */
+/* UNTIL(world_prepared(w, BANK_A) == 0): looks again and again; fails the test after a while. */
 #define UNTIL(condition)                                                                           \
   do {                                                                                             \
     for (uint64_t until_start_us = 0; !(condition);)                                               \
@@ -123,8 +119,7 @@ void world_server_start(struct world *w, int bank);
   } while (0)
 void world_patience(uint64_t *start_us, const char *condition, const char *file, unsigned line);
 
-/* ---- both modes -------------------------------------------------------------------------------
- */
+/* ---- both modes ------------------------------------------------------------------------------ */
 
 #define IN_BOTH_MODES(test)                                                                        \
   static void test##_embedded(void) {                                                              \

@@ -39,8 +39,7 @@ static const char contents[] =
     "TRUNCATE account, ledger, promise, gated;"
     "INSERT INTO account SELECT id, 1000 FROM generate_series(1, 10) AS id;";
 
-/* ---- the run's servers ------------------------------------------------------------------------
- */
+/* ---- the run's servers ----------------------------------------------------------------------- */
 
 static void on_signal(int signum) {
   if (interrupted) _Exit(128 + signum); /* the kernel ends our children */
@@ -100,8 +99,7 @@ static struct throwaway_server *unprepared_server(void) {
   return servers[UNPREPARED];
 }
 
-/* ---- databases --------------------------------------------------------------------------------
- */
+/* ---- databases ------------------------------------------------------------------------------- */
 
 /* Databases to be used again. */
 static struct spare {
@@ -168,8 +166,7 @@ void world_server_start(struct world *w, int bank) {
   check(throwaway_server_start(w->servers[bank], &err), &err);
 }
 
-/* ---- statements -------------------------------------------------------------------------------
- */
+/* ---- statements ------------------------------------------------------------------------------ */
 
 void world_sql(const struct world *w, int bank, const char *sql_format, ...) {
   char sql[SQL_BYTES];
@@ -210,8 +207,7 @@ void world_run_on(PGconn *session, const char *sql) {
     check_failed(__FILE__, __LINE__, true, "%s: %s", sql, PQerrorMessage(session));
 }
 
-/* ---- what is in a bank ------------------------------------------------------------------------
- */
+/* ---- what is in a bank ----------------------------------------------------------------------- */
 
 int64_t world_balance(const struct world *w, int bank, int account) {
   return world_integer(w, bank, "SELECT balance FROM account WHERE id = %d", account);
@@ -244,8 +240,7 @@ void check_moved(const struct world *w, int64_t amount, const char *file, unsign
   }
 }
 
-/* ---- the gate ---------------------------------------------------------------------------------
- */
+/* ---- the gate -------------------------------------------------------------------------------- */
 
 PGconn *gate_close(const struct world *w, int bank) {
   PGconn *gate = world_connect(w, bank);

@@ -6,8 +6,8 @@
 
 /* Starts the servers of this run with the first call. */
 struct throwaway *servers_owner(void);
-/* Fills w->servers, w->dsn and w->database with two databases as the template has them. Servers that a failed test left
- * killed run again. */
+/* Fills w->servers, w->dsn and w->database with two databases as the template has them. Servers
+ * that a failed test left killed or paused run again. */
 void servers_give_databases(struct world *w, const struct world_options *options);
 
 /* The databases of a world that was closed in good order serve the next one. */
