@@ -22,7 +22,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(PACKAGES))
              $(if $(COVERAGE),--coverage -fprofile-update=atomic)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) \
               $(if $(COVERAGE),--coverage)
-LIBS      = $(shell pkg-config --libs $(PACKAGES)) -linih -lm -pthread
+LIBS      = $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
 
 # ---- what is built from what ------------------------------------------------------------------------
 # A source named main.c is a program's; all others of a room are its library.
