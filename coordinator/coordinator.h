@@ -100,18 +100,18 @@ enum error_code transaction_commit(struct transaction *t, bool wait_decided, str
 void transaction_rollback(struct transaction *t, enum cause_kind kind, const char *why);
 
 enum wait_until {
-  WAIT_RAN,     /* no statement is under way, or it is settled otherwise */
+  WAIT_RAN, /* no statement is under way (in one branch, or in any), or it is settled otherwise */
   WAIT_DECIDED, /* the outcome is durable and cannot change */
   WAIT_APPLIED  /* every branch has it. An abort counts as applied when every branch has been told
                    once: nothing depends on more, by presumption */
 };
 
 /* Calls fn(data, t) once: when `until` is reached (perhaps before this returns) or after timeout_ms,
- * whichever is first. `data` is allocated: when the coordinator is freed before, fn is not called and
+ * whichever is first. `branch`: for WAIT_RAN, 0 means all. `data` is allocated: when the coordinator is freed before, fn is not called and
  * data is free()d. */
 typedef void (*transaction_fn)(void *data, struct transaction *t);
-void transaction_wait(struct transaction *t, enum wait_until until, int64_t timeout_ms,
-                      transaction_fn fn, void *data);
+void transaction_wait(struct transaction *t, enum wait_until until, unsigned branch,
+                      int64_t timeout_ms, transaction_fn fn, void *data);
 
 /* What an answer is made of; see render.h. */
 const struct txid *transaction_id(const struct transaction *t);

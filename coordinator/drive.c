@@ -81,6 +81,8 @@ static void run_answered(void *data, const struct run_reply *reply, const struct
 
 static void run_not_sent(void *data) {
   struct transaction_branch *branch = data;
+  loop_timer_free(branch->not_sent);
+  branch->not_sent = NULL;
   struct error err = {0};
   (void)error_set(&err, ERR_UNAVAILABLE, "%s",
                   branch->member->last_error[0] ? branch->member->last_error : "not reachable");
@@ -104,11 +106,13 @@ static void run(struct transaction_branch *branch, enum run_end end) {
                                 .timeout_ms = transaction_remaining_ms(t)};
   branch->runs++;
   t->in_flight++;
-  if (branch->member->usable)
+  if (branch->member->usable) {
     branch->member->participant->ops->run(branch->member->participant, &request, run_answered,
                                           branch);
-  else
-    loop_defer(t->coordinator->loop, run_not_sent, branch);
+  } else {
+    branch->not_sent = loop_timer_new(t->coordinator->loop, run_not_sent, branch);
+    loop_timer_start(branch->not_sent, 0);
+  }
 }
 
 /* ---- decide, log ------------------------------------------------------------------------------ */
@@ -262,9 +266,10 @@ static void end(struct transaction *t) {
   struct wal *wal = t->coordinator->wal;
   CRASH_POINT("C8");
   t->applied_at_us = clock_wall_us();
+  if (t->decided_at_us == 0) t->decided_at_us = t->applied_at_us;
   t->ended = true;
   if (t->logged) {
-    wal_end(wal, &t->id, transaction_outcome(t), t->core.state == TXN_ABORTED ? &t->cause : NULL,
+    wal_end(wal, &t->id, transaction_outcome(t), t->cause.kind != CAUSE_NONE ? &t->cause : NULL,
             t->decided_at_us, t->applied_at_us);
     return;
   }

@@ -54,6 +54,7 @@ struct transaction_branch {
   bool told; /* the decision's first attempt has been answered, or is parked */
   bool parked;
   bool alarmed;
+  struct loop_timer *not_sent; /* the answer to a run that could not be sent is due; or NULL */
   struct cause last_error;
   struct transaction_branch *prev, *next; /* in member->parked */
 };
@@ -61,6 +62,7 @@ struct transaction_branch {
 struct waiter {
   struct transaction *transaction;
   enum wait_until until;
+  unsigned branch; /* WAIT_RAN: of this one; 0: of all */
   transaction_fn fn;
   void *data;
   struct loop_timer *timer;

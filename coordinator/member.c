@@ -142,6 +142,8 @@ static void fence(struct member *member) {
 }
 
 void member_suspect(struct member *member, const struct error *err) {
+  /* One request's refusal is no sign against the participant. */
+  if (error_class_of(err->code) == CLASS_CALLER && err->code != ERR_FENCED) return;
   note_up(member, false, err->text);
   if (!member->usable) return;
   member->usable = false;

@@ -15,7 +15,7 @@
 #include "common/message_json.h"
 #include "coordinator/participant.h"
 
-enum { BATCH_MAX = 500, RUN_REPLY_BYTES_MAX = 8 << 20, REPLY_BYTES_MAX = 64 << 20 };
+enum { BATCH_MAX = 500, RUN_REPLY_BYTES_MAX = 64 << 20, REPLY_BYTES_MAX = 64 << 20 };
 
 struct remote {
   struct participant base;
@@ -53,8 +53,8 @@ static void read_problem(const json_t *problem, int status, struct error *err) {
     known = ERR_FENCED;
   else if (code && strcmp(code, error_wire_code(ERR_UNAVAILABLE)) == 0)
     known = ERR_UNAVAILABLE;
-  else if (status >= 400 && status < 500)
-    known = ERR_BAD_REQUEST;
+  else if (status == 400 || status == 413 || status == 415 || status == 422)
+    known = ERR_BAD_REQUEST; /* refused as it stood; another 409 may be about a repeat of it */
   (void)error_set(err, known, "the agent answered %d: %s", status, detail ? detail : "");
 }
 
@@ -123,6 +123,11 @@ static const struct error *undecodable(enum error_code code, struct error *err) 
   return err;
 }
 
+/* The agent waits for its control session, and then for the database: each for as long. */
+static int64_t question_timeout_ms(const struct remote *remote) {
+  return remote->call_timeout_ms * 2 + 1000;
+}
+
 /* ---- fence, run, list, health ----------------------------------------------------------------- */
 
 static void fence_received(struct call *call, const json_t *json, const struct error *err) {
@@ -141,7 +146,7 @@ static void http_fence(struct participant *participant, const struct fence_reque
   struct json_writer w;
   json_writer_init(&w);
   fence_request_encode(&w, request);
-  send_call(call, "fence", &w, remote->call_timeout_ms, REPLY_BYTES_MAX);
+  send_call(call, "fence", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 static void run_received(struct call *call, const json_t *json, const struct error *err) {
@@ -186,7 +191,7 @@ static void http_list(struct participant *participant, const struct list_request
   struct json_writer w;
   json_writer_init(&w);
   list_request_encode(&w, request);
-  send_call(call, "list", &w, remote->call_timeout_ms, REPLY_BYTES_MAX);
+  send_call(call, "list", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 static void health_received(struct call *call, const json_t *json, const struct error *err) {
@@ -201,7 +206,7 @@ static void http_health(struct participant *participant, health_fn fn, void *dat
   struct remote *remote = (struct remote *)participant;
   struct call *call = call_new(remote, health_received, data);
   call->fn.health = fn;
-  send_call(call, "health", NULL, remote->call_timeout_ms, REPLY_BYTES_MAX);
+  send_call(call, "health", NULL, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 /* ---- decide ----------------------------------------------------------------------------------- */
@@ -266,7 +271,7 @@ static void send_batch(struct remote *remote) {
   if (!remote->gathering) remote->gathering_last = NULL;
   last->next = NULL;
   remote->deciding = true;
-  send_call(call, "decide", &w, remote->call_timeout_ms * 2, REPLY_BYTES_MAX);
+  send_call(call, "decide", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 static void http_decide(struct participant *participant, const struct decide_request *request,

@@ -133,7 +133,7 @@ static void answer_when(struct transaction *t, struct http_request *request, enu
   struct waiting *waiting = calloc(1, sizeof *waiting);
   if (!waiting) abort();
   *waiting = (struct waiting){request, purpose, until, branch};
-  transaction_wait(t, until, timeout_ms, answer, waiting);
+  transaction_wait(t, until, branch, timeout_ms, answer, waiting);
 }
 
 /* ---- ended transactions, from the log --------------------------------------------------------- */

@@ -72,6 +72,7 @@ void transaction_free(struct transaction *t) {
   for (unsigned i = 0; i < TXN_BRANCHES_MAX && t->branches[i]; i++) {
     struct transaction_branch *branch = t->branches[i];
     member_unpark(branch);
+    loop_timer_free(branch->not_sent);
     statement_list_free(&branch->statements);
     free(branch->results);
     free(branch);
@@ -197,9 +198,10 @@ void transaction_rollback(struct transaction *t, enum cause_kind kind, const cha
 
 /* ---- wait ------------------------------------------------------------------------------------- */
 
-static bool has_running_branch(const struct transaction *t) {
+static bool is_running(const struct transaction *t, unsigned branch) {
   for (unsigned i = 0; i < t->core.branch_count; i++)
-    if (t->core.branches[i].state == TXN_BRANCH_RUNNING) return true;
+    if (t->core.branches[i].state == TXN_BRANCH_RUNNING && (branch == 0 || branch == i + 1))
+      return true;
   return false;
 }
 
@@ -209,9 +211,9 @@ static bool every_branch_was_told(const struct transaction *t) {
   return true;
 }
 
-bool transaction_is_settled(const struct transaction *t, enum wait_until until) {
+static bool is_settled(const struct transaction *t, enum wait_until until, unsigned branch) {
   switch (t->core.state) {
-  case TXN_OPEN: return until == WAIT_RAN && !has_running_branch(t);
+  case TXN_OPEN: return until == WAIT_RAN && !is_running(t, branch);
   case TXN_PREPARING:
   case TXN_DECIDING:
   case TXN_DELEGATED:
@@ -226,6 +228,10 @@ bool transaction_is_settled(const struct transaction *t, enum wait_until until) 
   return false;
 }
 
+bool transaction_is_settled(const struct transaction *t, enum wait_until until) {
+  return is_settled(t, until, 0);
+}
+
 static void waiter_timed_out(void *data) {
   struct waiter *waiter = data;
   struct transaction *t = waiter->transaction;
@@ -236,14 +242,15 @@ static void waiter_timed_out(void *data) {
   transaction_review(t);
 }
 
-void transaction_wait(struct transaction *t, enum wait_until until, int64_t timeout_ms,
-                      transaction_fn fn, void *data) {
-  if (transaction_is_settled(t, until)) {
+void transaction_wait(struct transaction *t, enum wait_until until, unsigned branch,
+                      int64_t timeout_ms, transaction_fn fn, void *data) {
+  if (is_settled(t, until, branch)) {
     fn(data, t);
     return;
   }
   struct waiter *waiter = allocate(sizeof *waiter);
-  *waiter = (struct waiter){.transaction = t, .until = until, .fn = fn, .data = data};
+  *waiter =
+      (struct waiter){.transaction = t, .until = until, .branch = branch, .fn = fn, .data = data};
   waiter->timer = loop_timer_new(t->coordinator->loop, waiter_timed_out, waiter);
   loop_timer_start(waiter->timer, (uint64_t)timeout_ms);
   DL_APPEND(t->waiters, waiter);
@@ -252,7 +259,7 @@ void transaction_wait(struct transaction *t, enum wait_until until, int64_t time
 void transaction_review(struct transaction *t) {
   /* A waiter's function may make or settle others: start over until none is due. */
   for (struct waiter *waiter = t->waiters; waiter;) {
-    if (!transaction_is_settled(t, waiter->until)) {
+    if (!is_settled(t, waiter->until, waiter->branch)) {
       waiter = waiter->next;
       continue;
     }

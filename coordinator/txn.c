@@ -179,11 +179,16 @@ static void on_rollback(struct txn *txn, struct txn_actions *actions) {
 
 /* ---- prepare, vote ---------------------------------------------------------------------------- */
 
+/* The sole branch decides, if it is ours to commit. */
+static bool is_one_phase(const struct txn *txn) {
+  return txn->branch_count == 1 && !txn->branches[0].external;
+}
+
 /* Durable: nothing. All branches are asked in parallel. */
 static void on_commit(struct txn *txn, struct txn_actions *actions) {
   assert(txn->state == TXN_OPEN && txn->branch_count > 0);
   assert(!has_branch_outside(txn, BIT(TXN_BRANCH_ACTIVE)));
-  bool one_phase = txn->branch_count == 1 && !txn->branches[0].external;
+  bool one_phase = is_one_phase(txn);
   move(txn, TXN_PREPARING);
   for (unsigned id = 1; id <= txn->branch_count; id++) {
     struct txn_branch *branch = branch_of(txn, id);
@@ -215,8 +220,7 @@ static enum txn_branch_state vote_state(const struct txn *txn, const struct txn_
     return event->xid ? TXN_BRANCH_PREPARED : TXN_BRANCH_UNKNOWN;
   case VOTE_READ_ONLY: return preparing ? TXN_BRANCH_READ_ONLY : TXN_BRANCH_UNKNOWN;
   case VOTE_READY:
-    return preparing && event->xid && txn->branch_count == 1 ? TXN_BRANCH_READY
-                                                             : TXN_BRANCH_UNKNOWN;
+    return preparing && event->xid && is_one_phase(txn) ? TXN_BRANCH_READY : TXN_BRANCH_UNKNOWN;
   case VOTE_UNKNOWN: break;
   }
   return TXN_BRANCH_UNKNOWN;

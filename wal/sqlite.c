@@ -89,7 +89,8 @@ const char sqlite_schema[] =
 /* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 created before, ?6 applied only, ?7 limit.
  * Each list walks one index from the newest, and holds what it finds against the whole filter. */
 #define LIST_WHERE                                                                                 \
-  " t.txid < ?1 AND (?2 = 0 OR t.outcome = ?2) AND (?3 IS NULL OR t.label = ?3)"                   \
+  " t.txid < ?1 AND (?3 IS NULL OR t.label = ?3)"                                                  \
+  " AND (?2 = 0 OR t.outcome = ?2 OR (t.outcome = 3 AND (t.kind = 0) = (?2 = 2)))"                 \
   " AND (?5 = 0 OR t.created_at_us < ?5) AND (?6 = 0 OR t.ended_at_us IS NOT NULL)"
 #define LIST_PARTICIPANT                                                                           \
   " AND (?4 IS NULL OR EXISTS (SELECT 1 FROM branch b"                                             \
@@ -127,7 +128,9 @@ static const char *const texts[SQL_COUNT] = {
                          " ORDER BY ended_at_us LIMIT 1",
     [SQL_LIST_ALL] = "SELECT t.txid FROM txn t WHERE" LIST_WHERE LIST_PARTICIPANT LIST_END,
     [SQL_LIST_BY_OUTCOME] =
-        "SELECT t.txid FROM txn t WHERE t.outcome = ?2 AND" LIST_WHERE LIST_PARTICIPANT LIST_END,
+        "SELECT t.txid FROM txn t WHERE t.outcome = ?2 AND" LIST_WHERE LIST_PARTICIPANT
+        " UNION ALL SELECT t.txid FROM txn t WHERE t.outcome = 3 AND ?2 <> 3 AND" LIST_WHERE
+            LIST_PARTICIPANT " ORDER BY 1 DESC LIMIT ?7",
     [SQL_LIST_BY_LABEL] =
         "SELECT t.txid FROM txn t WHERE t.label = ?3 AND" LIST_WHERE LIST_PARTICIPANT LIST_END,
     [SQL_LIST_BY_PARTICIPANT] =

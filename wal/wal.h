@@ -137,7 +137,8 @@ void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void
 
 struct wal_filter {
   struct txid before;        /* "" : from the newest; else only txids less than this */
-  enum wal_outcome outcome;  /* NONE: any */
+  enum wal_outcome outcome;  /* NONE: any; COMMITTED and ABORTED also give the MIXED ones
+                                 that were decided so */
   bool applied_only;         /* only records with an end */
   const char *participant;   /* NULL: any; one with a branch there */
   const char *label;         /* NULL: any; equality */

@@ -143,6 +143,30 @@ static void open_transaction_runs_statements_and_commits(enum world_mode mode) {
 }
 IN_BOTH_MODES(open_transaction_runs_statements_and_commits)
 
+/* Each call is answered when its own branch is done, with its own results. */
+static void statement_does_not_wait_for_another_branch(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  const char *id = api_begin(w->api, "{}");
+  CHECK_STATUS(api_statement(w->api, id, "bank_b", "'sql':'SELECT 0'"), 200);
+  PGconn *holder = world_connect(w, BANK_B);
+  world_run_on(holder, "SELECT pg_advisory_lock(77)");
+  struct async *slow =
+      async_post(w->api, api_text(w->api, "/v1/transactions/%s/statements", id),
+                 "{'participant':'bank_b','sql':'SELECT 7 FROM pg_advisory_xact_lock(77)'}");
+  UNTIL(world_integer(w, BANK_B,
+                      "SELECT count(*) FROM pg_locks WHERE objid = 77 AND NOT granted") == 1);
+  const struct reply *reply = api_statement(w->api, id, "bank_a", "'sql':'SELECT 1'");
+  CHECK_JSON(reply, "/results/0/rows", "[[1]]");
+  reply = api_statement(w->api, id, "bank_a", "'sql':'SELECT 2'");
+  CHECK_JSON(reply, "/results/0/rows", "[[2]]");
+  CU_ASSERT_FALSE(async_is_done(slow));
+  PQfinish(holder);
+  CHECK_JSON(async_finish(slow), "/results/0/rows", "[[7]]");
+  CHECK_STATUS(api_commit(w->api, id), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(statement_does_not_wait_for_another_branch)
+
 static void begin_with_statements_answers_their_results(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
   const struct reply *reply = api_run(w->api, "{'branches':[" TRANSFER(10) "]}");
@@ -339,6 +363,7 @@ SUITE(api, BOTH(transfer_in_one_call_commits), BOTH(transfer_that_waits_until_de
       BOTH(transfer_within_one_server_commits), BOTH(branch_that_only_read_leaves_phase_two),
       BOTH(transaction_that_only_read_commits_and_is_found_again),
       BOTH(single_branch_commits_in_one_phase), BOTH(open_transaction_runs_statements_and_commits),
+      BOTH(statement_does_not_wait_for_another_branch),
       BOTH(begin_with_statements_answers_their_results),
       CASE(begin_answers_where_the_transaction_is), BOTH(rollback_undoes_and_may_be_repeated),
       BOTH(committed_transaction_answers_the_same_again),

@@ -129,6 +129,13 @@ static void branch_rolled_back_by_hand_is_told_as_mixed(enum world_mode mode) {
   CHECK_STRING(again, "/outcome", "mixed");
   CHECK_STRING(again, "/branches/0/state", "committed");
   CHECK_STRING(again, "/branches/1/state", "aborted");
+  /* It is what an operator looks for: it must not fall out of the lists by state. */
+  const struct reply *listed = api_get(w->api, "/v1/transactions?state=committed&label=mixed");
+  CHECK_STRING(listed, "/transactions/0/outcome", "mixed");
+  listed = api_get(w->api, "/v1/transactions?state=committed");
+  CHECK_STRING(listed, "/transactions/0/outcome", "mixed");
+  listed = api_get(w->api, "/v1/transactions?state=aborted");
+  CHECK_JSON(listed, "/transactions", "[]");
   world_close(w);
 }
 IN_BOTH_MODES(branch_rolled_back_by_hand_is_told_as_mixed)
