@@ -8,7 +8,7 @@
 #include "common/http_server.h"
 #include "participant-agent/agent.h"
 
-enum { AGENT_BODY_BYTES_MAX = 4 << 20, DECISIONS_MAX = 1000 };
+enum { AGENT_BODY_BYTES_MAX = 64 << 20, DECISIONS_MAX = 1000 };
 
 struct routed_agent {
   const char *name; /* of the participant */
