@@ -3,7 +3,7 @@
  *   ASSENT_CRASH=C5      kills at the first passage of C5
  *   ASSENT_CRASH=C2:3    at the third
  *
- * Compiled in for test builds only. The names are those of docs/reliability.md (C1..C10, A1..A7).
+ * Compiled in for test builds only. The names are those of docs/design.md (C1..C10, A1..A7).
  */
 #ifndef ASSENT_COMMON_CRASH_POINT_H
 #define ASSENT_COMMON_CRASH_POINT_H
