@@ -43,7 +43,7 @@ struct database_settings {
        10000000, NULL,          false},                                                            \
   {                                                                                                \
     section, "result_bytes", CONFIG_BYTES, offsetof(type, member.result_bytes), "1m", 1024,        \
-        INT64_C(8) << 20, NULL, false                                                            \
+        INT64_C(8) << 20, NULL, false                                                              \
   }
 
 /* Exactly one of dsn and dsn_file, and the string is one that libpq understands. */
