@@ -593,6 +593,38 @@ static void replaced_database_is_as_good_as_a_restart(struct site *site) {
   pg_sql(admin, "DROP DATABASE moved (FORCE)");
 }
 
+/* The former server lives on, and so does what runs there: it is not waited for. */
+static void run_on_a_replaced_database_is_abandoned(struct site *site) {
+  char admin[THROWAWAY_DSN_SIZE], dsn[THROWAWAY_DSN_SIZE], gid[GID_SIZE];
+  throwaway_server_dsn(site->pg->server, "postgres", admin);
+  throwaway_server_dsn(site->pg->server, "moved", dsn);
+  pg_sql(admin, "CREATE DATABASE moved");
+  struct agent_options options = site_options();
+  options.agent_id = "moved-agent";
+  struct site moved;
+  site_open(&moved, site->pg, dsn, &options, site->over_http);
+  site_gid(&moved, 1, gid);
+  struct got before = site_fence(&moved, 1);
+  CU_ASSERT_EQUAL(before.err.code, ERR_OK);
+  struct got left = site_got(site);
+  struct job job = {.gid = gid, .end = RUN_PREPARE, .sql = {"SELECT pg_sleep(600)"}};
+  site_run_begin(&moved, &job, &left);
+  pg_wait_for(site->pg, SLEEPERS);
+  pg_sql(admin, "SET allow_system_table_mods = on; "
+                "UPDATE pg_database SET datname = 'former' WHERE datname = 'moved'");
+  pg_sql(admin, "CREATE DATABASE moved");
+  pg_sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                "application_name LIKE 'assent:moved-agent:%' AND state = 'idle'");
+  site_wait(&left, 1);
+  site_assert_vote(&left, VOTE_NO);
+  struct got after = site_fence(&moved, 1);
+  CU_ASSERT_EQUAL(after.err.code, ERR_OK);
+  CU_ASSERT_STRING_NOT_EQUAL(after.fence.server, before.fence.server);
+  site_close(&moved);
+  pg_sql(admin, "DROP DATABASE former (FORCE)");
+  pg_sql(admin, "DROP DATABASE moved (FORCE)");
+}
+
 /* ---- HTTP itself -------------------------------------------------------------------------------
  */
 
@@ -732,7 +764,8 @@ static void tell(void (*story)(struct site *), bool over_http) {
   X(health_tells_of_the_database)                                                                  \
   X(server_without_prepared_transactions_says_what_to_set)                                         \
   X(role_without_rights_keeps_the_epoch_in_the_state_dir)                                          \
-  X(replaced_database_is_as_good_as_a_restart)
+  X(replaced_database_is_as_good_as_a_restart)                                                     \
+  X(run_on_a_replaced_database_is_abandoned)
 
 #define TOLD(story)                                                                                \
   static void story##_by_call(void) {                                                              \
