@@ -92,7 +92,9 @@ static void reply_vote(struct branch *b, enum vote vote, struct branch_actions *
 
 static void reply_outcome(struct branch *b, enum branch_outcome outcome,
                           struct branch_actions *out) {
-  add(out, BRANCH_DO_REPLY_OUTCOME)->outcome = outcome;
+  struct branch_action *action = add(out, BRANCH_DO_REPLY_OUTCOME);
+  action->outcome = outcome;
+  action->decision = b->decision;
   b->decided = false;
 }
 
@@ -272,6 +274,8 @@ static void on_run(struct branch *b, const struct branch_event *e, struct branch
   case BRANCH_ACTIVE:
     if (e->sequence == b->next_sequence)
       start_run(b, e, out);
+    else if (repeats_last_run(b, e))
+      reply_vote(b, VOTE_YES, out);
     else
       add(out, BRANCH_DO_REFUSE_RUN);
     break;
@@ -399,9 +403,14 @@ static void on_session_ended(struct branch *b, const struct branch_event *e,
 
 static void decide_abort(struct branch *b, struct branch_actions *out) {
   switch (b->state) {
-  case BRANCH_COMMITTED: reply_outcome(b, BRANCH_OUTCOME_COMMITTED, out); return;
+  case BRANCH_COMMITTED:
   case BRANCH_ABORTED:
-  case BRANCH_READ_ONLY: reply_outcome(b, BRANCH_OUTCOME_ABORTED, out); return;
+  case BRANCH_READ_ONLY:
+    decided(b, DECIDE_ABORT);
+    reply_outcome(b,
+                  b->state == BRANCH_COMMITTED ? BRANCH_OUTCOME_COMMITTED : BRANCH_OUTCOME_ABORTED,
+                  out);
+    return;
   case BRANCH_COMMITTING:
   case BRANCH_COMMITTING_ONE: add(out, BRANCH_DO_REFUSE_DECISION); return;
   case BRANCH_ENDING_SESSION:
@@ -447,11 +456,11 @@ static void decide_abort(struct branch *b, struct branch_actions *out) {
 /* A decision to commit, of either kind, on a branch that has ended. */
 static void commit_on_ended(struct branch *b, const struct branch_event *e,
                             struct branch_actions *out) {
+  decided(b, e->decision);
   if (b->state != BRANCH_ABORTED) {
     reply_outcome(b, BRANCH_OUTCOME_COMMITTED, out);
   } else if (e->xid && !e->same_xid) {
     /* What aborted here was not the transaction that is meant: its own status is the truth. */
-    decided(b, e->decision);
     b->resume = BRANCH_NONE;
     verify(b, out);
   } else {

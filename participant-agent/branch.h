@@ -141,6 +141,7 @@ struct branch_action {
   enum branch_action_kind kind;
   enum vote vote;
   enum branch_outcome outcome;
+  enum decision decision; /* REPLY_OUTCOME: the one it answers */
 };
 
 enum { BRANCH_ACTIONS_MAX = 4 };

@@ -11,8 +11,8 @@
 #include "participant-agent/internal.h"
 
 /* How long a transaction's own deadline may have passed before the agent ends the branch alone: the
- * coordinator's abort should come first. */
-enum { DEADLINE_GRACE_MS = 1000 };
+ * coordinator's abort should come first. And how long a run that is cancelled may go on. */
+enum { DEADLINE_GRACE_MS = 1000, CANCEL_GRACE_MS = 1000 };
 
 static const struct adapter_ops *ops(const struct entry *entry) {
   return entry->agent->adapter->ops;
@@ -178,18 +178,28 @@ void execute_run(struct entry *entry) {
 }
 
 /* ---- cancelling --------------------------------------------------------------------------------
+ *
+ * A statement may swallow a cancel, and a cancel may be lost. So a run that goes on for
+ * CANCEL_GRACE_MS after the cancel was answered, or could not be asked for, has its backend ended; and
+ * again, for as long as it goes on. The run's own callback tells how it ended: nothing is concluded
+ * here.
  */
 
 struct cancelling {
   struct agent *agent;
   struct entry *entry; /* NULL: its run is over */
   int backend_pid;
+  char session_name[SESSION_NAME_SIZE];
+  bool end;    /* a cancel was not enough: end the backend */
+  bool asking; /* the control session is at it */
   struct control_turn turn;
+  struct loop_timer *grace; /* owned */
   struct cancelling *prev, *next;
 };
 
 static void cancelling_free(struct cancelling *c) {
   if (c->entry) c->entry->cancelling = NULL;
+  loop_timer_free(c->grace);
   DL_DELETE(c->agent->cancellings, c);
   free(c);
 }
@@ -199,28 +209,64 @@ static void on_cancelled(void *data, const struct error *err) {
   struct cancelling *c = data;
   struct agent *agent = c->agent;
   agent_enter(agent, false);
-  cancelling_free(c);
+  c->asking = false;
+  if (c->entry)
+    loop_timer_start(c->grace, CANCEL_GRACE_MS);
+  else
+    cancelling_free(c);
   control_return(agent->control);
   agent_leave(agent);
 }
 
-static void cancel_turn(void *data, struct session *session) {
-  struct cancelling *c = data;
-  if (!session) {
-    cancelling_free(c);
-    return;
-  }
-  c->entry->cancel_sent = true;
-  c->agent->adapter->ops->cancel(session, c->backend_pid, on_cancelled, c);
+/* Its server is not the one that answers now: nobody there can be cancelled. */
+static void abandon_run(struct entry *entry) {
+  bool may_be_prepared = entry->branch.end == RUN_PREPARE;
+  copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
+  entry_note_text(entry, CAUSE_UNREACHABLE, "the database server was replaced by another");
+  give_back(entry, false);
+  step(entry, (struct branch_event){.kind = BRANCH_EV_RAN,
+                                    .ran = may_be_prepared ? RAN_UNKNOWN : RAN_FAILED});
 }
 
-/* The run is over: a cancel that was not sent yet must not be. */
+static void cancel_turn(void *data, struct session *session) {
+  struct cancelling *c = data;
+  struct agent *agent = c->agent;
+  if (!session) {
+    loop_timer_start(c->grace, CANCEL_GRACE_MS);
+    return;
+  }
+  struct entry *entry = c->entry;
+  if (entry->work->retired) {
+    agent_enter(agent, false);
+    cancelling_free(c);
+    abandon_run(entry);
+    control_return(agent->control);
+    agent_leave(agent);
+    return;
+  }
+  entry->cancel_sent = c->asking = true;
+  if (c->end)
+    agent->adapter->ops->end_sessions(session, c->session_name, "", on_cancelled, c);
+  else
+    agent->adapter->ops->cancel(session, c->backend_pid, on_cancelled, c);
+}
+
+static void on_grace_over(void *data) {
+  struct cancelling *c = data;
+  c->end = true;
+  log_warn("cancel_not_heeded", "participant", "s", c->agent->participant, "gid", "s",
+           c->entry->gid, "session", "s", c->session_name, NULL);
+  control_borrow(c->agent->control, &c->turn, cancel_turn, c);
+}
+
+/* The run is over: what was not sent yet must not be. */
 static void forget_cancel(struct entry *entry) {
   struct cancelling *c = entry->cancelling;
   if (!c) return;
   entry->cancelling = NULL;
   c->entry = NULL;
-  if (control_withdraw(c->agent->control, &c->turn)) cancelling_free(c);
+  (void)control_withdraw(c->agent->control, &c->turn);
+  if (!c->asking) cancelling_free(c);
 }
 
 void execute_cancel(struct entry *entry) {
@@ -234,6 +280,8 @@ void execute_cancel(struct entry *entry) {
   c->agent = agent;
   c->entry = entry;
   c->backend_pid = entry->work->identity.backend_pid;
+  copy_text(c->session_name, sizeof c->session_name, entry->work->name);
+  c->grace = loop_timer_new(agent->loop, on_grace_over, c);
   entry->cancelling = c;
   DL_APPEND(agent->cancellings, c);
   control_borrow(agent->control, &c->turn, cancel_turn, c);

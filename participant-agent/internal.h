@@ -49,7 +49,7 @@ struct request {
 /* ---- branches ----------------------------------------------------------------------------------
  */
 
-struct cancelling; /* a cancel on its way */
+struct cancelling; /* a run being cancelled */
 
 struct entry {
   struct agent *agent;
@@ -71,7 +71,8 @@ struct entry {
   struct work *work;                 /* held: a run is under way, ACTIVE, READY, or their ends */
   char lost_name[SESSION_NAME_SIZE]; /* of the session whose answer was lost */
   struct cancelling *cancelling;     /* of the run under way; NULL: none */
-  bool cancel_sent;                  /* to the session held */
+  bool cancel_sent;                  /* to the session held, or its end */
+  bool hazard_told;                  /* that it has ended against the decision */
   struct control_turn turn;
   struct finish finish;
 

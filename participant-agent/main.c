@@ -81,6 +81,7 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
     d->agents[d->routes.count++] = (struct routed_agent){database->name, agent};
   }
   d->routes.agents = d->agents;
+  d->routes.loop = d->loop;
   return ERR_OK;
 }
 
@@ -121,6 +122,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
   for (size_t i = 0; i < d->routes.count; i++)
     agent_free(d->agents[i].agent);
   if (d->server) http_server_free(d->server);
+  agent_routes_release(&d->routes);
   state_dir_close(&d->state_dir);
   loop_free(d->loop);
   return code == ERR_OK ? 0 : 1;

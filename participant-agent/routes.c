@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/message_json.h"
 #include "participant-agent/sessions.h"
@@ -154,7 +155,11 @@ static void handle_run(struct http_request *request, void *data) {
   json_decref(json);
 }
 
-/* ---- decide: a batch, answered when all are in -------------------------------------------------
+/* ---- decide: a batch, answered when all are in, or BATCH_WAIT_MS have passed ------------------
+ *
+ * The coordinator has one batch on its way at a time, so one branch that takes long must not hold the
+ * others' outcomes. What comes after the answer is dropped: the coordinator asks again, and is told
+ * from the branch's state.
  */
 
 struct batch;
@@ -162,19 +167,30 @@ struct batch;
 struct batched {
   struct batch *batch;
   char gid[GID_SIZE];
-  struct decide_reply reply;
+  struct decide_reply reply; /* RETRY until it is in */
 };
 
 struct batch {
-  struct http_request *request;
+  struct agent_routes *routes;
+  struct http_request *request; /* NULL: answered */
+  struct loop_timer *timer;     /* owned */
   size_t count, left;
   struct error err; /* the first that refused a decision altogether */
+  struct batch *prev, *next;
   struct batched items[];
 };
 
+static void batch_free(struct batch *batch) {
+  DL_DELETE(batch->routes->batches, batch);
+  loop_timer_free(batch->timer);
+  free(batch);
+}
+
 static void batch_respond(struct batch *batch) {
+  struct http_request *request = batch->request;
+  batch->request = NULL;
   if (batch->err.code != ERR_OK) {
-    http_respond_error(batch->request, &batch->err, NULL);
+    http_respond_error(request, &batch->err, NULL);
     return;
   }
   struct json_writer w;
@@ -186,19 +202,24 @@ static void batch_respond(struct batch *batch) {
     decide_reply_encode(&w, batch->items[i].gid, &batch->items[i].reply);
   json_array_end(&w);
   json_object_end(&w);
-  respond(batch->request, &w);
+  respond(request, &w);
+}
+
+/* The rest of it lives on until the last outcome is in. */
+static void on_waited_long(void *data) {
+  batch_respond(data);
 }
 
 static void on_decided(void *data, const struct decide_reply *reply, const struct error *err) {
   struct batched *item = data;
   struct batch *batch = item->batch;
-  if (err)
-    (void)error_set(&batch->err, err->code, "%s", err->text);
-  else
+  if (!err)
     item->reply = *reply;
+  else if (batch->err.code == ERR_OK)
+    (void)error_set(&batch->err, err->code, "%s", err->text);
   if (--batch->left > 0) return;
-  batch_respond(batch);
-  free(batch);
+  if (batch->request) batch_respond(batch);
+  batch_free(batch);
 }
 
 static enum error_code decode_batch(const json_t *json, struct decide_request **out, size_t *count,
@@ -217,15 +238,22 @@ static enum error_code decode_batch(const json_t *json, struct decide_request **
   return code;
 }
 
-static void decide_all(struct agent *agent, struct http_request *request,
-                       const struct decide_request *decisions, size_t count) {
+static void decide_all(struct agent_routes *routes, struct agent *agent,
+                       struct http_request *request, const struct decide_request *decisions,
+                       size_t count) {
   struct batch *batch = must_allocate(sizeof *batch + count * sizeof batch->items[0]);
+  batch->routes = routes;
   batch->request = request;
   batch->count = batch->left = count;
+  batch->timer = loop_timer_new(routes->loop, on_waited_long, batch);
+  loop_timer_start(batch->timer, BATCH_WAIT_MS);
+  DL_APPEND(routes->batches, batch);
   for (size_t i = 0; i < count; i++) {
     struct batched *item = &batch->items[i];
     item->batch = batch;
     copy_text(item->gid, sizeof item->gid, decisions[i].gid);
+    item->reply.outcome = BRANCH_OUTCOME_RETRY;
+    agent_cause_set(&item->reply.cause, CAUSE_RECOVERY, "still under way at the database");
     agent_decide(agent, &decisions[i], on_decided, item);
   }
 }
@@ -240,7 +268,7 @@ static void handle_decide(struct http_request *request, void *data) {
   if (decode_batch(json, &decisions, &count, &err))
     http_respond_error(request, &err, NULL);
   else
-    decide_all(agent, request, decisions, count);
+    decide_all(data, agent, request, decisions, count);
   free(decisions);
   json_decref(json);
 }
@@ -259,4 +287,10 @@ const struct http_route *agent_routes_table(size_t *count) {
   };
   *count = sizeof routes / sizeof routes[0];
   return routes;
+}
+
+void agent_routes_release(struct agent_routes *routes) {
+  struct batch *batch, *next;
+  DL_FOREACH_SAFE(routes->batches, batch, next)
+  batch_free(batch);
 }

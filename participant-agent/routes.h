@@ -9,6 +9,8 @@
 #include "participant-agent/agent.h"
 
 enum { AGENT_BODY_BYTES_MAX = 64 << 20, DECISIONS_MAX = 1000 };
+/* A batch of decisions is answered after this time at the latest: RETRY for what is not in. */
+enum { BATCH_WAIT_MS = 500 };
 
 struct routed_agent {
   const char *name; /* of the participant */
@@ -17,12 +19,16 @@ struct routed_agent {
 
 /* The routes' `data`; borrowed by the server. */
 struct agent_routes {
+  struct loop *loop;
   const struct routed_agent *agents;
   size_t count;
+  struct batch *batches; /* owned; of decisions that agents have under way; begins NULL */
 };
 
 /* For http_server_start(). Requests under way refer to the agents: answer or drop them
  * (http_server_free) before the agents go. */
 const struct http_route *agent_routes_table(size_t *count);
+/* When the agents are gone: they refer to the batches. Before the loop. */
+void agent_routes_release(struct agent_routes *routes);
 
 #endif

@@ -132,15 +132,17 @@ static void answer_runs(struct entry *entry, enum vote vote) {
   }
 }
 
-/* What a person must see: the branch has ended against the decision. */
-static void warn_of_hazard(const struct entry *entry, enum branch_outcome outcome) {
-  bool commit = entry->branch.decision != DECIDE_ABORT;
-  if (outcome == BRANCH_OUTCOME_UNVERIFIABLE ||
-      (outcome == BRANCH_OUTCOME_ABORTED && entry->branch.decision == DECIDE_COMMIT) ||
-      (outcome == BRANCH_OUTCOME_COMMITTED && !commit))
-    log_error("branch_against_decision", "participant", "s", entry->agent->participant, "gid", "s",
-              entry->gid, "decision", "s", decision_name(entry->branch.decision), "outcome", "s",
-              branch_outcome_name(outcome), NULL);
+/* What a person must see: the branch has ended against the decision. Told once; the coordinator may
+ * ask often. That an end cannot be verified is the coordinator's to tell (once): nothing is kept of
+ * such a branch here. */
+static void warn_of_hazard(struct entry *entry, const struct branch_action *told) {
+  bool against = (told->outcome == BRANCH_OUTCOME_ABORTED && told->decision == DECIDE_COMMIT) ||
+                 (told->outcome == BRANCH_OUTCOME_COMMITTED && told->decision == DECIDE_ABORT);
+  if (!against || entry->hazard_told) return;
+  entry->hazard_told = true;
+  log_error("branch_against_decision", "participant", "s", entry->agent->participant, "gid", "s",
+            entry->gid, "decision", "s", decision_name(told->decision), "outcome", "s",
+            branch_outcome_name(told->outcome), NULL);
 }
 
 static void answer_decisions(struct entry *entry, enum branch_outcome outcome) {
@@ -208,7 +210,7 @@ static void act(struct entry *entry, const struct branch_event *event,
   case BRANCH_DO_ASK_STATUS: execute_ask_status(entry); break;
   case BRANCH_DO_REPLY_VOTE: answer_runs(entry, action->vote); break;
   case BRANCH_DO_REPLY_OUTCOME:
-    warn_of_hazard(entry, action->outcome);
+    warn_of_hazard(entry, action);
     answer_decisions(entry, action->outcome);
     break;
   case BRANCH_DO_REFUSE_RUN: refuse_run(entry); break;

@@ -90,7 +90,7 @@ static void serve_over_http(struct site *site) {
   struct error err = {0};
   char url[64];
   site->routed = (struct routed_agent){"bank", site->agent};
-  site->routes = (struct agent_routes){&site->routed, 1};
+  site->routes = (struct agent_routes){.loop = site->pg->loop, .agents = &site->routed, .count = 1};
   CU_ASSERT_EQUAL_FATAL(http_server_start(&site->server, site->pg->loop, &options, routes, count,
                                           &site->routes, &err),
                         ERR_OK);
@@ -118,6 +118,7 @@ void site_close(struct site *site) {
   http_client_free(site->client);
   agent_free(site->agent);
   http_server_free(site->server);
+  agent_routes_release(&site->routes);
 }
 
 void site_reopen(struct site *site) {

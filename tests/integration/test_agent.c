@@ -11,6 +11,10 @@
 #define RUN(...) site_run(site, (struct job){__VA_ARGS__})
 #define SLEEPER  "query LIKE '%sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()"
 #define SLEEPERS "SELECT count(*) FROM pg_stat_activity WHERE " SLEEPER
+/* It takes a cancel for a reason to sleep again. */
+#define DEAF                                                                                       \
+  "DO $$ BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(600); "  \
+  "END $$"
 #define TAKE_TEN "UPDATE account SET balance = balance - 10 WHERE id = 1"
 
 /* ---- stories -----------------------------------------------------------------------------------
@@ -130,6 +134,9 @@ static void interactive_statements_end_in_a_prepare(struct site *site) {
   struct got got = RUN(.gid = gid, .sql = {TAKE_TEN});
   site_assert_vote(&got, VOTE_YES);
   CU_ASSERT_EQUAL(site_prepared_count(site), 0);
+  got = RUN(.gid = gid, .sql = {TAKE_TEN}); /* a repeat: the same vote, and nothing runs twice */
+  site_assert_vote(&got, VOTE_YES);
+  CU_ASSERT_STRING_EQUAL(got.results, "");
   got = RUN(.gid = gid, .sequence = 1, .sql = {"SELECT balance FROM account WHERE id = 1"});
   site_assert_vote(&got, VOTE_YES);
   CU_ASSERT_PTR_NOT_NULL(strstr(got.results, "[90]"));
@@ -248,6 +255,44 @@ static void abort_cancels_what_runs(struct site *site) {
   site_wait(&blocked, 1);
   site_assert_vote(&blocked, VOTE_NO);
   CU_ASSERT_EQUAL(site_balance(site), 100);
+}
+
+static void abort_ends_what_does_not_heed_a_cancel(struct site *site) {
+  char open[GID_SIZE], sole[GID_SIZE];
+  site_gid(site, 1, open);
+  site_gid(site, 1, sole);
+  (void)site_fence(site, 1);
+  struct got got = RUN(.gid = open, .sql = {TAKE_TEN});
+  site_assert_vote(&got, VOTE_YES);
+  struct got deaf = site_got(site);
+  struct job jobs[] = {{.gid = open, .sequence = 1, .sql = {DEAF}},
+                       {.gid = sole, .end = RUN_PREPARE, .sql = {DEAF}}};
+  for (size_t i = 0; i < 2; i++)
+    site_run_begin(site, &jobs[i], &deaf);
+  pg_wait_for(site->pg, "SELECT (count(*) = 2)::int FROM pg_stat_activity WHERE " SLEEPER);
+  struct got done = site_decide_until_told(site, open, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  done = site_decide_until_told(site, sole, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  site_wait(&deaf, 2);
+  site_assert_vote(&deaf, VOTE_NO);
+  CU_ASSERT_EQUAL(pg_int(site->pg->dsn, SLEEPERS), 0);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+}
+
+static void fence_ends_what_does_not_heed_a_cancel(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got deaf = site_got(site);
+  struct job job = {.gid = gid, .end = RUN_PREPARE, .sql = {TAKE_TEN, DEAF}};
+  site_run_begin(site, &job, &deaf);
+  pg_wait_for(site->pg, SLEEPERS);
+  struct got fenced = site_fence(site, 2);
+  CU_ASSERT_EQUAL(fenced.err.code, ERR_OK);
+  site_wait(&deaf, 1);
+  site_assert_vote(&deaf, VOTE_NO);
+  CU_ASSERT_EQUAL(pg_int(site->pg->dsn, SLEEPERS), 0);
 }
 
 static void database_killed_before_commit_is_retried(struct site *site) {
@@ -548,6 +593,38 @@ static void replaced_database_is_as_good_as_a_restart(struct site *site) {
   pg_sql(admin, "DROP DATABASE moved (FORCE)");
 }
 
+/* The former server lives on, and so does what runs there: it is not waited for. */
+static void run_on_a_replaced_database_is_abandoned(struct site *site) {
+  char admin[THROWAWAY_DSN_SIZE], dsn[THROWAWAY_DSN_SIZE], gid[GID_SIZE];
+  throwaway_server_dsn(site->pg->server, "postgres", admin);
+  throwaway_server_dsn(site->pg->server, "moved", dsn);
+  pg_sql(admin, "CREATE DATABASE moved");
+  struct agent_options options = site_options();
+  options.agent_id = "moved-agent";
+  struct site moved;
+  site_open(&moved, site->pg, dsn, &options, site->over_http);
+  site_gid(&moved, 1, gid);
+  struct got before = site_fence(&moved, 1);
+  CU_ASSERT_EQUAL(before.err.code, ERR_OK);
+  struct got left = site_got(site);
+  struct job job = {.gid = gid, .end = RUN_PREPARE, .sql = {"SELECT pg_sleep(600)"}};
+  site_run_begin(&moved, &job, &left);
+  pg_wait_for(site->pg, SLEEPERS);
+  pg_sql(admin, "SET allow_system_table_mods = on; "
+                "UPDATE pg_database SET datname = 'former' WHERE datname = 'moved'");
+  pg_sql(admin, "CREATE DATABASE moved");
+  pg_sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                "application_name LIKE 'assent:moved-agent:%' AND state = 'idle'");
+  site_wait(&left, 1);
+  site_assert_vote(&left, VOTE_NO);
+  struct got after = site_fence(&moved, 1);
+  CU_ASSERT_EQUAL(after.err.code, ERR_OK);
+  CU_ASSERT_STRING_NOT_EQUAL(after.fence.server, before.fence.server);
+  site_close(&moved);
+  pg_sql(admin, "DROP DATABASE former (FORCE)");
+  pg_sql(admin, "DROP DATABASE moved (FORCE)");
+}
+
 /* ---- HTTP itself -------------------------------------------------------------------------------
  */
 
@@ -582,6 +659,66 @@ static void http_refuses_what_is_not_for_it(void) {
   pg_teardown(&pg);
 }
 
+/* The statement that is to be aborted swallows the cancel. */
+static void http_answers_a_batch_while_one_of_it_is_stuck(void) {
+  struct pg pg;
+  struct site here, *site = &here;
+  struct agent_options options = site_options();
+  char body[1024], stuck[GID_SIZE], quick[GID_SIZE];
+  pg_setup(&pg);
+  site_open(site, &pg, pg.dsn, &options, true);
+  (void)site_fence(site, 1);
+  site_gid(site, 1, stuck);
+  site_gid(site, 1, quick);
+  struct got voted = RUN(.gid = quick, .end = RUN_PREPARE, .sql = {TAKE_TEN});
+  site_assert_vote(&voted, VOTE_YES);
+  struct got deaf = site_got(site);
+  struct job job = {.gid = stuck, .sql = {DEAF}};
+  site_run_begin(site, &job, &deaf);
+  pg_wait_for(site->pg, SLEEPERS);
+  (void)snprintf(body, sizeof body,
+                 "{\"decisions\":[{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"abort\"},"
+                 "{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"commit\",\"xid\":\"%s\","
+                 "\"server\":\"%s\"}]}",
+                 stuck, quick, voted.run.xid, voted.run.server);
+  struct got got = site_post(site, "/v1/databases/bank/decide", body);
+  CU_ASSERT_EQUAL(got.status, 200);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"retry\""));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "still under way"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"committed\""));
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+  CU_ASSERT_PTR_NOT_NULL(site->routes.batches);
+  site_wait(&deaf, 1);
+  struct got done = site_decide_until_told(site, stuck, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  CU_ASSERT_PTR_NULL(site->routes.batches);
+  site_close(site);
+  pg_teardown(&pg);
+}
+
+/* Nobody waits for it any more when the agent goes. */
+static void http_forgets_a_batch_with_its_agent(void) {
+  struct pg pg;
+  struct site here, *site = &here;
+  struct agent_options options = site_options();
+  char gid[GID_SIZE];
+  pg_setup(&pg);
+  site_open(site, &pg, pg.dsn, &options, true);
+  (void)site_fence(site, 1);
+  site_gid(site, 1, gid);
+  struct got deaf = site_got(site);
+  struct job job = {.gid = gid, .sql = {DEAF}};
+  site_run_begin(site, &job, &deaf);
+  pg_wait_for(site->pg, SLEEPERS);
+  struct got done = site_decide(site, gid, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_RETRY);
+  CU_ASSERT_PTR_NOT_NULL(site->routes.batches);
+  site_close(site);
+  CU_ASSERT_PTR_NULL(site->routes.batches);
+  pg_sql(pg.dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " SLEEPER);
+  pg_teardown(&pg);
+}
+
 /* ---- each story, both ways ---------------------------------------------------------------------
  */
 
@@ -612,6 +749,8 @@ static void tell(void (*story)(struct site *), bool over_http) {
   X(stale_epochs_and_lives_are_refused)                                                            \
   X(fence_ends_what_older_epochs_have_in_flight)                                                   \
   X(abort_cancels_what_runs)                                                                       \
+  X(abort_ends_what_does_not_heed_a_cancel)                                                        \
+  X(fence_ends_what_does_not_heed_a_cancel)                                                        \
   X(database_killed_before_commit_is_retried)                                                      \
   X(database_away_is_a_prompt_no)                                                                  \
   X(backend_ended_amid_a_run_is_a_no)                                                              \
@@ -625,7 +764,8 @@ static void tell(void (*story)(struct site *), bool over_http) {
   X(health_tells_of_the_database)                                                                  \
   X(server_without_prepared_transactions_says_what_to_set)                                         \
   X(role_without_rights_keeps_the_epoch_in_the_state_dir)                                          \
-  X(replaced_database_is_as_good_as_a_restart)
+  X(replaced_database_is_as_good_as_a_restart)                                                     \
+  X(run_on_a_replaced_database_is_abandoned)
 
 #define TOLD(story)                                                                                \
   static void story##_by_call(void) {                                                              \
@@ -637,4 +777,6 @@ static void tell(void (*story)(struct site *), bool over_http) {
 STORIES(TOLD)
 
 #define TOLD_CASES(story) CASE(story##_by_call), CASE(story##_over_http),
-SUITE(agent, STORIES(TOLD_CASES) CASE(http_refuses_what_is_not_for_it))
+SUITE(agent, STORIES(TOLD_CASES) CASE(http_refuses_what_is_not_for_it),
+      CASE(http_answers_a_batch_while_one_of_it_is_stuck),
+      CASE(http_forgets_a_batch_with_its_agent))

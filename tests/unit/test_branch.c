@@ -114,7 +114,8 @@ static void interactive_runs_go_in_sequence(void) {
   STEP(RUN(1, RUN_KEEP_OPEN), "running: refuse_run");
   STEP(RUN(0, RUN_KEEP_OPEN), "running: join");
   STEP(RAN(RAN_OPEN), "active: vote_yes");
-  STEP(RUN(0, RUN_KEEP_OPEN), "active: refuse_run");
+  STEP(RUN(0, RUN_KEEP_OPEN), "active: vote_yes");
+  STEP(RUN(0, RUN_PREPARE), "active: refuse_run");
   STEP(RUN(2, RUN_PREPARE), "active: refuse_run");
   STEP(RUN(1, RUN_PREPARE), "preparing: run");
   STEP(RAN_XID(RAN_PREPARED), "prepared: vote_yes");
@@ -390,6 +391,22 @@ static void commit_of_another_xid_than_aborted_here_is_verified(void) {
   STEP(STATUS(XACT_STATUS_COMMITTED), "committed: told_committed");
 }
 
+/* Also where answering forgets the branch. */
+static void outcome_comes_with_the_decision_it_answers(void) {
+  struct branch b = fresh();
+  struct branch_actions actions;
+  branch_step(&b, &DECIDE(DECIDE_ONE_PHASE), &actions);
+  CU_ASSERT_EQUAL_FATAL(actions.items[0].kind, BRANCH_DO_REPLY_OUTCOME);
+  CU_ASSERT_EQUAL(actions.items[0].outcome, BRANCH_OUTCOME_UNVERIFIABLE);
+  CU_ASSERT_EQUAL(actions.items[0].decision, DECIDE_ONE_PHASE);
+  CU_ASSERT_EQUAL(actions.items[1].kind, BRANCH_DO_FORGET);
+  b = prepared();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "committing: commit_prepared");
+  STEP(FINISHED(FINISH_DONE), "committed: told_committed");
+  branch_step(&b, &DECIDE(DECIDE_ABORT), &actions);
+  CU_ASSERT_EQUAL(actions.items[0].decision, DECIDE_ABORT);
+}
+
 static void listed_branch_commits_without_look_up_but_votes_with_one(void) {
   struct branch b = fresh();
   STEP(ONLY(BRANCH_EV_LISTED), "prepared:");
@@ -622,6 +639,18 @@ static bool has_vote(const struct branch_actions *actions, enum vote vote) {
   return false;
 }
 
+/* An outcome names the decision that waited, or the one that is answered at once. */
+static bool outcomes_name_their_decision(const struct branch *was, const struct branch_event *event,
+                                         const struct branch_actions *actions) {
+  enum decision waited = was->decided ? was->decision : event->decision;
+  for (size_t i = 0; i < actions->count; i++)
+    if (actions->items[i].kind == BRANCH_DO_REPLY_OUTCOME &&
+        (actions->items[i].decision != waited ||
+         (!was->decided && event->kind != BRANCH_EV_DECIDE)))
+      return false;
+  return true;
+}
+
 static void explain(const struct node *before, const struct branch_event *event,
                     const struct branch_actions *actions, const struct branch *after) {
   (void)fprintf(stderr, "\n  %s, event %d (decision %d, sequence %u) -> %s:",
@@ -643,7 +672,7 @@ static bool holds(const struct node *before, const struct branch_event *event,
       (event->same_xid && ((event->kind == BRANCH_EV_DECIDE && was->state == BRANCH_PREPARED) ||
                            (event->kind == BRANCH_EV_LOOKED && event->looked == LOOKED_PREPARED)));
   bool yes_is_prepared = !has_vote(actions, VOTE_YES) ||
-                         (is->state == BRANCH_ACTIVE && is->end == RUN_KEEP_OPEN) ||
+                         (is->state == BRANCH_ACTIVE && is->end == RUN_KEEP_OPEN && !is->closed) ||
                          (is->state == BRANCH_PREPARED && is->durable && !is->closed);
   bool ended_takes_no_run =
       count_of(actions, BRANCH_DO_RUN) == 0 ||
@@ -665,8 +694,9 @@ static bool holds(const struct node *before, const struct branch_event *event,
   bool forgotten_is_none =
       count_of(actions, BRANCH_DO_FORGET) == 0 ||
       (is->state == BRANCH_NONE && actions->items[actions->count - 1].kind == BRANCH_DO_FORGET);
-  return one_at_a_time && resting_owes_nothing && same_xid_only && yes_is_prepared &&
-         ended_takes_no_run && run_kept && decision_kept && answered && forgotten_is_none;
+  return outcomes_name_their_decision(was, event, actions) && one_at_a_time &&
+         resting_owes_nothing && same_xid_only && yes_is_prepared && ended_takes_no_run &&
+         run_kept && decision_kept && answered && forgotten_is_none;
 }
 
 static bool take(const struct node *before, const struct branch_event *event, bool is_answer) {
@@ -818,6 +848,7 @@ SUITE(branch, CASE(run_to_prepare_and_commit_is_committed), CASE(interactive_run
       CASE(commit_unanswered_is_asked_again), CASE(commit_after_restart_looks_up_first),
       CASE(commit_never_takes_a_stray_with_another_xid),
       CASE(commit_of_another_xid_than_aborted_here_is_verified),
+      CASE(outcome_comes_with_the_decision_it_answers),
       CASE(listed_branch_commits_without_look_up_but_votes_with_one),
       CASE(listed_branch_finished_by_hand_is_not_a_no_unverified),
       CASE(one_phase_commits_what_is_ready), CASE(one_phase_lost_answer_is_verified),
