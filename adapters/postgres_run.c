@@ -139,7 +139,8 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
 
 /* A ready branch's xid is told and will be asked for, also after a crash. The database hands an xid
  * out again when no WAL record of it was flushed, and there may be none (unlogged tables): so this
- * transaction writes one, for a barrier to flush. What wrote nothing gets no xid by it: the list is
+ * transaction writes one, for a barrier to flush. (The barrier's own xid is a later one, and keeps
+ * this one from coming again, too; nothing leans on that.) What wrote nothing gets no xid by it: the list is
  * evaluated from the left. */
 #define MESSAGE                                                                                    \
   ", CASE WHEN pg_current_xact_id_if_assigned() IS NOT NULL THEN "                                 \
