@@ -61,11 +61,12 @@ struct session_job {
 };
 
 enum session_ran {
-  RAN_UNKNOWN, /* PREPARE may have happened (connection lost, timed out, or a warning): look the
+  RAN_UNKNOWN,  /* PREPARE may have happened (connection lost, timed out, or a warning): look the
                     gid up. The session is broken */
-  RAN_FAILED,  /* rolled back, verified or certain; nothing can have been prepared. The session is
+  RAN_FAILED,   /* rolled back, verified or certain; nothing can have been prepared. The session is
                     idle, or broken: see `reusable` */
-  RAN_OPEN,    /* statements done; in transaction. xid is set if one is assigned (RUN_READY only) */
+  RAN_OPEN,     /* statements done; in transaction. xid is set if one is assigned (RUN_READY only);
+                  a WAL record of its own is written then, which a `barrier` makes durable */
   RAN_PREPARED, /* tag PREPARE TRANSACTION, no warning; idle again */
   RAN_READ_ONLY /* wrote nothing and has ended (no xid was assigned); idle again */
 };
@@ -99,8 +100,10 @@ enum xact_status {
   XACT_STATUS_LOST, /* no answer */
   XACT_STATUS_IN_PROGRESS,
   XACT_STATUS_COMMITTED,
-  XACT_STATUS_ABORTED,
-  XACT_STATUS_FORGOTTEN /* too old to tell, or not yet assigned on this server */
+  XACT_STATUS_ABORTED,  /* also: not assigned yet here (the cause says 22023). Of a durable xid of
+                          this very server nothing has survived then; of another one it says
+                          nothing */
+  XACT_STATUS_FORGOTTEN /* too old to tell */
 };
 typedef void (*xact_status_fn)(void *data, enum xact_status status, const struct cause *cause);
 
@@ -177,7 +180,12 @@ struct adapter_ops {
    * gid is listed while its PREPARE still waits for a replica. */
   void (*look_up)(struct session *session, const char *gid, bool barrier, session_looked_fn fn,
                   void *data);
+  /* COMMITTED is told after a barrier: a commit whose wait for a replica was cut is seen by all as
+   * committed, though no replica has it. When the barrier fails: LOST. */
   void (*xact_status)(struct session *session, const char *xid, xact_status_fn fn, void *data);
+  /* Commits a small WAL record and waits for it, as synchronous_commit says. With the answer all
+   * that this server had written to its WAL before the call is as durable. */
+  void (*barrier)(struct session *session, session_done_fn fn, void *data);
   /* Gids of this cluster in this database, any epoch, gid_parse()-able ones only. */
   void (*list)(struct session *session, const struct cluster_id *cluster, session_listed_fn fn,
                void *data);

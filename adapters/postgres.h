@@ -230,6 +230,7 @@ void finish_discard(struct session *s); /* at close: nobody is told */
 void session_look_up(struct session *s, const char *gid, bool barrier, session_looked_fn fn,
                      void *data);
 void session_xact_status(struct session *s, const char *xid, xact_status_fn fn, void *data);
+void session_barrier(struct session *s, session_done_fn fn, void *data);
 void session_list(struct session *s, const struct cluster_id *cluster, session_listed_fn fn,
                   void *data);
 void session_end_sessions(struct session *s, const char *prefix, const char *except,

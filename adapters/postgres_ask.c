@@ -56,31 +56,11 @@ static int64_t integer_value(PGresult *result, int row, int column) {
   return strtoll(PQgetvalue(result, row, column), NULL, 10);
 }
 
-/* ---- is this gid prepared? ------------------------------------------------------------------- */
+/* ---- the barrier ----------------------------------------------------------------------------- */
 
-static void look_up_answer(struct session *s, enum session_looked looked) {
-  struct ask ask = s->ask;
-  ask.fn.looked(ask.data, looked, looked == LOOKED_PREPARED ? ask.xid : "", &ask.cause);
-}
-
-static void look_up_result(struct session *s, struct step step, PGresult *result) {
-  struct ask *ask = &s->ask;
-  bool rows = has_rows(s, result);
-  if (step.kind == STEP_COMMIT) { /* the barrier */
-    if (!s->warned || ask->refused) return;
-    cause_set(&ask->cause, CAUSE_UNREACHABLE, -1,
-              "the barrier came with a warning: a replica may lack it");
-    ask->refused = true;
-  } else if (rows && step.kind == STEP_QUERY) {
-    ask->found = true;
-    copy_value(ask->xid, sizeof ask->xid, result, 0, 0);
-  }
-}
-
-/* The barrier. A gid is listed as soon as its PREPARE is on the server's own disk, while the
- * session that prepared still waits for replicas. So something is committed after it, which waits
- * in the same way: replicas confirm positions in the WAL, and this one is later. A commit waits
- * only when it has both an xid and WAL of its own: a transactional message gives it both, at any
+/* Something is committed after what is to be durable, and waits for the disk and the replicas in
+ * the same way: replicas confirm positions in the WAL, and this one is later. A commit waits only
+ * when it has both an xid and WAL of its own: a transactional message gives it both, at any
  * wal_level, and touches no table. */
 static void send_barrier(struct session *s) {
   s->ask.barrier = false;
@@ -93,16 +73,50 @@ static void send_barrier(struct session *s) {
   wire_flush(s);
 }
 
+/* Any result of an operation that may send a barrier; true when it is of its question, and has
+ * rows. */
+static bool is_answer(struct session *s, struct step step, PGresult *result) {
+  struct ask *ask = &s->ask;
+  bool rows = has_rows(s, result);
+  if (step.kind == STEP_COMMIT && s->warned && !ask->refused) {
+    cause_set(&ask->cause, CAUSE_UNREACHABLE, -1,
+              "the barrier came with a warning: a replica may lack it");
+    ask->refused = true;
+  }
+  return rows && step.kind == STEP_QUERY;
+}
+
+/* A barrier that failed half way leaves a transaction: rare enough to connect anew. */
+static void end_after_barrier(struct session *s) {
+  if (PQtransactionStatus(s->connection) == PQTRANS_IDLE)
+    wire_end(s, SESSION_IDLE);
+  else
+    wire_break(s);
+}
+
+/* ---- is this gid prepared? ------------------------------------------------------------------- */
+
+static void look_up_answer(struct session *s, enum session_looked looked) {
+  struct ask ask = s->ask;
+  ask.fn.looked(ask.data, looked, looked == LOOKED_PREPARED ? ask.xid : "", &ask.cause);
+}
+
+static void look_up_result(struct session *s, struct step step, PGresult *result) {
+  struct ask *ask = &s->ask;
+  if (!is_answer(s, step, result)) return;
+  ask->found = true;
+  copy_value(ask->xid, sizeof ask->xid, result, 0, 0);
+}
+
+/* With a barrier, as a gid is listed as soon as its PREPARE is on the server's own disk, while the
+ * session that prepared still waits for replicas. */
 static void look_up_drained(struct session *s) {
   struct ask *ask = &s->ask;
   if (ask->found && ask->barrier && !ask->refused) {
     send_barrier(s);
     return;
   }
-  if (PQtransactionStatus(s->connection) == PQTRANS_IDLE)
-    wire_end(s, SESSION_IDLE);
-  else
-    wire_break(s); /* the barrier failed half way; rare enough to connect anew */
+  end_after_barrier(s);
   if (ask->refused)
     look_up_answer(s, LOOKED_LOST);
   else
@@ -135,24 +149,35 @@ static enum xact_status status_of(const char *text) {
   return XACT_STATUS_LOST;
 }
 
+/* A transaction that this server has not begun yet cannot have been one: nothing of it survived. */
 static void status_result(struct session *s, struct step step, PGresult *result) {
   struct ask *ask = &s->ask;
-  (void)step;
-  if (has_rows(s, result))
+  if (is_answer(s, step, result)) {
     ask->status =
         PQgetisnull(result, 0, 0) ? XACT_STATUS_FORGOTTEN : status_of(PQgetvalue(result, 0, 0));
-  else if (strcmp(ask->cause.sqlstate, "22023") == 0) /* "... is in the future" */
-    ask->status = XACT_STATUS_FORGOTTEN;
+    ask->barrier = ask->status == XACT_STATUS_COMMITTED;
+  } else if (step.kind == STEP_QUERY && strcmp(ask->cause.sqlstate, "22023") == 0) {
+    ask->status = XACT_STATUS_ABORTED; /* "... is in the future" */
+  }
 }
 
+/* A COMMIT whose wait for a replica was cut, by a timeout or a backend that ended, shows as
+ * committed. Telling so promises that it stays, so what the COMMIT should have waited for is waited
+ * for now. Questions about an xid are rare: all of them pay. */
 static void status_drained(struct session *s) {
+  if (s->ask.barrier) {
+    send_barrier(s);
+    return;
+  }
   struct ask ask = s->ask;
-  wire_end(s, SESSION_IDLE);
+  if (ask.refused && ask.status == XACT_STATUS_COMMITTED) ask.status = XACT_STATUS_LOST;
+  end_after_barrier(s);
   ask.fn.status(ask.data, ask.status, &ask.cause);
 }
 
 static void status_lost(struct session *s, const struct error *err) {
   struct ask ask = s->ask;
+  if (ask.status == XACT_STATUS_COMMITTED) ask.status = XACT_STATUS_LOST; /* no barrier yet */
   cause_from_error(&ask.cause, err);
   ask.fn.status(ask.data, ask.status, &ask.cause);
 }
@@ -268,6 +293,25 @@ void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void
   s->ask.fn.done = fn;
   (void)snprintf(pid, sizeof pid, "%d", backend_pid);
   ask_query(s, "SELECT pg_cancel_backend($1::int)::int", 1, params);
+}
+
+static void barrier_result(struct session *s, struct step step, PGresult *result) {
+  (void)is_answer(s, step, result);
+}
+
+static void barrier_drained(struct session *s) {
+  end_after_barrier(s);
+  done_answer(s);
+}
+
+static const struct session_op barrier_op = {.result = barrier_result,
+                                             .drained = barrier_drained,
+                                             .lost = done_lost};
+
+void session_barrier(struct session *s, session_done_fn fn, void *data) {
+  ask_begin(s, &barrier_op, data);
+  s->ask.fn.done = fn;
+  send_barrier(s);
 }
 
 /* Sessions of a former life. The first round asks all of them to end, the second waits for each,

@@ -133,12 +133,22 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
  * PREPARE: after a SET ROLE nobody of ours could end this branch. So the xid query fails then, and
  * PREPARE behind it is skipped: the text is no integer, and the cast to one is tried only in this
  * case. */
-static void send_xid_query(struct session *s) {
+#define XID_QUERY                                                                                  \
+  "SELECT pg_current_xact_id_if_assigned(), CASE WHEN current_user <> $1 THEN "                    \
+  "('SET ROLE ' || current_user || ' is in force at the end')::int END"
+
+/* A ready branch's xid is told and will be asked for, also after a crash. The database hands an xid
+ * out again when no WAL record of it was flushed, and there may be none (unlogged tables): so this
+ * transaction writes one, for a barrier to flush. (The barrier's own xid is a later one, and keeps
+ * this one from coming again, too; nothing leans on that.) What wrote nothing gets no xid by it: the list is
+ * evaluated from the left. */
+#define MESSAGE                                                                                    \
+  ", CASE WHEN pg_current_xact_id_if_assigned() IS NOT NULL THEN "                                 \
+  "pg_catalog.pg_logical_emit_message(true, 'assent', 'ready') END"
+
+static void send_xid_query(struct session *s, bool ready) {
   const char *const params[] = {s->role};
-  wire_query(s, STEP_XID, 0,
-             "SELECT pg_current_xact_id_if_assigned(), CASE WHEN current_user <> $1 THEN "
-             "('SET ROLE ' || current_user || ' is in force at the end')::int END",
-             1, params);
+  wire_query(s, STEP_XID, 0, ready ? XID_QUERY MESSAGE : XID_QUERY, 1, params);
 }
 
 static bool must_be_held_back(const struct session_job *job) {
@@ -164,7 +174,7 @@ static void send_work(struct session *s, const struct session_job *job) {
   wire_flush(s); /* the point is worth something only when the statements are on their way */
 #endif
   CRASH_POINT("A2");
-  if (job->end != RUN_KEEP_OPEN) send_xid_query(s);
+  if (job->end != RUN_KEEP_OPEN) send_xid_query(s, job->end == RUN_READY);
   if (job->end == RUN_PREPARE && !must_be_held_back(job)) {
     send_prepare(s);
   } else {

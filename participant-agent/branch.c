@@ -15,11 +15,12 @@
 static const unsigned successors[BRANCH_STATE_COUNT] = {
     [BRANCH_NONE] = TO(BRANCH_RUNNING) | TO(BRANCH_PREPARING) | TO(BRANCH_LOOKING_UP) |
                     TO(BRANCH_ABORTING) | TO(BRANCH_VERIFYING) | TO(BRANCH_PREPARED),
-    [BRANCH_RUNNING] = TO(BRANCH_ACTIVE) | TO(BRANCH_READY) | TO(BRANCH_COMMITTING_ONE) |
+    [BRANCH_RUNNING] = TO(BRANCH_ACTIVE) | TO(BRANCH_FLUSHING) | TO(BRANCH_COMMITTING_ONE) |
                        TO(BRANCH_ABORTING) | TO(BRANCH_ABORTED) | TO(BRANCH_READ_ONLY) |
                        TO(BRANCH_ENDING_SESSION),
     [BRANCH_ACTIVE] =
         TO(BRANCH_RUNNING) | TO(BRANCH_PREPARING) | TO(BRANCH_ABORTING) | TO(BRANCH_ABORTED),
+    [BRANCH_FLUSHING] = TO(BRANCH_READY) | TO(BRANCH_ABORTING) | TO(BRANCH_ABORTED),
     [BRANCH_READY] = TO(BRANCH_COMMITTING_ONE) | TO(BRANCH_ABORTING) | TO(BRANCH_ABORTED),
     [BRANCH_PREPARING] = TO(BRANCH_PREPARED) | TO(BRANCH_READ_ONLY) | TO(BRANCH_ABORTING) |
                          TO(BRANCH_ABORTED) | TO(BRANCH_ENDING_SESSION),
@@ -44,6 +45,7 @@ static const char *const state_names[BRANCH_STATE_COUNT] = {
     [BRANCH_NONE] = "none",
     [BRANCH_RUNNING] = "running",
     [BRANCH_ACTIVE] = "active",
+    [BRANCH_FLUSHING] = "flushing",
     [BRANCH_READY] = "ready",
     [BRANCH_PREPARING] = "preparing",
     [BRANCH_ENDING_SESSION] = "ending_session",
@@ -287,6 +289,7 @@ static void on_run(struct branch *b, const struct branch_event *e, struct branch
       add(out, BRANCH_DO_REFUSE_RUN);
     break;
   case BRANCH_RUNNING:
+  case BRANCH_FLUSHING:
   case BRANCH_PREPARING:
   case BRANCH_ENDING_SESSION:
   case BRANCH_LOOKING_UP:
@@ -307,11 +310,25 @@ static void ran_open(struct branch *b, const struct branch_event *e, struct bran
     move(b, BRANCH_ACTIVE);
     reply_vote(b, VOTE_YES, out);
   } else if (e->xid) {
-    move(b, BRANCH_READY);
-    reply_vote(b, VOTE_READY, out);
+    move(b, BRANCH_FLUSHING);
+    add(out, BRANCH_DO_BARRIER);
   } else { /* nothing was written: end it now */
     move(b, BRANCH_COMMITTING_ONE);
     add(out, BRANCH_DO_COMMIT);
+  }
+}
+
+/* Whatever came while the barrier was under way has waited for its answer. */
+static void on_flushed(struct branch *b, const struct branch_event *e, struct branch_actions *out) {
+  assert(b->state == BRANCH_FLUSHING);
+  if (b->session_gone) {
+    b->session_gone = false;
+    settle(b, BRANCH_ABORTED, out);
+  } else if (b->closed || !e->ok) {
+    rollback(b, out);
+  } else {
+    move(b, BRANCH_READY);
+    reply_vote(b, VOTE_READY, out);
   }
 }
 
@@ -346,12 +363,18 @@ static void on_ran(struct branch *b, const struct branch_event *e, struct branch
  */
 
 static void on_lost(struct branch *b, struct branch_actions *out) {
+  if (b->state == BRANCH_FLUSHING) {
+    assert(!b->session_gone);
+    b->session_gone = b->closed = true;
+    return;
+  }
   assert(b->state == BRANCH_ACTIVE || b->state == BRANCH_READY);
   settle(b, BRANCH_ABORTED, out);
 }
 
 static void on_expired(struct branch *b, struct branch_actions *out) {
   if (b->state == BRANCH_ACTIVE || b->state == BRANCH_READY) rollback(b, out);
+  if (b->state == BRANCH_FLUSHING) b->closed = true;
 }
 
 static void on_fenced(struct branch *b, struct branch_actions *out) {
@@ -359,6 +382,8 @@ static void on_fenced(struct branch *b, struct branch_actions *out) {
     rollback(b, out);
   } else if (b->state == BRANCH_RUNNING || b->state == BRANCH_PREPARING) {
     if (!b->closed) add(out, BRANCH_DO_CANCEL);
+    b->closed = true;
+  } else if (b->state == BRANCH_FLUSHING) {
     b->closed = true;
   } else if (b->state == BRANCH_ENDING_SESSION && b->stalled) {
     end_session(b, out); /* it could still become prepared: the fence waits for this */
@@ -428,6 +453,7 @@ static void decide_abort(struct branch *b, struct branch_actions *out) {
   case BRANCH_NONE:
   case BRANCH_RUNNING:
   case BRANCH_ACTIVE:
+  case BRANCH_FLUSHING:
   case BRANCH_READY:
   case BRANCH_PREPARING:
   case BRANCH_LOOKING_UP:
@@ -509,6 +535,7 @@ static void decide_commit(struct branch *b, const struct branch_event *e,
   case BRANCH_READ_ONLY: commit_on_ended(b, e, out); break;
   case BRANCH_RUNNING:
   case BRANCH_ACTIVE:
+  case BRANCH_FLUSHING:
   case BRANCH_READY:
   case BRANCH_PREPARING:
   case BRANCH_COMMITTING:
@@ -660,6 +687,9 @@ static void check(const struct branch *b) {
   switch (b->state) {
   case BRANCH_RUNNING:
   case BRANCH_PREPARING: assert(b->vote_due); break;
+  case BRANCH_FLUSHING:
+    assert(b->vote_due && b->xid_told && (b->closed || !b->session_gone));
+    break;
   case BRANCH_COMMITTING: assert(is_committing(b) && !b->vote_due); break;
   case BRANCH_COMMITTING_ONE: assert(b->vote_due != b->decided); break;
   case BRANCH_NONE:
@@ -683,6 +713,7 @@ void branch_step(struct branch *branch, const struct branch_event *event,
   switch (event->kind) {
   case BRANCH_EV_RUN: on_run(branch, event, actions); break;
   case BRANCH_EV_RAN: on_ran(branch, event, actions); break;
+  case BRANCH_EV_FLUSHED: on_flushed(branch, event, actions); break;
   case BRANCH_EV_LOST: on_lost(branch, actions); break;
   case BRANCH_EV_EXPIRED: on_expired(branch, actions); break;
   case BRANCH_EV_FENCED: on_fenced(branch, actions); break;

@@ -9,8 +9,10 @@
  *                    |  '--ran read-only--> READ_ONLY      '--abort--> ABORTING --> ABORTED
  *                    |  '--ran unknown--> ENDING_SESSION --> LOOKING_UP --prepared--> PREPARED
  *                    '--ran failed--> ABORTED                          '--absent--> ABORTED
- *                 RUNNING --ran open (READY)--> READY --one phase--> COMMITTING_ONE --> COMMITTED
- *                                                         '--lost--> ENDING_SESSION --> VERIFYING
+ *                 RUNNING --ran open (READY)--> FLUSHING --flushed--> READY
+ *                                                  '--not flushed--> ABORTING --> ABORTED
+ *                 READY --one phase--> COMMITTING_ONE --> COMMITTED
+ *                                          '--lost--> ENDING_SESSION --> VERIFYING
  *   NONE --commit--> LOOKING_UP --prepared, same xid--> COMMITTING
  *                        '--absent--> VERIFYING --> COMMITTED | ABORTED | NONE (ask again)
  *   NONE --abort--> ABORTING (ROLLBACK PREPARED) --> ABORTED (the tombstone)
@@ -33,6 +35,9 @@
  * listing is not enough, since it shows what still waits for a replica. "Not found" is never
  * success: it leads to VERIFYING, or, for an abort of a branch whose xid nobody knows, to ABORTED
  * (nobody can have committed it by protocol).
+ *     So is a ready: only when a WAL record of the branch's own transaction is durable, as far as
+ * synchronous_commit makes it. Of an xid without one the database knows nothing after a crash: it
+ * hands the number out again, and the end of that other transaction would be told as this branch's.
  *  4. After ABORTED, COMMITTED or READ_ONLY no run is accepted; nor after an abort was asked for or
  * the epoch was fenced (`closed`).
  *  5. Of several requests waiting for an answer each gets one.
@@ -47,11 +52,12 @@
 #include "common/message.h"
 
 enum branch_state {
-  BRANCH_NONE,      /* nothing known in this life of the agent */
-  BRANCH_RUNNING,   /* statements under way, no PREPARE behind them */
-  BRANCH_ACTIVE,    /* in transaction, waiting for the next request */
-  BRANCH_READY,     /* in transaction, everything ran, xid told: waiting for one-phase commit */
-  BRANCH_PREPARING, /* statements and PREPARE TRANSACTION under way */
+  BRANCH_NONE,           /* nothing known in this life of the agent */
+  BRANCH_RUNNING,        /* statements under way, no PREPARE behind them */
+  BRANCH_ACTIVE,         /* in transaction, waiting for the next request */
+  BRANCH_FLUSHING,       /* in transaction, everything ran: a barrier makes the xid durable */
+  BRANCH_READY,          /* in transaction, xid durable and told: waiting for one-phase commit */
+  BRANCH_PREPARING,      /* statements and PREPARE TRANSACTION under way */
   BRANCH_ENDING_SESSION, /* an answer was lost: its backend is being ended, so that it can act no
                             more */
   BRANCH_LOOKING_UP,     /* is the gid prepared? */
@@ -81,12 +87,14 @@ struct branch {
   enum decision decision;
   bool xid_told; /* the decision came with an xid, or we voted one */
   enum { AFTER_LOST_PREPARE, AFTER_LOST_COMMIT } lost; /* why in ENDING_SESSION */
+  bool session_gone; /* while FLUSHING: the barrier's answer is awaited all the same */
 };
 
 enum branch_event_kind {
   BRANCH_EV_RUN,         /* sequence, end, has_statements */
   BRANCH_EV_RAN,         /* ran, xid (an xid came with it) */
-  BRANCH_EV_LOST,        /* the session broke while ACTIVE or READY */
+  BRANCH_EV_FLUSHED,     /* ok: the barrier is done, and covers what was run */
+  BRANCH_EV_LOST,        /* the session broke while ACTIVE, FLUSHING or READY */
   BRANCH_EV_EXPIRED,     /* the deadline passed; acts only where the branch may still abort alone */
   BRANCH_EV_FENCED,      /* a newer epoch: as EXPIRED, also while running */
   BRANCH_EV_DECIDE,      /* decision, xid */
@@ -121,6 +129,7 @@ struct branch_event {
 enum branch_action_kind {
   BRANCH_DO_RUN,         /* get a session if there is none, run the request at hand */
   BRANCH_DO_CANCEL,      /* take the run from the queue, or cancel it in the database */
+  BRANCH_DO_BARRIER,     /* commit something after what was run, and wait until it is durable */
   BRANCH_DO_ROLLBACK,    /* on the branch's session */
   BRANCH_DO_COMMIT,      /* on the branch's session */
   BRANCH_DO_END_SESSION, /* end the lost session's backend and wait until it is gone */

@@ -32,6 +32,7 @@ struct control {
   char name[SESSION_NAME_SIZE];
   struct session_identity identity, opened; /* `opened`: not taken over yet */
   bool known;                               /* identity is set */
+  uint64_t connections;
   bool keep_trying;
   bool recheck;
   struct backoff backoff;
@@ -94,6 +95,7 @@ static void fail(struct control *c, const char *event, const struct error *err) 
 
 static void usable(struct control *c, bool first) {
   c->state = CONTROL_IDLE;
+  c->connections++;
   if (first || c->error[0])
     log_info("participant_up", "participant", "s", c->options.participant, "server", "s",
              c->identity.server, "server_version", "d", (int64_t)c->identity.server_version, NULL);
@@ -237,6 +239,10 @@ void control_recheck(struct control *c) {
 
 bool control_is_connected(const struct control *c) {
   return c->state == CONTROL_IDLE || c->state == CONTROL_LENT;
+}
+
+uint64_t control_connection(const struct control *c) {
+  return control_is_connected(c) ? c->connections : 0;
 }
 
 const struct session_identity *control_identity(const struct control *c) {

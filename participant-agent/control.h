@@ -71,6 +71,9 @@ void control_wake(struct control *control);
 void control_recheck(struct control *control);
 
 bool control_is_connected(const struct control *control);
+/* Counts the connections; 0: none now. The same number at two times: the server has not crashed in
+ * between. */
+uint64_t control_connection(const struct control *control);
 /* Of the last server that was taken over; NULL before the first, and while it changes. */
 const struct session_identity *control_identity(const struct control *control);
 const char *control_error(const struct control *control); /* why not connected; "" */

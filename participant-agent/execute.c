@@ -109,7 +109,11 @@ static void on_ran(void *data, const struct session_result *result) {
                                .ran = result->ran,
                                .xid = result->xid[0] != '\0'};
   step(entry, event);
-  entry->results = NULL; /* the answers that borrow it are given now */
+  entry->results = NULL; /* the answers that borrow it are given now, or: */
+  if (entry->branch.state == BRANCH_FLUSHING && result->results) {
+    entry->results_kept = strdup(result->results);
+    assert(entry->results_kept);
+  }
   agent_leave(agent);
 }
 
@@ -117,6 +121,7 @@ static void begin_run(struct entry *entry, struct work *work) {
   struct agent *agent = entry->agent;
   bool begin = entry->work == NULL;
   entry->work = work;
+  entry->control_connection = control_connection(agent->control);
   copy_text(entry->server, sizeof entry->server, work->identity.server);
   uint64_t now = loop_now_ms(agent->loop);
   int64_t left = entry->deadline_ms > now ? (int64_t)(entry->deadline_ms - now) : 1;
@@ -366,6 +371,55 @@ static const char *current_server(const struct agent *agent) {
   return identity ? identity->server : "";
 }
 
+/* The barrier proves something of the branch's WAL only if it went to the server that ran the
+ * statements, and that has not crashed since. A host that died without a word would leave the
+ * branch's session looking open while the control session is connected anew: so the control session
+ * has to be the one there was before the statements were sent. */
+static bool covers_run(const struct entry *entry) {
+  uint64_t connection = control_connection(entry->agent->control);
+  return connection != 0 && connection == entry->control_connection &&
+         strcmp(current_server(entry->agent), entry->server) == 0;
+}
+
+/* Ends with the caller's turn: answers that borrow the results are given at its agent_leave(). */
+static void flushed(struct entry *entry, bool ok) {
+  struct agent *agent = entry->agent;
+  char *results = entry->results_kept;
+  entry->results_kept = NULL;
+  entry->results = ok ? results : NULL;
+  step(entry, (struct branch_event){.kind = BRANCH_EV_FLUSHED, .ok = ok});
+  entry->results = NULL;
+  agent_leave(agent);
+  free(results);
+}
+
+static void on_barrier(void *data, const struct error *err) {
+  struct entry *entry = data;
+  struct agent *agent = entry->agent;
+  agent_enter(agent, false);
+  bool ok = !err && covers_run(entry);
+  if (!ok && !entry->cause)
+    entry_note_text(entry, CAUSE_UNREACHABLE,
+                    err ? err->text : "the database was connected anew while the branch ran");
+  control_return(agent->control);
+  flushed(entry, ok);
+}
+
+static void barrier_turn(void *data, struct session *session) {
+  struct entry *entry = data;
+  if (session) {
+    ops(entry)->barrier(session, on_barrier, entry);
+    return;
+  }
+  agent_enter(entry->agent, false);
+  if (!entry->cause) note_no_connection(entry);
+  flushed(entry, false);
+}
+
+void execute_barrier(struct entry *entry) {
+  control_borrow(entry->agent->control, &entry->turn, barrier_turn, entry);
+}
+
 static void take_found(struct entry *entry, const char *xid, struct branch_event *event) {
   bool told = entry->told_xid[0] != '\0';
   const char *expected = told ? entry->told_xid : entry->xid;
@@ -444,6 +498,9 @@ static void on_status(void *data, enum xact_status status, const struct cause *c
     agent_cause_set(&why, CAUSE_RECOVERY, "transaction %s was on server %s; this is %s", xid,
                     server, current_server(agent));
     entry_note(entry, &why);
+  } else if (!server[0] && strcmp(cause->sqlstate, "22023") == 0) {
+    status = XACT_STATUS_FORGOTTEN; /* never handed out here; but was it here? */
+    entry_note(entry, cause);
   } else if (status == XACT_STATUS_LOST || status == XACT_STATUS_FORGOTTEN) {
     entry_note(entry, cause);
   } else if (status == XACT_STATUS_IN_PROGRESS) {

@@ -61,6 +61,7 @@ struct entry {
   char told_xid[XID_SIZE], told_server[SERVER_SIZE]; /* as told by a decision */
   struct cause *cause; /* owned; why it failed, or what stands in the way; NULL: nothing */
   const char *results; /* of the run that is being answered; borrowed */
+  char *results_kept;  /* owned; while FLUSHING */
 
   const struct statement *statements; /* of the run at hand, until it is begun; borrowed, or: */
   void *statements_owned;             /* while it waits for a session */
@@ -68,7 +69,8 @@ struct entry {
   uint64_t deadline_ms;     /* of the transaction, as the last run told it */
   struct loop_timer *timer; /* owned; while queued, ACTIVE or READY */
   struct ticket ticket;
-  struct work *work;                 /* held: a run is under way, ACTIVE, READY, or their ends */
+  struct work *work; /* held: a run is under way, ACTIVE, FLUSHING, READY, or their ends */
+  uint64_t control_connection;       /* when the run began; see control_connection() */
   char lost_name[SESSION_NAME_SIZE]; /* of the session whose answer was lost */
   struct cancelling *cancelling;     /* of the run under way; NULL: none */
   bool cancel_sent;                  /* to the session held, or its end */
@@ -155,6 +157,7 @@ void execute_run(struct entry *entry);
 void execute_cancel(struct entry *entry);
 void execute_rollback(struct entry *entry);
 void execute_commit(struct entry *entry);
+void execute_barrier(struct entry *entry);
 void execute_end_session(struct entry *entry);
 void execute_look_up(struct entry *entry);
 void execute_finish(struct entry *entry, bool commit);

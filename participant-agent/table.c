@@ -52,6 +52,7 @@ static void release(struct entry *entry) {
   assert(!entry->cancelling);
   loop_timer_free(entry->timer);
   free(entry->statements_owned);
+  free(entry->results_kept);
   free(entry->cause);
   free(entry);
 }
@@ -201,6 +202,7 @@ static void act(struct entry *entry, const struct branch_event *event,
   switch (action->kind) {
   case BRANCH_DO_RUN: execute_run(entry); break;
   case BRANCH_DO_CANCEL: execute_cancel(entry); break;
+  case BRANCH_DO_BARRIER: execute_barrier(entry); break;
   case BRANCH_DO_ROLLBACK: execute_rollback(entry); break;
   case BRANCH_DO_COMMIT: execute_commit(entry); break;
   case BRANCH_DO_END_SESSION: execute_end_session(entry); break;

@@ -87,12 +87,30 @@ static void sole_branch_commits_in_one_phase(struct site *site) {
   struct got got = RUN(.gid = gid, .end = RUN_READY, .sql = {TAKE_TEN});
   site_assert_vote(&got, VOTE_READY);
   CU_ASSERT_NOT_EQUAL(got.run.xid[0], '\0');
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.results, "\"rows_affected\":1"));
   CU_ASSERT_EQUAL(site_balance(site), 100);
   struct got done = site_decide(site, gid, DECIDE_ONE_PHASE, &got.run);
   site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
   CU_ASSERT_EQUAL(site_balance(site), 90);
   done = site_decide(site, gid, DECIDE_ONE_PHASE, &got.run);
   site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+}
+
+/* Its barrier would be on a connection made since, maybe to a server that has crashed meanwhile. */
+static void sole_branch_whose_control_session_ends_is_a_no(struct site *site) {
+  char gid[GID_SIZE];
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  struct got got =
+      RUN(.gid = gid, .end = RUN_READY,
+          .sql = {TAKE_TEN, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                            "WHERE application_name LIKE 'assent:%' AND pid <> pg_backend_pid() "
+                            "AND datname = current_database()"});
+  site_assert_vote(&got, VOTE_NO);
+  CU_ASSERT_EQUAL(got.run.cause.kind, CAUSE_UNREACHABLE);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+  struct got done = site_decide(site, gid, DECIDE_ONE_PHASE, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
 }
 
 static void one_phase_after_restart_tells_how_it_ended(struct site *site) {
@@ -741,6 +759,7 @@ static void tell(void (*story)(struct site *), bool over_http) {
   X(prepare_repeated_votes_the_same_and_runs_once)                                                 \
   X(prepare_after_abort_is_refused)                                                                \
   X(sole_branch_commits_in_one_phase)                                                              \
+  X(sole_branch_whose_control_session_ends_is_a_no)                                                \
   X(one_phase_after_restart_tells_how_it_ended)                                                    \
   X(branch_without_writes_is_read_only)                                                            \
   X(interactive_statements_end_in_a_prepare)                                                       \

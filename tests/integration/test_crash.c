@@ -167,6 +167,27 @@ static void single_branch_killed_at_c5_aborts(enum world_mode mode) {
 }
 IN_BOTH_MODES(single_branch_killed_at_c5_aborts)
 
+/* The database dies, too, and hands xids to other transactions, which commit. */
+static void single_branch_killed_at_c5_with_its_database_aborts(enum world_mode mode) {
+  enum { OTHERS = 20 };
+  struct world *w = world_open(mode, &(struct world_options){.crash = "C5"});
+  CU_ASSERT_EQUAL(api_post(w->api, "/v1/transactions", "%s", single)->status, 0);
+  world_server_kill(w, BANK_A);
+  world_wait_crashed(w, COORDINATOR);
+  world_server_start(w, BANK_A);
+  for (int i = 0; i < OTHERS; i++)
+    world_sql(w, BANK_A, "INSERT INTO ledger VALUES ('%d')", i);
+  world_start(w, COORDINATOR, NULL);
+  world_wait_ready(w);
+  for (int i = 0; i < 2; i++) {
+    CU_ASSERT_STRING_EQUAL(single_outcome(w), "aborted");
+    CU_ASSERT_EQUAL(world_balance(w, BANK_A, 1), ACCOUNT_BALANCE);
+    world_restart(w, COORDINATOR);
+  }
+  world_close(w);
+}
+IN_BOTH_MODES(single_branch_killed_at_c5_with_its_database_aborts)
+
 static void single_branch_killed_at_c8_commits(enum world_mode mode) {
   check_single(mode, "C8", "committed", 10);
 }
@@ -269,5 +290,6 @@ SUITE(crash, CRASH_CASES(LIST_CRASH_CASE) BOTH(coordinator_killed_at_c4_follows_
       BOTH(coordinator_killed_while_it_delivers_again_commits),
       BOTH(coordinator_killed_at_c8_with_a_database_down_commits),
       BOTH(single_branch_killed_at_c3_aborts), BOTH(single_branch_killed_at_c5_aborts),
+      BOTH(single_branch_killed_at_c5_with_its_database_aborts),
       BOTH(single_branch_killed_at_c8_commits),
       AGENT_CASES(LIST_AGENT_CASE) BOTH(agent_killed_at_a7_commits_what_was_decided))

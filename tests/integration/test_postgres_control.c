@@ -241,9 +241,10 @@ static void xact_status_follows_a_branch(void) {
   end();
 }
 
-static void xact_status_of_the_future_is_forgotten(void) {
+static void xact_status_of_the_future_is_aborted(void) {
   begin();
-  CU_ASSERT_EQUAL(status("999999999"), XACT_STATUS_FORGOTTEN);
+  CU_ASSERT_EQUAL(status("999999999"), XACT_STATUS_ABORTED);
+  CU_ASSERT_STRING_EQUAL(answer.cause.sqlstate, "22023");
   CU_ASSERT_TRUE(pg.adapter->ops->is_idle(session));
   end();
 }
@@ -434,7 +435,7 @@ SUITE(postgres_control, CASE(identity_names_server_timeline_and_database),
       CASE(finish_in_another_database_is_refused), CASE(finish_without_rights_is_refused),
       CASE(look_up_of_a_prepared_gid_finds_its_xid), CASE(look_up_of_a_missing_gid_is_absent),
       CASE(look_up_in_another_database_is_absent), CASE(xact_status_follows_a_branch),
-      CASE(xact_status_of_the_future_is_forgotten), CASE(list_shows_this_cluster_only),
+      CASE(xact_status_of_the_future_is_aborted), CASE(list_shows_this_cluster_only),
       CASE(probe_counts_what_is_prepared), CASE(end_sessions_ends_those_of_the_prefix_only),
       CASE(end_sessions_without_rights_tells_so), CASE(cancel_ends_a_statement),
       CASE(claim_of_a_higher_epoch_is_granted), CASE(claim_of_a_lower_epoch_is_stale),

@@ -1,5 +1,6 @@
 /* What is told when the answer does not come, or proves nothing: a server killed, paused, waiting
  * for a replica. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/integration/pg.h"
@@ -280,6 +281,86 @@ static void commit_prepared_whose_wait_is_cancelled_is_lost(void) {
   end();
 }
 
+/* The server lets everybody see the commit; no replica has it. */
+static void commit_whose_wait_is_cut_is_committed_after_a_barrier_only(void) {
+  begin();
+  struct session *waiting = pg_open_as(&pg, "bank", "options='-c synchronous_commit=on'", &answer);
+  pg_answer_clear(&answer);
+  pg_run_begin(&pg, waiting, RUN_READY, NULL, &take, 1, &answer);
+  pg_wait(&pg, &answer, 1);
+  CU_ASSERT_EQUAL(answer.ran, RAN_OPEN);
+  char xid[XID_SIZE];
+  memcpy(xid, answer.xid, sizeof xid);
+  pg.another->ops->commit(waiting, pg_on_committed, &answer);
+  wait_until_a_replica_is_awaited();
+  pg_sql(pg.dsn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                 "WHERE wait_event = 'SyncRep'");
+  pg_wait(&pg, &answer, 2);
+  CU_ASSERT_EQUAL(answer.outcome, BRANCH_OUTCOME_RETRY);
+  pg_close(&pg, waiting);
+  pg_answer_clear(&answer);
+  waiting =
+      pg.another->ops->open(pg.another, "assent", SHORT_MS, pg_on_opened, pg_on_lost, &answer);
+  pg_wait(&pg, &answer, 1);
+  pg.another->ops->xact_status(waiting, xid, pg_on_status, &answer);
+  pg_wait(&pg, &answer, 2);
+  CU_ASSERT_EQUAL(answer.status, XACT_STATUS_LOST);
+  pg_close(&pg, waiting);
+  struct session *control = pg_open(&pg); /* its barrier does not wait for replicas */
+  pg_answer_clear(&answer);
+  pg.adapter->ops->xact_status(control, xid, pg_on_status, &answer);
+  pg_wait(&pg, &answer, 1);
+  CU_ASSERT_EQUAL(answer.status, XACT_STATUS_COMMITTED);
+  CU_ASSERT_TRUE(pg.adapter->ops->is_idle(control));
+  pg_close(&pg, control);
+  end();
+}
+
+static void barrier_that_waits_for_a_replica_fails(void) {
+  begin();
+  struct session *waiting = pg_open_as(&pg, "bank", "options='-c synchronous_commit=on'", &answer);
+  pg_answer_clear(&answer);
+  pg.another->ops->barrier(waiting, pg_on_done, &answer);
+  wait_until_a_replica_is_awaited();
+  pg_sql(pg.dsn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                 "WHERE wait_event = 'SyncRep'");
+  pg_wait(&pg, &answer, 1);
+  CU_ASSERT_EQUAL(answer.err.code, ERR_UNAVAILABLE);
+  pg_close(&pg, waiting);
+  end();
+}
+
+/* ---- xids and crashes ------------------------------------------------------------------------ */
+
+/* The transaction's only trace in the WAL is the message of the xid query. */
+static void xid_of_a_ready_branch_is_not_handed_out_again_after_a_barrier(void) {
+  begin();
+  pg_sql(pg.dsn, "DROP TABLE IF EXISTS scratch; CREATE UNLOGGED TABLE scratch (id int)");
+  struct statement write = {.sql = "INSERT INTO scratch VALUES (1)", .expect_rows = -1};
+  run_begin(RUN_READY, &write, 1, 60000);
+  pg_wait(&pg, &answer, 1);
+  CU_ASSERT_EQUAL(answer.ran, RAN_OPEN);
+  CU_ASSERT_NOT_EQUAL(answer.xid[0], '\0');
+  int64_t xid = strtoll(answer.xid, NULL, 10);
+  struct pg_answer done = {.loop = pg.loop};
+  struct session *control = pg_open(&pg);
+  pg.adapter->ops->barrier(control, pg_on_done, &done);
+  pg_wait(&pg, &done, 1);
+  CU_ASSERT_EQUAL(done.err.code, ERR_OK);
+  CU_ASSERT_TRUE(pg.adapter->ops->is_idle(control));
+  pg_close(&pg, control);
+  throwaway_server_kill(pg.server);
+  pg_restart(&pg);
+  CU_ASSERT(pg_int(pg.dsn, "SELECT pg_current_xact_id()::text::bigint") > xid);
+  pg_answer_clear(&done);
+  control = pg_open(&pg);
+  pg.adapter->ops->xact_status(control, answer.xid, pg_on_status, &done);
+  pg_wait(&pg, &done, 1);
+  CU_ASSERT_EQUAL(done.status, XACT_STATUS_ABORTED);
+  pg_close(&pg, control);
+  end();
+}
+
 SUITE(postgres_lost, CASE(server_killed_amid_statements_before_prepare_fails_the_branch),
       CASE(server_killed_with_prepare_under_way_is_unknown),
       CASE(server_killed_after_prepare_keeps_it), CASE(server_stopped_while_idle_tells_the_session),
@@ -291,4 +372,7 @@ SUITE(postgres_lost, CASE(server_killed_amid_statements_before_prepare_fails_the
       CASE(answer_that_waits_when_the_timer_is_late_counts),
       CASE(prepare_that_waits_for_a_replica_is_listed_and_not_durable),
       CASE(finish_while_prepare_waits_for_a_replica_is_busy),
-      CASE(commit_prepared_whose_wait_is_cancelled_is_lost))
+      CASE(commit_prepared_whose_wait_is_cancelled_is_lost),
+      CASE(commit_whose_wait_is_cut_is_committed_after_a_barrier_only),
+      CASE(barrier_that_waits_for_a_replica_fails),
+      CASE(xid_of_a_ready_branch_is_not_handed_out_again_after_a_barrier))

@@ -20,6 +20,7 @@ static const char *action_text(const struct branch_action *action) {
   static const char *const names[] = {
       [BRANCH_DO_RUN] = "run",
       [BRANCH_DO_CANCEL] = "cancel",
+      [BRANCH_DO_BARRIER] = "barrier",
       [BRANCH_DO_ROLLBACK] = "rollback",
       [BRANCH_DO_COMMIT] = "commit",
       [BRANCH_DO_END_SESSION] = "end_session",
@@ -67,6 +68,7 @@ static void step(struct branch *b, struct branch_event event, const char *expect
 #define DECIDE_XID(what)                                                                           \
   EVENT(.kind = BRANCH_EV_DECIDE, .decision = (what), .xid = true, .same_xid = true)
 #define DECIDE_OTHER_XID(what) EVENT(.kind = BRANCH_EV_DECIDE, .decision = (what), .xid = true)
+#define FLUSHED(done)          EVENT(.kind = BRANCH_EV_FLUSHED, .ok = (done))
 #define ENDED(done)            EVENT(.kind = BRANCH_EV_SESSION_ENDED, .ok = (done))
 #define LOOKED(what)           EVENT(.kind = BRANCH_EV_LOOKED, .looked = (what), .same_xid = true)
 #define LOOKED_OTHER           EVENT(.kind = BRANCH_EV_LOOKED, .looked = LOOKED_PREPARED)
@@ -88,10 +90,16 @@ static struct branch prepared(void) {
   return b;
 }
 
-static struct branch ready(void) {
+static struct branch flushing(void) {
   struct branch b = fresh();
   STEP(RUN(0, RUN_READY), "running: run");
-  STEP(RAN_XID(RAN_OPEN), "ready: vote_ready");
+  STEP(RAN_XID(RAN_OPEN), "flushing: barrier");
+  return b;
+}
+
+static struct branch ready(void) {
+  struct branch b = flushing();
+  STEP(FLUSHED(true), "ready: vote_ready");
   return b;
 }
 
@@ -445,6 +453,35 @@ static void one_phase_commits_what_is_ready(void) {
   STEP(DECIDE_OTHER_XID(DECIDE_ONE_PHASE), "ready: refuse_decision");
 }
 
+static void ready_is_told_after_the_barrier_only(void) {
+  struct branch b = flushing();
+  STEP(RUN(0, RUN_READY), "flushing: join");
+  STEP(RUN(1, RUN_READY), "flushing: refuse_run");
+  STEP(DECIDE_XID(DECIDE_ONE_PHASE), "flushing: refuse_decision");
+  STEP(FLUSHED(true), "ready: vote_ready");
+  b = flushing();
+  STEP(FLUSHED(false), "aborting: rollback");
+  STEP(ONLY(BRANCH_EV_ROLLED_BACK), "aborted: vote_no");
+}
+
+static void what_comes_amid_the_barrier_waits_for_it(void) {
+  struct branch b = flushing();
+  STEP(DECIDE(DECIDE_ABORT), "flushing: join");
+  STEP(FLUSHED(true), "aborting: rollback");
+  STEP(ONLY(BRANCH_EV_ROLLED_BACK), "aborted: vote_no told_aborted");
+  static const enum branch_event_kind ends[] = {BRANCH_EV_EXPIRED, BRANCH_EV_FENCED};
+  for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+    b = flushing();
+    STEP(ONLY(ends[i]), "flushing:");
+    STEP(FLUSHED(true), "aborting: rollback");
+    STEP(ONLY(BRANCH_EV_ROLLED_BACK), "aborted: vote_no");
+  }
+  b = flushing();
+  STEP(ONLY(BRANCH_EV_LOST), "flushing:");
+  STEP(DECIDE(DECIDE_ABORT), "flushing: join");
+  STEP(FLUSHED(true), "aborted: vote_no told_aborted");
+}
+
 static void one_phase_lost_answer_is_verified(void) {
   struct branch b = ready();
   STEP(DECIDE_XID(DECIDE_ONE_PHASE), "committing_one: commit");
@@ -507,7 +544,17 @@ static void fence_amid_prepare_rolls_it_back(void) {
  */
 
 /* What a driver of the branch has under way, from the actions it was given. */
-enum under_way { NOTHING, A_RUN, A_ROLLBACK, A_COMMIT, AN_END, A_LOOK_UP, A_FINISH, A_STATUS };
+enum under_way {
+  NOTHING,
+  A_RUN,
+  A_BARRIER,
+  A_ROLLBACK,
+  A_COMMIT,
+  AN_END,
+  A_LOOK_UP,
+  A_FINISH,
+  A_STATUS
+};
 
 struct node {
   struct branch branch;
@@ -523,7 +570,7 @@ static bool same_branch(const struct branch *a, const struct branch *b) {
          a->closed == b->closed && a->durable == b->durable && a->barrier == b->barrier &&
          a->next_sequence == b->next_sequence && a->end == b->end && a->vote_due == b->vote_due &&
          a->decided == b->decided && a->decision == b->decision && a->xid_told == b->xid_told &&
-         a->lost == b->lost;
+         a->lost == b->lost && a->session_gone == b->session_gone;
 }
 
 static void visit(const struct node *node) {
@@ -576,6 +623,10 @@ static size_t answers(const struct node *node, struct branch_event *out) {
       out[n++] = ONLY(BRANCH_EV_LOST);
     break;
   case A_RUN: n = run_answers(&node->branch, out); break;
+  case A_BARRIER:
+    out[n++] = FLUSHED(true);
+    out[n++] = FLUSHED(false);
+    break;
   case A_ROLLBACK: out[n++] = ONLY(BRANCH_EV_ROLLED_BACK); break;
   case A_COMMIT:
     out[n++] = COMMITTED(BRANCH_OUTCOME_COMMITTED);
@@ -607,6 +658,7 @@ static size_t answers(const struct node *node, struct branch_event *out) {
 static enum under_way begun_by(enum branch_action_kind kind) {
   switch (kind) {
   case BRANCH_DO_RUN: return A_RUN;
+  case BRANCH_DO_BARRIER: return A_BARRIER;
   case BRANCH_DO_ROLLBACK: return A_ROLLBACK;
   case BRANCH_DO_COMMIT: return A_COMMIT;
   case BRANCH_DO_END_SESSION: return AN_END;
@@ -674,6 +726,10 @@ static bool holds(const struct node *before, const struct branch_event *event,
   bool yes_is_prepared = !has_vote(actions, VOTE_YES) ||
                          (is->state == BRANCH_ACTIVE && is->end == RUN_KEEP_OPEN && !is->closed) ||
                          (is->state == BRANCH_PREPARED && is->durable && !is->closed);
+  bool ready_is_flushed =
+      !has_vote(actions, VOTE_READY) ||
+      (is->state == BRANCH_READY && !is->closed && !is->session_gone &&
+       (was->state == BRANCH_READY || (event->kind == BRANCH_EV_FLUSHED && event->ok)));
   bool ended_takes_no_run =
       count_of(actions, BRANCH_DO_RUN) == 0 ||
       (!was->closed && (was->state == BRANCH_NONE || was->state == BRANCH_ACTIVE));
@@ -695,8 +751,8 @@ static bool holds(const struct node *before, const struct branch_event *event,
       count_of(actions, BRANCH_DO_FORGET) == 0 ||
       (is->state == BRANCH_NONE && actions->items[actions->count - 1].kind == BRANCH_DO_FORGET);
   return outcomes_name_their_decision(was, event, actions) && one_at_a_time &&
-         resting_owes_nothing && same_xid_only && yes_is_prepared && ended_takes_no_run &&
-         run_kept && decision_kept && answered && forgotten_is_none;
+         resting_owes_nothing && same_xid_only && yes_is_prepared && ready_is_flushed &&
+         ended_takes_no_run && run_kept && decision_kept && answered && forgotten_is_none;
 }
 
 static bool take(const struct node *before, const struct branch_event *event, bool is_answer) {
@@ -734,6 +790,8 @@ static size_t explore(void) {
     n = answers(&node, events);
     for (size_t k = 0; k < n; k++)
       bad += !take(&node, &events[k], true);
+    struct branch_event lost = ONLY(BRANCH_EV_LOST); /* the barrier stays under way */
+    if (node.under_way == A_BARRIER && !node.branch.session_gone) bad += !take(&node, &lost, false);
   }
   return bad;
 }
@@ -756,6 +814,7 @@ static bool has_ended(const struct branch *b) {
 static struct branch_event good_event(const struct node *node) {
   switch (node->under_way) {
   case A_RUN: return RAN(RAN_FAILED);
+  case A_BARRIER: return FLUSHED(true);
   case A_ROLLBACK: return ONLY(BRANCH_EV_ROLLED_BACK);
   case A_COMMIT: return COMMITTED(BRANCH_OUTCOME_COMMITTED);
   case AN_END: return ENDED(true);
@@ -812,7 +871,8 @@ static void answers_to_what_was_not_asked_are_refused(void) {
     unsigned states; /* where it is possible */
   } cases[] = {
       {{.kind = BRANCH_EV_RAN, .ran = RAN_FAILED}, 1U << BRANCH_RUNNING | 1U << BRANCH_PREPARING},
-      {{.kind = BRANCH_EV_LOST}, 1U << BRANCH_ACTIVE | 1U << BRANCH_READY},
+      {{.kind = BRANCH_EV_LOST}, 1U << BRANCH_ACTIVE | 1U << BRANCH_FLUSHING | 1U << BRANCH_READY},
+      {{.kind = BRANCH_EV_FLUSHED, .ok = true}, 1U << BRANCH_FLUSHING},
       {{.kind = BRANCH_EV_ROLLED_BACK}, 1U << BRANCH_ABORTING},
       {{.kind = BRANCH_EV_COMMITTED, .outcome = BRANCH_OUTCOME_COMMITTED},
        1U << BRANCH_COMMITTING_ONE},
@@ -851,7 +911,8 @@ SUITE(branch, CASE(run_to_prepare_and_commit_is_committed), CASE(interactive_run
       CASE(outcome_comes_with_the_decision_it_answers),
       CASE(listed_branch_commits_without_look_up_but_votes_with_one),
       CASE(listed_branch_finished_by_hand_is_not_a_no_unverified),
-      CASE(one_phase_commits_what_is_ready), CASE(one_phase_lost_answer_is_verified),
+      CASE(one_phase_commits_what_is_ready), CASE(ready_is_told_after_the_barrier_only),
+      CASE(what_comes_amid_the_barrier_waits_for_it), CASE(one_phase_lost_answer_is_verified),
       CASE(one_phase_after_restart_asks_the_status),
       CASE(ready_branch_expires_and_one_phase_tells_aborted),
       CASE(lost_session_aborts_what_was_open), CASE(prepared_branch_neither_expires_nor_is_fenced),
