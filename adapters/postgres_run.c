@@ -1,14 +1,20 @@
 /* A branch's work: BEGIN, statements, and PREPARE TRANSACTION, in as few round trips as are safe.
  *
- * Everything goes out in one flush when nothing has to be known in between:
+ * Everything goes out in one flush when no statement has an expectation:
  *
  *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; Sync; DISCARD ALL; Sync
  *
- * PREPARE is held back for a second flush
- *  - when a statement has an expectation. Whoever finds a gid prepared, after a lost answer or a
- *    crash of this process, takes it as a yes. So nothing may ever become prepared that has not
- *    been found good, and how many rows a statement touched is known here only, not in the server;
- *  - when all statements look like plain reads, to end without PREPARE where no xid was assigned.
+ * With one, PREPARE is held back for a second flush. Whoever finds a gid prepared, after a lost
+ * answer or a crash of this process, takes it as a yes. So nothing may ever become prepared that has
+ * not been found good, and how many rows a statement touched is known here only, not in the server.
+ *
+ * A branch to which no xid was assigned has written no row here, but that is not to say that it has
+ * had no effect: NOTIFY and postgres_fdw act at COMMIT and need no xid. PREPARE refuses them, a plain
+ * COMMIT would let them through before anybody has decided. So such a branch is prepared, too, and
+ * only what PREPARE has taken is then ended here, as read-only.
+ *
+ * The branch's own search_path is in force when our query runs: all names in it are qualified,
+ * operators, too.
  *
  * Invariants:
  *  1. RAN_FAILED is told only when the database has said, or the order of the pipeline implies,
@@ -136,18 +142,17 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
 static void send_xid_query(struct session *s) {
   const char *const params[] = {s->role};
   wire_query(s, STEP_XID, 0,
-             "SELECT pg_current_xact_id_if_assigned(), CASE WHEN current_user <> $1 THEN "
-             "('SET ROLE ' || current_user || ' is in force at the end')::int END",
+             "SELECT pg_catalog.pg_current_xact_id_if_assigned(), "
+             "CASE WHEN current_user OPERATOR(pg_catalog.<>) $1::pg_catalog.name THEN "
+             "pg_catalog.concat('SET ROLE ', current_user, ' is in force at the end')"
+             "::pg_catalog.int4 END",
              1, params);
 }
 
-static bool must_be_held_back(const struct session_job *job) {
-  bool all_reads = true;
-  for (size_t i = 0; i < job->statement_count; i++) {
+static bool has_expectation(const struct session_job *job) {
+  for (size_t i = 0; i < job->statement_count; i++)
     if (job->statements[i].expect_rows >= 0) return true;
-    all_reads = all_reads && statement_is_plain_read(job->statements[i].sql);
-  }
-  return all_reads;
+  return false;
 }
 
 static void send_work(struct session *s, const struct session_job *job) {
@@ -165,7 +170,7 @@ static void send_work(struct session *s, const struct session_job *job) {
 #endif
   CRASH_POINT("A2");
   if (job->end != RUN_KEEP_OPEN) send_xid_query(s);
-  if (job->end == RUN_PREPARE && !must_be_held_back(job)) {
+  if (job->end == RUN_PREPARE && !has_expectation(job)) {
     send_prepare(s);
   } else {
     wire_sync(s);
@@ -238,7 +243,7 @@ static void run_result(struct session *s, struct step step, PGresult *result) {
   case STEP_ROLLBACK: return;                   /* the transaction's status tells */
   case STEP_STATEMENT:
   case STEP_XID:
-  case STEP_COMMIT:
+  case STEP_COMMIT: /* postgres_commit.c */
   case STEP_SETTING:
   case STEP_QUERY:
   case STEP_SYNC: break;
@@ -249,8 +254,6 @@ static void run_result(struct session *s, struct step step, PGresult *result) {
     take_statement(s, step.index, result);
   else if (step.kind == STEP_XID && !PQgetisnull(result, 0, 0))
     (void)snprintf(run->xid, sizeof run->xid, "%s", PQgetvalue(result, 0, 0));
-  else if (step.kind == STEP_COMMIT)
-    run->ended = strcmp(PQcmdStatus(result), "COMMIT") == 0;
 }
 
 /* ---- what comes next ------------------------------------------------------------------------- */
@@ -275,7 +278,7 @@ static void next_of_failed(struct session *s) {
 
 static void run_drained(struct session *s) {
   struct run *run = &s->run;
-  if (!run->unknown && !run->failed && run->prepare == PREPARE_NOT_SENT && !run->ended &&
+  if (!run->unknown && !run->failed && run->prepare == PREPARE_NOT_SENT &&
       PQtransactionStatus(s->connection) != PQTRANS_INTRANS) {
     cause_set(&run->cause, CAUSE_STATEMENT, -1, "a statement has ended the branch's transaction");
     fail(s);
@@ -284,16 +287,14 @@ static void run_drained(struct session *s) {
     answer_unknown(s);
   else if (run->failed)
     next_of_failed(s);
-  else if (run->ended || run->settled)
+  else if (run->settled)
     answer_left(s, RAN_READ_ONLY);
   else if (run->prepare == PREPARE_DONE && run->xid[0])
     answer_left(s, RAN_PREPARED);
   else if (run->prepare == PREPARE_DONE)
     send_settle(s, true);
-  else if (run->end == RUN_KEEP_OPEN || (run->end == RUN_READY && run->xid[0]))
+  else if (run->end != RUN_PREPARE)
     answer_open(s);
-  else if (!run->xid[0])
-    send_ending(s, STEP_COMMIT, "COMMIT");
   else
     send_prepare(s);
 }
@@ -306,7 +307,7 @@ static void run_lost(struct session *s, const struct error *err) {
     answer_unknown(s);
   else if (prepared)
     answer(s, RAN_PREPARED, false);
-  else if (!run->failed && (run->ended || run->settled))
+  else if (!run->failed && run->settled)
     answer(s, RAN_READ_ONLY, false);
   else
     answer(s, RAN_FAILED, false); /* PREPARE was not sent, or was refused */
