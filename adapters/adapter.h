@@ -61,14 +61,16 @@ struct session_job {
 };
 
 enum session_ran {
-  RAN_UNKNOWN,  /* PREPARE may have happened (connection lost, timed out, or a warning): look the
+  RAN_UNKNOWN, /* PREPARE may have happened (connection lost, timed out, or a warning): look the
                     gid up. The session is broken */
-  RAN_FAILED,   /* rolled back, verified or certain; nothing can have been prepared. The session is
+  RAN_FAILED,  /* rolled back, verified or certain; nothing can have been prepared. The session is
                     idle, or broken: see `reusable` */
-  RAN_OPEN,     /* statements done; in transaction. xid is set if one is assigned (RUN_READY only);
-                  a WAL record of its own is written then, which a `barrier` makes durable */
+  RAN_OPEN, /* statements done; in transaction. RUN_READY: xid is set if one is assigned, and a WAL
+                   record of its own is written then, which a `barrier` makes durable; if none is, no
+                   row was written, but a COMMIT may still have effects (NOTIFY) */
   RAN_PREPARED, /* tag PREPARE TRANSACTION, no warning; idle again */
-  RAN_READ_ONLY /* wrote nothing and has ended (no xid was assigned); idle again */
+  RAN_READ_ONLY /* RUN_PREPARE: no xid was assigned, PREPARE TRANSACTION took it all the same (it
+                   refuses what would act at COMMIT only), and it has been ended; idle again */
 };
 
 struct session_result {
@@ -107,7 +109,13 @@ enum xact_status {
 };
 typedef void (*xact_status_fn)(void *data, enum xact_status status, const struct cause *cause);
 
-enum session_looked { LOOKED_LOST, LOOKED_ABSENT, LOOKED_PREPARED };
+enum session_looked {
+  LOOKED_LOST,
+  LOOKED_ABSENT,
+  LOOKED_PREPARED, /* xid is set */
+  LOOKED_REFUSED   /* prepared, xid is set, by a role whose transactions we may not end; the cause
+                      names both. No barrier was waited for */
+};
 typedef void (*session_looked_fn)(void *data, enum session_looked looked, const char *xid,
                                   const struct cause *cause);
 

@@ -13,12 +13,15 @@
 #include <string.h>
 
 static const char identity_query[] =
-    "SELECT pg_is_in_recovery(), "
-    "(SELECT system_identifier FROM pg_control_system()) || '/' || CASE WHEN pg_is_in_recovery() "
-    "THEN (SELECT timeline_id FROM pg_control_checkpoint()) "
-    "ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END || '/' || "
-    "(SELECT oid FROM pg_database WHERE datname = current_database()), "
-    "pg_backend_pid(), current_setting('max_prepared_transactions'), current_user";
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.concat("
+    "(SELECT system_identifier FROM pg_catalog.pg_control_system()), '/', "
+    "CASE WHEN pg_catalog.pg_is_in_recovery() "
+    "THEN (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) "
+    "ELSE pg_catalog.concat('x', pg_catalog.left(pg_catalog.pg_walfile_name("
+    "pg_catalog.pg_current_wal_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4 END, '/', "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())), "
+    "pg_catalog.pg_backend_pid(), pg_catalog.current_setting('max_prepared_transactions'), "
+    "current_user";
 
 /* ---- opening --------------------------------------------------------------------------------- */
 

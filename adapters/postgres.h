@@ -86,7 +86,6 @@ struct run {
   bool touched;           /* something was sent since the session was idle and clean */
   bool rolled_back;       /* ROLLBACK was sent */
   bool reset_sent, reset; /* DISCARD ALL; its success */
-  bool ended;             /* COMMIT of a branch that wrote nothing succeeded */
   bool settle_sent, settled;
 };
 
@@ -116,6 +115,7 @@ struct ask {
   } fn;
   char gid[GID_SIZE], xid[XID_SIZE];
   bool barrier, found;
+  bool foreign; /* found, of a role whose prepared transactions we may not end */
   enum xact_status status;
   struct cluster_id cluster;
   struct prepared_branch *branches;
@@ -168,11 +168,14 @@ struct session {
   struct ask ask;
 };
 
-/* Makes this transaction's commit wait for the server's own disk where the role, the database or a
+/* Functions, views and types in our SQL are qualified, whatever search_path the connection string or
+ * the role sets; operators, too, where a branch's own statements may have set it.
+ *
+ * Makes this transaction's commit wait for the server's own disk where the role, the database or a
  * statement has switched that off; other settings are left alone. Outside of a transaction: nothing. */
 #define SQL_SYNCHRONOUS_COMMIT                                                                     \
-  "SELECT set_config('synchronous_commit', 'local', true) "                                        \
-  "WHERE current_setting('synchronous_commit') = 'off'"
+  "SELECT pg_catalog.set_config('synchronous_commit', 'local', true) WHERE "                       \
+  "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'"
 
 /* ---- postgres_wire.c ------------------------------------------------------------------------- */
 

@@ -20,10 +20,12 @@ enum { END_ATTEMPTS_MAX = 5 };
  * transaction is within 2^31 of the next xid, before or, when nothing has completed since, at or
  * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest. */
 #define FULL_XID                                                                                   \
-  "WITH horizon AS (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next), "       \
-  "prepared AS (SELECT gid, prepared, next + (((transaction::text::bigint - next) % 4294967296 "   \
-  "+ 6442450944) % 4294967296 - 2147483648) AS xid FROM pg_prepared_xacts, horizon "               \
-  "WHERE database = current_database()) "
+  "WITH horizon AS (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"          \
+  "::pg_catalog.text::pg_catalog.int8 AS next), "                                                  \
+  "prepared AS (SELECT gid, prepared, owner, "                                                     \
+  "next + (((transaction::pg_catalog.text::pg_catalog.int8 - next) % 4294967296 "                  \
+  "+ 6442450944) % 4294967296 - 2147483648) AS xid FROM pg_catalog.pg_prepared_xacts, horizon "    \
+  "WHERE database = pg_catalog.current_database()) "
 
 static void ask_begin(struct session *s, const struct session_op *op, void *data) {
   assert(s->state == SESSION_IDLE || s->state == SESSION_BROKEN);
@@ -66,8 +68,8 @@ static void send_barrier(struct session *s) {
   s->ask.barrier = false;
   wire_query(s, STEP_SETTING, 0, "BEGIN READ WRITE", 0, NULL);
   wire_query(s, STEP_SETTING, 0, SQL_SYNCHRONOUS_COMMIT, 0, NULL);
-  wire_query(s, STEP_SETTING, 0, "SELECT pg_logical_emit_message(true, 'assent', 'barrier')", 0,
-             NULL);
+  wire_query(s, STEP_SETTING, 0,
+             "SELECT pg_catalog.pg_logical_emit_message(true, 'assent', 'barrier')", 0, NULL);
   wire_query(s, STEP_COMMIT, 0, "COMMIT", 0, NULL);
   wire_sync(s);
   wire_flush(s);
@@ -98,7 +100,20 @@ static void end_after_barrier(struct session *s) {
 
 static void look_up_answer(struct session *s, enum session_looked looked) {
   struct ask ask = s->ask;
-  ask.fn.looked(ask.data, looked, looked == LOOKED_PREPARED ? ask.xid : "", &ask.cause);
+  bool there = looked == LOOKED_PREPARED || looked == LOOKED_REFUSED;
+  ask.fn.looked(ask.data, looked, there ? ask.xid : "", &ask.cause);
+}
+
+/* Only the role that prepared it, or a superuser, may end it. */
+static void take_owner(struct session *s, PGresult *result) {
+  struct ask *ask = &s->ask;
+  if (PQgetvalue(result, 0, 2)[0] == 't') return;
+  ask->foreign = true;
+  cause_set(
+      &ask->cause, CAUSE_CLIENT, -1,
+      "it was prepared by role \"%s\" and may be ended by this role only: the agent's role is "
+      "\"%s\"; prepare as that one",
+      PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 3));
 }
 
 static void look_up_result(struct session *s, struct step step, PGresult *result) {
@@ -106,19 +121,22 @@ static void look_up_result(struct session *s, struct step step, PGresult *result
   if (!is_answer(s, step, result)) return;
   ask->found = true;
   copy_value(ask->xid, sizeof ask->xid, result, 0, 0);
+  take_owner(s, result);
 }
 
 /* With a barrier, as a gid is listed as soon as its PREPARE is on the server's own disk, while the
  * session that prepared still waits for replicas. */
 static void look_up_drained(struct session *s) {
   struct ask *ask = &s->ask;
-  if (ask->found && ask->barrier && !ask->refused) {
+  if (ask->found && ask->barrier && !ask->refused && !ask->foreign) {
     send_barrier(s);
     return;
   }
   end_after_barrier(s);
   if (ask->refused)
     look_up_answer(s, LOOKED_LOST);
+  else if (ask->foreign)
+    look_up_answer(s, LOOKED_REFUSED);
   else
     look_up_answer(s, ask->found ? LOOKED_PREPARED : LOOKED_ABSENT);
 }
@@ -137,7 +155,11 @@ void session_look_up(struct session *s, const char *gid, bool barrier, session_l
   ask_begin(s, &look_up_op, data);
   s->ask.fn.looked = fn;
   s->ask.barrier = barrier;
-  ask_query(s, FULL_XID "SELECT xid FROM prepared WHERE gid = $1", 1, &gid);
+  ask_query(s,
+            FULL_XID "SELECT xid, owner, owner IS NOT DISTINCT FROM current_user OR "
+                     "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), "
+                     "current_user FROM prepared WHERE gid = $1",
+            1, &gid);
 }
 
 /* ---- how did an xid end? --------------------------------------------------------------------- */
@@ -189,7 +211,7 @@ static const struct session_op status_op = {.result = status_result,
 void session_xact_status(struct session *s, const char *xid, xact_status_fn fn, void *data) {
   ask_begin(s, &status_op, data);
   s->ask.fn.status = fn;
-  ask_query(s, "SELECT pg_xact_status($1::xid8)", 1, &xid);
+  ask_query(s, "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)", 1, &xid);
 }
 
 /* ---- which gids of a cluster are prepared? --------------------------------------------------- */
@@ -253,8 +275,9 @@ void session_list(struct session *s, const struct cluster_id *cluster, session_l
   s->ask.cluster = *cluster;
   (void)snprintf(prefix, sizeof prefix, "assent_%s_", cluster->text);
   ask_query(s,
-            FULL_XID "SELECT gid, xid, (extract(epoch FROM prepared) * 1000000)::bigint "
-                     "FROM prepared WHERE left(gid, length($1::text)) = $1 ORDER BY prepared, gid",
+            FULL_XID "SELECT gid, xid, (extract(epoch FROM prepared) * 1000000)::pg_catalog.int8 "
+                     "FROM prepared WHERE pg_catalog.left(gid, pg_catalog.length("
+                     "$1::pg_catalog.text)) = $1 ORDER BY prepared, gid",
             1, params);
 }
 
@@ -292,7 +315,8 @@ void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void
   ask_begin(s, &cancel_op, data);
   s->ask.fn.done = fn;
   (void)snprintf(pid, sizeof pid, "%d", backend_pid);
-  ask_query(s, "SELECT pg_cancel_backend($1::int)::int", 1, params);
+  ask_query(s, "SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)::pg_catalog.int4", 1,
+            params);
 }
 
 static void barrier_result(struct session *s, struct step step, PGresult *result) {
@@ -319,20 +343,24 @@ void session_barrier(struct session *s, session_done_fn fn, void *data) {
  * rolled back (on_shmem_exit against before_shmem_exit), so "none is listed" means that none can
  * prepare. */
 #define OTHERS                                                                                     \
-  "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "          \
-  "AND left(application_name, length($1::text)) = $1 AND application_name <> $2 "
+  "FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() "                \
+  "AND pid <> pg_catalog.pg_backend_pid() AND pg_catalog.left(application_name, "                  \
+  "pg_catalog.length($1::pg_catalog.text)) = $1 AND application_name <> $2 "
 
 static void send_end_round(struct session *s) {
   char wait_ms[24];
   const char *const params[] = {s->ask.prefix, s->ask.except, wait_ms};
   int64_t share = s->call_timeout_ms / (INT64_C(2) * END_ATTEMPTS_MAX);
   (void)snprintf(wait_ms, sizeof wait_ms, "%lld", (long long)(share > 1 ? share : 1));
-  wire_query(s, STEP_QUERY, 0, "SELECT count(pg_terminate_backend(pid)) " OTHERS, 2, params);
+  wire_query(s, STEP_QUERY, 0,
+             "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) " OTHERS, 2, params);
   wire_sync(s);
-  wire_query(s, STEP_QUERY, 0, "SELECT count(pg_terminate_backend(pid, $3::bigint)) " OTHERS, 3,
-             params);
+  wire_query(
+      s, STEP_QUERY, 0,
+      "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, $3::pg_catalog.int8)) " OTHERS,
+      3, params);
   wire_sync(s);
-  ask_query(s, "SELECT count(*) " OTHERS, 2, params);
+  ask_query(s, "SELECT pg_catalog.count(*) " OTHERS, 2, params);
   s->ask.attempt++;
 }
 
@@ -395,9 +423,10 @@ void session_probe_server(struct session *s, session_probed_fn fn, void *data) {
   ask_begin(s, &probe_op, data);
   s->ask.fn.probed = fn;
   s->ask.started_us = clock_monotonic_us();
-  ask_query(s,
-            "SELECT count(*), CASE WHEN count(*) = 0 THEN -1 ELSE greatest(0, "
-            "extract(epoch FROM clock_timestamp() - min(prepared)) * 1000) END::bigint "
-            "FROM pg_prepared_xacts",
-            0, NULL);
+  ask_query(
+      s,
+      "SELECT pg_catalog.count(*), CASE WHEN pg_catalog.count(*) = 0 THEN -1 ELSE greatest(0, "
+      "extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.min(prepared)) * 1000) "
+      "END::pg_catalog.int8 FROM pg_catalog.pg_prepared_xacts",
+      0, NULL);
 }

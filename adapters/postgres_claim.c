@@ -34,8 +34,10 @@ static void end_and_answer(struct session *s, enum session_claimed claimed) {
 static void send_look(struct session *s) {
   s->ask.stage = STAGE_LOOK;
   s->ask.attempt++;
-  wire_query(s, STEP_QUERY, 0,
-             "SELECT to_regclass('assent.coordinator'), to_regnamespace('assent')", 0, NULL);
+  wire_query(
+      s, STEP_QUERY, 0,
+      "SELECT pg_catalog.to_regclass('assent.coordinator'), pg_catalog.to_regnamespace('assent')",
+      0, NULL);
   wire_sync(s);
   wire_flush(s);
 }
@@ -59,8 +61,9 @@ static void send_create(struct session *s, bool schema) {
   begin(s);
   if (schema) wire_query(s, STEP_SETTING, 0, "CREATE SCHEMA assent", 0, NULL);
   wire_query(s, STEP_SETTING, 0,
-             "CREATE TABLE assent.coordinator (cluster text PRIMARY KEY, epoch bigint NOT NULL, "
-             "run_id text NOT NULL, claimed_at timestamptz NOT NULL)",
+             "CREATE TABLE assent.coordinator (cluster pg_catalog.text PRIMARY KEY, "
+             "epoch pg_catalog.int8 NOT NULL, run_id pg_catalog.text NOT NULL, "
+             "claimed_at pg_catalog.timestamptz NOT NULL)",
              0, NULL);
   commit(s);
 }
@@ -74,7 +77,7 @@ static void send_write(struct session *s) {
   begin(s);
   wire_query(s, STEP_QUERY, 0,
              "INSERT INTO assent.coordinator AS known (cluster, epoch, run_id, claimed_at) "
-             "VALUES ($1, $2, $3, now()) ON CONFLICT (cluster) DO UPDATE SET "
+             "VALUES ($1, $2, $3, pg_catalog.now()) ON CONFLICT (cluster) DO UPDATE SET "
              "epoch = excluded.epoch, run_id = excluded.run_id, claimed_at = excluded.claimed_at "
              "WHERE known.epoch < excluded.epoch OR "
              "(known.epoch = excluded.epoch AND known.run_id = excluded.run_id) RETURNING epoch",

@@ -1,14 +1,20 @@
 /* A branch's work: BEGIN, statements, and PREPARE TRANSACTION, in as few round trips as are safe.
  *
- * Everything goes out in one flush when nothing has to be known in between:
+ * Everything goes out in one flush when no statement has an expectation:
  *
  *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; Sync; DISCARD ALL; Sync
  *
- * PREPARE is held back for a second flush
- *  - when a statement has an expectation. Whoever finds a gid prepared, after a lost answer or a
- *    crash of this process, takes it as a yes. So nothing may ever become prepared that has not
- *    been found good, and how many rows a statement touched is known here only, not in the server;
- *  - when all statements look like plain reads, to end without PREPARE where no xid was assigned.
+ * With one, PREPARE is held back for a second flush. Whoever finds a gid prepared, after a lost
+ * answer or a crash of this process, takes it as a yes. So nothing may ever become prepared that has
+ * not been found good, and how many rows a statement touched is known here only, not in the server.
+ *
+ * A branch to which no xid was assigned has written no row here, but that is not to say that it has
+ * had no effect: NOTIFY and postgres_fdw act at COMMIT and need no xid. PREPARE refuses them, a plain
+ * COMMIT would let them through before anybody has decided. So such a branch is prepared, too, and
+ * only what PREPARE has taken is then ended here, as read-only.
+ *
+ * The branch's own search_path is in force when our query runs: all names in it are qualified,
+ * operators, too.
  *
  * Invariants:
  *  1. RAN_FAILED is told only when the database has said, or the order of the pipeline implies,
@@ -134,8 +140,10 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
  * PREPARE behind it is skipped: the text is no integer, and the cast to one is tried only in this
  * case. */
 #define XID_QUERY                                                                                  \
-  "SELECT pg_current_xact_id_if_assigned(), CASE WHEN current_user <> $1 THEN "                    \
-  "('SET ROLE ' || current_user || ' is in force at the end')::int END"
+  "SELECT pg_catalog.pg_current_xact_id_if_assigned(), "                                           \
+  "CASE WHEN current_user OPERATOR(pg_catalog.<>) $1::pg_catalog.name THEN "                       \
+  "pg_catalog.concat('SET ROLE ', current_user, ' is in force at the end')"                        \
+  "::pg_catalog.int4 END"
 
 /* A ready branch's xid is told and will be asked for, also after a crash. The database hands an xid
  * out again when no WAL record of it was flushed, and there may be none (unlogged tables): so this
@@ -143,7 +151,7 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
  * this one from coming again, too; nothing leans on that.) What wrote nothing gets no xid by it: the list is
  * evaluated from the left. */
 #define MESSAGE                                                                                    \
-  ", CASE WHEN pg_current_xact_id_if_assigned() IS NOT NULL THEN "                                 \
+  ", CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL THEN "                      \
   "pg_catalog.pg_logical_emit_message(true, 'assent', 'ready') END"
 
 static void send_xid_query(struct session *s, bool ready) {
@@ -151,13 +159,10 @@ static void send_xid_query(struct session *s, bool ready) {
   wire_query(s, STEP_XID, 0, ready ? XID_QUERY MESSAGE : XID_QUERY, 1, params);
 }
 
-static bool must_be_held_back(const struct session_job *job) {
-  bool all_reads = true;
-  for (size_t i = 0; i < job->statement_count; i++) {
+static bool has_expectation(const struct session_job *job) {
+  for (size_t i = 0; i < job->statement_count; i++)
     if (job->statements[i].expect_rows >= 0) return true;
-    all_reads = all_reads && statement_is_plain_read(job->statements[i].sql);
-  }
-  return all_reads;
+  return false;
 }
 
 static void send_work(struct session *s, const struct session_job *job) {
@@ -175,7 +180,7 @@ static void send_work(struct session *s, const struct session_job *job) {
 #endif
   CRASH_POINT("A2");
   if (job->end != RUN_KEEP_OPEN) send_xid_query(s, job->end == RUN_READY);
-  if (job->end == RUN_PREPARE && !must_be_held_back(job)) {
+  if (job->end == RUN_PREPARE && !has_expectation(job)) {
     send_prepare(s);
   } else {
     wire_sync(s);
@@ -248,7 +253,7 @@ static void run_result(struct session *s, struct step step, PGresult *result) {
   case STEP_ROLLBACK: return;                   /* the transaction's status tells */
   case STEP_STATEMENT:
   case STEP_XID:
-  case STEP_COMMIT:
+  case STEP_COMMIT: /* postgres_commit.c */
   case STEP_SETTING:
   case STEP_QUERY:
   case STEP_SYNC: break;
@@ -259,8 +264,6 @@ static void run_result(struct session *s, struct step step, PGresult *result) {
     take_statement(s, step.index, result);
   else if (step.kind == STEP_XID && !PQgetisnull(result, 0, 0))
     (void)snprintf(run->xid, sizeof run->xid, "%s", PQgetvalue(result, 0, 0));
-  else if (step.kind == STEP_COMMIT)
-    run->ended = strcmp(PQcmdStatus(result), "COMMIT") == 0;
 }
 
 /* ---- what comes next ------------------------------------------------------------------------- */
@@ -285,7 +288,7 @@ static void next_of_failed(struct session *s) {
 
 static void run_drained(struct session *s) {
   struct run *run = &s->run;
-  if (!run->unknown && !run->failed && run->prepare == PREPARE_NOT_SENT && !run->ended &&
+  if (!run->unknown && !run->failed && run->prepare == PREPARE_NOT_SENT &&
       PQtransactionStatus(s->connection) != PQTRANS_INTRANS) {
     cause_set(&run->cause, CAUSE_STATEMENT, -1, "a statement has ended the branch's transaction");
     fail(s);
@@ -294,16 +297,14 @@ static void run_drained(struct session *s) {
     answer_unknown(s);
   else if (run->failed)
     next_of_failed(s);
-  else if (run->ended || run->settled)
+  else if (run->settled)
     answer_left(s, RAN_READ_ONLY);
   else if (run->prepare == PREPARE_DONE && run->xid[0])
     answer_left(s, RAN_PREPARED);
   else if (run->prepare == PREPARE_DONE)
     send_settle(s, true);
-  else if (run->end == RUN_KEEP_OPEN || (run->end == RUN_READY && run->xid[0]))
+  else if (run->end != RUN_PREPARE)
     answer_open(s);
-  else if (!run->xid[0])
-    send_ending(s, STEP_COMMIT, "COMMIT");
   else
     send_prepare(s);
 }
@@ -316,7 +317,7 @@ static void run_lost(struct session *s, const struct error *err) {
     answer_unknown(s);
   else if (prepared)
     answer(s, RAN_PREPARED, false);
-  else if (!run->failed && (run->ended || run->settled))
+  else if (!run->failed && run->settled)
     answer(s, RAN_READ_ONLY, false);
   else
     answer(s, RAN_FAILED, false); /* PREPARE was not sent, or was refused */

@@ -65,8 +65,3 @@ const char *statement_refused(const char *sql) {
   }
   return word_among(word, refused);
 }
-
-bool statement_is_plain_read(const char *sql) {
-  static const char *const reads[] = {"SELECT", "SHOW", "TABLE", "VALUES", NULL};
-  return word_among(skip_to_word(sql), reads) != NULL;
-}

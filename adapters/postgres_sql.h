@@ -9,8 +9,4 @@
  * extended protocol lets no second statement follow in the same text. */
 const char *statement_refused(const char *sql);
 
-/* It begins with SELECT, SHOW, TABLE or VALUES: likely to write nothing. A guess, for speed only: a
- * SELECT may call a function that writes. */
-bool statement_is_plain_read(const char *sql);
-
 #endif

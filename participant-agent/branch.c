@@ -628,6 +628,12 @@ static void on_looked(struct branch *b, const struct branch_event *e, struct bra
   switch (e->looked) {
   case LOOKED_LOST: unanswered(b, out); break;
   case LOOKED_PREPARED: looked_prepared(b, e, out); break;
+  case LOOKED_REFUSED: /* we could not keep a yes; a decision is tried, and the database refuses it */
+    if (b->vote_due && !b->closed)
+      unanswered(b, out);
+    else
+      looked_prepared(b, e, out);
+    break;
   case LOOKED_ABSENT:
     if (b->xid_told)
       verify(b, out);

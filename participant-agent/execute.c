@@ -452,10 +452,11 @@ static void on_looked(void *data, enum session_looked looked, const char *xid,
   struct branch_event event = {.kind = BRANCH_EV_LOOKED, .looked = looked, .same_xid = true};
   if (looked == LOOKED_LOST)
     entry_note(entry, cause);
-  else if (looked == LOOKED_PREPARED)
-    take_found(entry, xid, &event);
-  else
+  else if (looked == LOOKED_ABSENT)
     note_absent(entry);
+  else
+    take_found(entry, xid, &event);
+  if (looked == LOOKED_REFUSED) entry_note(entry, cause);
   control_return(agent->control);
   step(entry, event);
   agent_leave(agent);

@@ -198,6 +198,56 @@ static void external_branch_is_voted_for_and_committed(struct site *site) {
   site_assert_vote(&got, VOTE_NO);
 }
 
+/* A yes could not be kept: only bob, or a superuser, may end what bob has prepared. */
+static void external_branch_of_another_role_is_no_yes(struct site *site) {
+  char gid[GID_SIZE], sql[GID_SIZE + 128], dsn[THROWAWAY_DSN_SIZE + 32], as_carol[sizeof dsn];
+  (void)site_fence(site, 1); /* makes the table of epochs */
+  pg_sql(site->pg->dsn, "DO $$ BEGIN IF to_regrole('carol') IS NULL THEN CREATE ROLE carol LOGIN; "
+                        "END IF; END $$; GRANT SELECT, UPDATE ON account TO bob; "
+                        "GRANT USAGE ON SCHEMA assent TO carol; "
+                        "GRANT SELECT, INSERT, UPDATE ON assent.coordinator TO carol");
+  (void)snprintf(dsn, sizeof dsn, "%s user=bob", site->pg->dsn);
+  (void)snprintf(as_carol, sizeof as_carol, "%s user=carol", site->pg->dsn);
+  struct site carols;
+  struct agent_options options = site_options();
+  options.agent_id = "carols-agent";
+  site_open(&carols, site->pg, as_carol, &options, site->over_http);
+  site_gid(&carols, 1, gid);
+  (void)site_fence(&carols, 1);
+  (void)snprintf(sql, sizeof sql, "BEGIN; " TAKE_TEN "; PREPARE TRANSACTION '%s'", gid);
+  pg_sql(dsn, sql);
+  struct job job = {.gid = gid, .sequence = 1, .end = RUN_PREPARE};
+  struct got got = site_run(&carols, job);
+  site_assert_vote(&got, VOTE_UNKNOWN);
+  CU_ASSERT_EQUAL(got.run.cause.kind, CAUSE_CLIENT);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.run.cause.text, "role \"bob\""));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.run.cause.text, "role is \"carol\""));
+  struct got done = site_decide(&carols, gid, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_RETRY);
+  CU_ASSERT_EQUAL(site_prepared_count(site), 1);
+  (void)snprintf(sql, sizeof sql, "ROLLBACK PREPARED '%s'", gid);
+  pg_sql(dsn, sql);
+  done = site_decide(&carols, gid, DECIDE_ABORT, NULL);
+  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+  site_close(&carols);
+}
+
+static void external_branch_of_another_role_is_a_superusers_to_end(struct site *site) {
+  char gid[GID_SIZE], sql[GID_SIZE + 128], dsn[THROWAWAY_DSN_SIZE + 32];
+  pg_sql(site->pg->dsn, "GRANT SELECT, UPDATE ON account TO bob");
+  (void)snprintf(dsn, sizeof dsn, "%s user=bob", site->pg->dsn);
+  site_gid(site, 1, gid);
+  (void)site_fence(site, 1);
+  (void)snprintf(sql, sizeof sql, "BEGIN; " TAKE_TEN "; PREPARE TRANSACTION '%s'", gid);
+  pg_sql(dsn, sql);
+  struct got got = RUN(.gid = gid, .sequence = 1, .end = RUN_PREPARE);
+  site_assert_vote(&got, VOTE_YES);
+  struct got done = site_decide(site, gid, DECIDE_COMMIT, &got.run);
+  site_assert_outcome(&done, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_EQUAL(site_balance(site), 90);
+}
+
 static void stale_epochs_and_lives_are_refused(struct site *site) {
   char old[GID_SIZE], now[GID_SIZE];
   site_gid(site, 1, old);
@@ -765,6 +815,8 @@ static void tell(void (*story)(struct site *), bool over_http) {
   X(interactive_statements_end_in_a_prepare)                                                       \
   X(failed_statement_is_a_no_with_its_cause)                                                       \
   X(external_branch_is_voted_for_and_committed)                                                    \
+  X(external_branch_of_another_role_is_no_yes)                                                     \
+  X(external_branch_of_another_role_is_a_superusers_to_end)                                        \
   X(stale_epochs_and_lives_are_refused)                                                            \
   X(fence_ends_what_older_epochs_have_in_flight)                                                   \
   X(abort_cancels_what_runs)                                                                       \

@@ -1,6 +1,7 @@
 /* A branch's work on a real PostgreSQL: votes, failures, limits, and what is left of it in the
  * session.
  */
+#include <libpq-fe.h>
 #include <string.h>
 
 #include "tests/integration/pg.h"
@@ -43,7 +44,7 @@ static void assert_failed(enum cause_kind kind, const char *sqlstate) {
   CU_ASSERT_TRUE(pg.adapter->ops->is_idle(session));
   CU_ASSERT_EQUAL(prepared_count(), 0);
   CU_ASSERT_EQUAL(balance(1), 100);
-  pg_run(&pg, session, RUN_READY, NULL, &answer, "SELECT 1", NULL);
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[PG_GID_COUNT - 1], &answer, "SELECT 1", NULL);
   CU_ASSERT_EQUAL(answer.ran, RAN_READ_ONLY);
 }
 
@@ -104,6 +105,84 @@ static void prepare_of_a_write_without_effect_is_read_only(void) {
   CU_ASSERT_EQUAL(answer.ran, RAN_READ_ONLY);
   CU_ASSERT_TRUE(answer.reusable);
   CU_ASSERT_EQUAL(prepared_count(), 0);
+  end();
+}
+
+/* COMMIT would let it through before anybody has decided; it needs no xid. */
+static void notification_in_a_branch_fails_it(void) {
+  static const struct statement notifies[] = {
+      {.sql = "SELECT pg_notify('x', 'paid')", .expect_rows = -1},
+      {.sql = "SELECT pg_notify('x', 'paid')", .expect_rows = 1},
+      {.sql = "NOTIFY x, 'paid'", .expect_rows = -1}};
+  begin();
+  PGconn *listener = PQconnectdb(pg.dsn);
+  PQclear(PQexec(listener, "LISTEN x"));
+  for (size_t i = 0; i < sizeof notifies / sizeof notifies[0]; i++) {
+    pg_run_begin(&pg, session, RUN_PREPARE, pg.gid[0], &notifies[i], 1, &answer);
+    pg_wait(&pg, &answer, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(answer.cause.text, "NOTIFY"));
+    assert_failed(CAUSE_STATEMENT, "0A000");
+  }
+  pg_sql(pg.dsn, "NOTIFY x, 'the last'"); /* they come in the order of their commits */
+  PGnotify *notified = NULL;
+  while (!notified && PQstatus(listener) == CONNECTION_OK) {
+    PQclear(PQexec(listener, "SELECT 1"));
+    notified = PQnotifies(listener);
+  }
+  CU_ASSERT_PTR_NOT_NULL_FATAL(notified);
+  CU_ASSERT_STRING_EQUAL(notified->extra, "the last");
+  PQfreemem(notified);
+  PQfinish(listener);
+  end();
+}
+
+/* Its COMMIT is the decision, and nobody has taken it yet. */
+static void sole_branch_without_an_xid_stays_open(void) {
+  begin();
+  pg_run(&pg, session, RUN_READY, NULL, &answer, "SELECT pg_notify('x', 'paid')", NULL);
+  CU_ASSERT_EQUAL(answer.ran, RAN_OPEN);
+  CU_ASSERT_STRING_EQUAL(answer.xid, "");
+  CU_ASSERT_FALSE(pg.adapter->ops->is_idle(session));
+  pg.adapter->ops->commit(session, pg_on_committed, &answer);
+  pg_wait(&pg, &answer, 2);
+  CU_ASSERT_EQUAL(answer.outcome, BRANCH_OUTCOME_COMMITTED);
+  CU_ASSERT_TRUE(pg.adapter->ops->is_idle(session));
+  end();
+}
+
+/* Functions and operators of the branch's own making, found before the server's. */
+static void search_path_of_the_branch_does_not_hide_its_xid(void) {
+  begin();
+  pg_sql(
+      pg.dsn,
+      "SET client_min_messages = error; DROP SCHEMA IF EXISTS evil CASCADE; CREATE SCHEMA evil; "
+      "CREATE FUNCTION evil.pg_current_xact_id_if_assigned() RETURNS xid8 LANGUAGE sql AS "
+      "'SELECT NULL::xid8'; "
+      "CREATE FUNCTION evil.no(name, name) RETURNS boolean LANGUAGE sql AS 'SELECT false'; "
+      "CREATE OPERATOR evil.<> (LEFTARG = name, RIGHTARG = name, FUNCTION = evil.no); "
+      "CREATE FUNCTION evil.concat(VARIADIC text[]) RETURNS text LANGUAGE sql AS $f$SELECT '1'$f$; "
+      "CREATE FUNCTION evil.set_config(text, text, boolean) RETURNS text LANGUAGE sql AS "
+      "'SELECT (1 / 0)::text'; "
+      "CREATE DOMAIN evil.int4 AS text; CREATE DOMAIN evil.name AS text; "
+      "GRANT USAGE ON SCHEMA evil TO public");
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[0], &answer,
+         "SET search_path = evil, pg_catalog, public", TAKE, NULL);
+  CU_ASSERT_EQUAL(answer.ran, RAN_PREPARED);
+  CU_ASSERT_NOT_EQUAL(answer.xid[0], '\0');
+  CU_ASSERT_EQUAL(prepared_count(), 1);
+  pg_finish(&pg, session, pg.gid[0], false, &answer);
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[1], &answer, TAKE,
+         "SET search_path = evil, pg_catalog, public", "SET ROLE bob", NULL);
+  CU_ASSERT_PTR_NOT_NULL(strstr(answer.cause.text, "SET ROLE bob"));
+  assert_failed(CAUSE_STATEMENT, "22P02");
+  pg_run(&pg, session, RUN_READY, NULL, &answer, "SET search_path = evil, pg_catalog, public", TAKE,
+         NULL);
+  CU_ASSERT_EQUAL(answer.ran, RAN_OPEN);
+  CU_ASSERT_NOT_EQUAL(answer.xid[0], '\0');
+  pg.adapter->ops->commit(session, pg_on_committed, &answer);
+  pg_wait(&pg, &answer, 2);
+  CU_ASSERT_EQUAL(answer.outcome, BRANCH_OUTCOME_COMMITTED);
+  pg_sql(pg.dsn, "SET client_min_messages = error; DROP SCHEMA evil CASCADE");
   end();
 }
 
@@ -296,7 +375,7 @@ static void results_of_all_kinds_are_json(void) {
          "'NaN'::float8 g, '-Infinity'::float4 h, 1e300::float8 i, 10.10::numeric j, "
          "E'q\"\\n\\u00e9'::text k, NULL l, '{\"a\":1}'::jsonb m, '\\x00ff'::bytea n",
          "", "SET search_path = public", "SELECT 1 WHERE false", NULL);
-  CU_ASSERT_EQUAL(answer.ran, RAN_READ_ONLY);
+  CU_ASSERT_EQUAL(answer.ran, RAN_OPEN);
   CU_ASSERT_STRING_EQUAL(
       answer.results,
       "[{\"columns\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\",\"j\",\"k\",\"l\","
@@ -407,7 +486,7 @@ static void rollback_of_a_ready_branch_leaves_nothing(void) {
 /* ---- what is left in the session ------------------------------------------------------------- */
 
 static void assert_clean(void) {
-  pg_run(&pg, session, RUN_READY, NULL, &answer,
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[PG_GID_COUNT - 1], &answer,
          "SELECT current_setting('work_mem') = '77kB' a, current_setting('application_name') b, "
          "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') c, "
          "(SELECT count(*) FROM pg_prepared_statements) d, "
@@ -480,7 +559,9 @@ static void warning_at_prepare_makes_it_unknown(void) {
 SUITE(postgres, CASE(prepare_of_a_write_is_prepared),
       CASE(prepare_with_a_met_expectation_is_prepared),
       CASE(prepare_with_a_missed_expectation_fails), CASE(prepare_of_reads_is_read_only),
-      CASE(prepare_of_a_write_without_effect_is_read_only),
+      CASE(prepare_of_a_write_without_effect_is_read_only), CASE(notification_in_a_branch_fails_it),
+      CASE(sole_branch_without_an_xid_stays_open),
+      CASE(search_path_of_the_branch_does_not_hide_its_xid),
       CASE(prepare_of_a_read_that_writes_is_prepared), CASE(prepare_after_several_runs_is_prepared),
       CASE(prepare_after_set_transaction_is_prepared), CASE(statement_that_fails_fails_the_branch),
       CASE(statement_that_fails_in_an_open_branch_fails_it),

@@ -305,9 +305,9 @@ static void end_sessions_ends_those_of_the_prefix_only(void) {
   CU_ASSERT_EQUAL(pg_int(pg.dsn, "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
                                  "'agent-1 old'"),
                   0);
-  pg_run(&pg, mine, RUN_READY, NULL, &ran, "SELECT 1", NULL);
+  pg_run(&pg, mine, RUN_PREPARE, pg.gid[0], &ran, "SELECT 1", NULL);
   CU_ASSERT_EQUAL(ran.ran, RAN_READ_ONLY);
-  pg_run(&pg, other, RUN_READY, NULL, &ran, "SELECT 1", NULL);
+  pg_run(&pg, other, RUN_PREPARE, pg.gid[0], &ran, "SELECT 1", NULL);
   CU_ASSERT_EQUAL(ran.ran, RAN_READ_ONLY);
   CU_ASSERT_EQUAL(pg_lost_count(), 1); /* the one that was ended heard of it */
   pg_answer_clear(&ran);

@@ -72,6 +72,7 @@ static void step(struct branch *b, struct branch_event event, const char *expect
 #define ENDED(done)            EVENT(.kind = BRANCH_EV_SESSION_ENDED, .ok = (done))
 #define LOOKED(what)           EVENT(.kind = BRANCH_EV_LOOKED, .looked = (what), .same_xid = true)
 #define LOOKED_OTHER           EVENT(.kind = BRANCH_EV_LOOKED, .looked = LOOKED_PREPARED)
+#define LOOKED_OTHERS_REFUSED  EVENT(.kind = BRANCH_EV_LOOKED, .looked = LOOKED_REFUSED)
 #define FINISHED(what)         EVENT(.kind = BRANCH_EV_FINISHED, .finished = (what))
 #define STATUS(what)           EVENT(.kind = BRANCH_EV_STATUS, .status = (what))
 #define COMMITTED(what)        EVENT(.kind = BRANCH_EV_COMMITTED, .outcome = (what))
@@ -192,6 +193,36 @@ static void external_branch_look_up_lost_is_unknown(void) {
   struct branch b = fresh();
   STEP(ASK_VOTE(1), "looking_up: look_up");
   STEP(LOOKED(LOOKED_LOST), "none: vote_unknown forget");
+}
+
+/* Prepared by a role whose transactions the agent may not end: no yes, and no no either. */
+static void external_branch_of_another_role_is_unknown(void) {
+  struct branch b = fresh();
+  STEP(ASK_VOTE(1), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_REFUSED), "none: vote_unknown forget");
+  STEP(DECIDE(DECIDE_ABORT), "aborting: rollback_prepared");
+  STEP(FINISHED(FINISH_REFUSED), "none: told_retry forget");
+  b = fresh();
+  STEP(ONLY(BRANCH_EV_LISTED), "prepared:");
+  STEP(ASK_VOTE(1), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_REFUSED), "prepared: vote_unknown");
+  b = fresh();
+  STEP(ASK_VOTE(1), "looking_up: look_up");
+  STEP(DECIDE(DECIDE_ABORT), "looking_up: join");
+  STEP(LOOKED(LOOKED_REFUSED), "aborting: rollback_prepared");
+  STEP(FINISHED(FINISH_REFUSED), "prepared: vote_unknown told_retry");
+}
+
+static void commit_of_a_branch_of_another_role_is_tried(void) {
+  struct branch b = fresh();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_REFUSED), "committing: commit_prepared");
+  STEP(FINISHED(FINISH_REFUSED), "prepared: told_retry");
+  STEP(DECIDE_XID(DECIDE_COMMIT), "committing: commit_prepared");
+  STEP(FINISHED(FINISH_DONE), "committed: told_committed");
+  b = fresh();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "looking_up: look_up");
+  STEP(LOOKED_OTHERS_REFUSED, "verifying: ask_status");
 }
 
 static void later_statements_on_unknown_branch_are_a_no(void) {
@@ -642,6 +673,8 @@ static size_t answers(const struct node *node, struct branch_event *out) {
     out[n++] = LOOKED(LOOKED_ABSENT);
     out[n++] = LOOKED(LOOKED_PREPARED);
     out[n++] = LOOKED_OTHER;
+    out[n++] = LOOKED(LOOKED_REFUSED);
+    out[n++] = LOOKED_OTHERS_REFUSED;
     break;
   case A_FINISH:
     for (int i = FINISH_LOST; i <= FINISH_REFUSED; i++)
@@ -722,7 +755,8 @@ static bool holds(const struct node *before, const struct branch_event *event,
   bool same_xid_only =
       count_of(actions, BRANCH_DO_COMMIT_PREPARED) == 0 ||
       (event->same_xid && ((event->kind == BRANCH_EV_DECIDE && was->state == BRANCH_PREPARED) ||
-                           (event->kind == BRANCH_EV_LOOKED && event->looked == LOOKED_PREPARED)));
+                           (event->kind == BRANCH_EV_LOOKED && (event->looked == LOOKED_PREPARED ||
+                                                                event->looked == LOOKED_REFUSED))));
   bool yes_is_prepared = !has_vote(actions, VOTE_YES) ||
                          (is->state == BRANCH_ACTIVE && is->end == RUN_KEEP_OPEN && !is->closed) ||
                          (is->state == BRANCH_PREPARED && is->durable && !is->closed);
@@ -730,6 +764,9 @@ static bool holds(const struct node *before, const struct branch_event *event,
       !has_vote(actions, VOTE_READY) ||
       (is->state == BRANCH_READY && !is->closed && !is->session_gone &&
        (was->state == BRANCH_READY || (event->kind == BRANCH_EV_FLUSHED && event->ok)));
+  bool refused_is_no_vote = event->kind != BRANCH_EV_LOOKED || event->looked != LOOKED_REFUSED ||
+                            count_of(actions, BRANCH_DO_REPLY_VOTE) == 0 ||
+                            has_vote(actions, VOTE_UNKNOWN);
   bool ended_takes_no_run =
       count_of(actions, BRANCH_DO_RUN) == 0 ||
       (!was->closed && (was->state == BRANCH_NONE || was->state == BRANCH_ACTIVE));
@@ -752,7 +789,8 @@ static bool holds(const struct node *before, const struct branch_event *event,
       (is->state == BRANCH_NONE && actions->items[actions->count - 1].kind == BRANCH_DO_FORGET);
   return outcomes_name_their_decision(was, event, actions) && one_at_a_time &&
          resting_owes_nothing && same_xid_only && yes_is_prepared && ready_is_flushed &&
-         ended_takes_no_run && run_kept && decision_kept && answered && forgotten_is_none;
+         refused_is_no_vote && ended_takes_no_run && run_kept && decision_kept && answered &&
+         forgotten_is_none;
 }
 
 static bool take(const struct node *before, const struct branch_event *event, bool is_answer) {
@@ -897,7 +935,9 @@ SUITE(branch, CASE(run_to_prepare_and_commit_is_committed), CASE(interactive_run
       CASE(prepare_repeated_gives_the_same_vote), CASE(failed_run_is_a_no_and_stays_one),
       CASE(read_only_leaves_phase_two), CASE(ready_without_xid_is_committed_as_read_only),
       CASE(ready_without_xid_and_lost_commit_is_a_no), CASE(external_branch_is_looked_up),
-      CASE(external_branch_absent_is_a_no), CASE(external_branch_look_up_lost_is_unknown),
+      CASE(external_branch_of_another_role_is_unknown),
+      CASE(commit_of_a_branch_of_another_role_is_tried), CASE(external_branch_absent_is_a_no),
+      CASE(external_branch_look_up_lost_is_unknown),
       CASE(later_statements_on_unknown_branch_are_a_no), CASE(lost_prepare_found_is_a_yes),
       CASE(lost_prepare_absent_is_a_no), CASE(session_that_cannot_be_ended_is_never_absent),
       CASE(lost_look_up_after_a_run_does_not_run_again),

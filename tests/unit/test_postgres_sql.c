@@ -56,16 +56,5 @@ static void statement_of_work_is_allowed(void) {
   allows("/* open");
 }
 
-static void statement_that_reads_is_told_from_others(void) {
-  CU_ASSERT_TRUE(statement_is_plain_read("SELECT 1"));
-  CU_ASSERT_TRUE(statement_is_plain_read("/* x */ table account"));
-  CU_ASSERT_TRUE(statement_is_plain_read("VALUES (1)"));
-  CU_ASSERT_TRUE(statement_is_plain_read("show all"));
-  CU_ASSERT_FALSE(statement_is_plain_read("WITH x AS (DELETE FROM a RETURNING 1) SELECT 1"));
-  CU_ASSERT_FALSE(statement_is_plain_read("INSERT INTO a SELECT 1"));
-  CU_ASSERT_FALSE(statement_is_plain_read(""));
-}
-
 SUITE(postgres_sql, CASE(statement_of_transaction_control_is_refused),
-      CASE(statement_behind_comments_is_found), CASE(statement_of_work_is_allowed),
-      CASE(statement_that_reads_is_told_from_others))
+      CASE(statement_behind_comments_is_found), CASE(statement_of_work_is_allowed))
