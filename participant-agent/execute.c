@@ -110,7 +110,9 @@ static void on_ran(void *data, const struct session_result *result) {
                                .xid = result->xid[0] != '\0'};
   step(entry, event);
   entry->results = NULL; /* the answers that borrow it are given now, or: */
-  if (entry->branch.state == BRANCH_FLUSHING && result->results) {
+  bool later =
+      entry->branch.state == BRANCH_FLUSHING || entry->branch.state == BRANCH_COMMITTING_ONE;
+  if (later && result->results) {
     entry->results_kept = strdup(result->results);
     assert(entry->results_kept);
   }
@@ -321,8 +323,13 @@ static void on_committed(void *data, enum branch_outcome outcome, const struct c
   entry_note(entry, outcome == BRANCH_OUTCOME_COMMITTED ? NULL : cause);
   copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
   give_back(entry, outcome != BRANCH_OUTCOME_RETRY);
+  char *results = entry->results_kept;
+  entry->results_kept = NULL;
+  if (outcome == BRANCH_OUTCOME_COMMITTED) entry->results = results;
   step(entry, (struct branch_event){.kind = BRANCH_EV_COMMITTED, .outcome = outcome});
-  agent_leave(agent);
+  entry->results = NULL;
+  agent_leave(agent); /* gives the answers, which borrow them */
+  free(results);
 }
 
 void execute_commit(struct entry *entry) {

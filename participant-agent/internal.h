@@ -61,7 +61,7 @@ struct entry {
   char told_xid[XID_SIZE], told_server[SERVER_SIZE]; /* as told by a decision */
   struct cause *cause; /* owned; why it failed, or what stands in the way; NULL: nothing */
   const char *results; /* of the run that is being answered; borrowed */
-  char *results_kept;  /* owned; while FLUSHING */
+  char *results_kept;  /* owned; of a run that is answered after its flush, or its COMMIT */
 
   const struct statement *statements; /* of the run at hand, until it is begun; borrowed, or: */
   void *statements_owned;             /* while it waits for a session */

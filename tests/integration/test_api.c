@@ -333,6 +333,36 @@ static void external_branch_not_prepared_aborts(enum world_mode mode) {
 }
 IN_BOTH_MODES(external_branch_not_prepared_aborts)
 
+/* The agent of bank_b is a role of its own, and may not end what the application's has prepared. */
+static void external_branch_of_another_role_aborts(void) {
+  struct world *w = world_open(WORLD_AGENTS, NULL);
+  char dsn[THROWAWAY_DSN_SIZE];
+  world_sql(w, BANK_B,
+            "DO $$ BEGIN IF to_regrole('clerk') IS NULL THEN CREATE ROLE clerk LOGIN; END IF; "
+            "END $$; GRANT USAGE ON SCHEMA assent TO clerk; "
+            "GRANT SELECT, INSERT, UPDATE ON assent.coordinator TO clerk");
+  world_kill(w, AGENT_B);
+  memcpy(dsn, w->dsn[BANK_B], sizeof dsn);
+  strncat(w->dsn[BANK_B], " user=clerk", sizeof dsn - strlen(dsn) - 1);
+  world_start(w, AGENT_B, NULL);
+  memcpy(w->dsn[BANK_B], dsn, sizeof dsn);
+  world_wait_ready(w);
+  const char *id =
+      reply_string(api_run(w->api, "{'branches':[" BRANCH("bank_a", DEBIT(10)) "]}"), "/id");
+  const char *gid = enlist_external(w, id, "bank_b");
+  prepare_externally(w, BANK_B, "UPDATE account SET balance = balance + 10 WHERE id = 1", gid);
+  const struct reply *reply = api_commit(w->api, id);
+  CHECK_PROBLEM(reply, 409, "aborted");
+  CHECK_INTEGER(reply, "/transaction/cause/branch", 2);
+  CHECK_STRING(reply, "/transaction/cause/kind", "client");
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "prepared by role"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "clerk"));
+  world_sql(w, BANK_B, "ROLLBACK PREPARED '%s'", gid);
+  UNTIL(strcmp(reply_string(api_read(w->api, id), "/branches/1/state"), "aborted") == 0);
+  CHECK_MOVED(w, 0);
+  world_close(w);
+}
+
 static void external_branch_prepared_after_the_abort_is_swept(enum world_mode mode) {
   struct world *w =
       world_open(mode, &(struct world_options){.settings = "sweep_interval = 200ms\n"});
@@ -370,5 +400,6 @@ SUITE(api, BOTH(transfer_in_one_call_commits), BOTH(transfer_that_waits_until_de
       BOTH(aborted_transaction_answers_the_same_again),
       BOTH(results_have_the_types_of_their_columns), BOTH(parameters_arrive_as_the_values_they_are),
       BOTH(external_branch_prepared_commits), BOTH(external_branch_not_prepared_aborts),
+      CASE(external_branch_of_another_role_aborts),
       BOTH(external_branch_prepared_after_the_abort_is_swept),
       CASE(branch_of_both_kinds_is_refused))
