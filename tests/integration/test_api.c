@@ -346,7 +346,8 @@ static void external_branch_of_another_role_aborts(void) {
   strncat(w->dsn[BANK_B], " user=clerk", sizeof dsn - strlen(dsn) - 1);
   world_start(w, AGENT_B, NULL);
   memcpy(w->dsn[BANK_B], dsn, sizeof dsn);
-  world_wait_ready(w);
+  /* The coordinator finds out by its next call that the agent has restarted. */
+  UNTIL(api_run(w->api, ONE_CALL("", BRANCH("bank_b", STATEMENT("SELECT 1"))))->status == 200);
   const char *id =
       reply_string(api_run(w->api, "{'branches':[" BRANCH("bank_a", DEBIT(10)) "]}"), "/id");
   const char *gid = enlist_external(w, id, "bank_b");
