@@ -333,32 +333,35 @@ static void external_branch_not_prepared_aborts(enum world_mode mode) {
 }
 IN_BOTH_MODES(external_branch_not_prepared_aborts)
 
-/* The agent of bank_b is a role of its own, and may not end what the application's has prepared. */
+/* The agent of bank_b acts as a role that may not end what the application's role has prepared. */
 static void external_branch_of_another_role_aborts(void) {
-  struct world *w = world_open(WORLD_AGENTS, NULL);
-  char dsn[THROWAWAY_DSN_SIZE];
+  struct world *w = world_open(WORLD_EMBEDDED, NULL);
   world_sql(w, BANK_B,
-            "DO $$ BEGIN IF to_regrole('clerk') IS NULL THEN CREATE ROLE clerk LOGIN; END IF; "
-            "END $$; GRANT USAGE ON SCHEMA assent TO clerk; "
-            "GRANT SELECT, INSERT, UPDATE ON assent.coordinator TO clerk");
-  world_kill(w, AGENT_B);
-  memcpy(dsn, w->dsn[BANK_B], sizeof dsn);
-  strncat(w->dsn[BANK_B], " user=clerk", sizeof dsn - strlen(dsn) - 1);
-  world_start(w, AGENT_B, NULL);
-  memcpy(w->dsn[BANK_B], dsn, sizeof dsn);
-  /* The coordinator finds out by its next call that the agent has restarted. */
-  UNTIL(api_run(w->api, ONE_CALL("", BRANCH("bank_b", STATEMENT("SELECT 1"))))->status == 200);
+            "DO $$ BEGIN IF to_regrole('clerk') IS NULL THEN CREATE ROLE clerk; END IF; END $$; "
+            "GRANT USAGE ON SCHEMA assent TO clerk; GRANT SELECT ON ALL TABLES IN SCHEMA public "
+            "TO clerk; GRANT SELECT, INSERT, UPDATE ON assent.coordinator TO clerk; "
+            "ALTER ROLE CURRENT_USER IN DATABASE %s SET role = 'clerk'",
+            w->database[BANK_B]);
+  world_restart(w, COORDINATOR);
   const char *id =
       reply_string(api_run(w->api, "{'branches':[" BRANCH("bank_a", DEBIT(10)) "]}"), "/id");
   const char *gid = enlist_external(w, id, "bank_b");
-  prepare_externally(w, BANK_B, "UPDATE account SET balance = balance + 10 WHERE id = 1", gid);
+  PGconn *application = world_connect(w, BANK_B);
+  world_run_on(application, "SET ROLE NONE");
+  world_run_on(application, "BEGIN");
+  world_run_on(application, "UPDATE account SET balance = balance + 10 WHERE id = 1");
+  world_run_on(application, api_text(w->api, "PREPARE TRANSACTION '%s'", gid));
   const struct reply *reply = api_commit(w->api, id);
   CHECK_PROBLEM(reply, 409, "aborted");
   CHECK_INTEGER(reply, "/transaction/cause/branch", 2);
   CHECK_STRING(reply, "/transaction/cause/kind", "client");
   CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "prepared by role"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, PQuser(application)));
   CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "clerk"));
-  world_sql(w, BANK_B, "ROLLBACK PREPARED '%s'", gid);
+  world_run_on(application, api_text(w->api, "ROLLBACK PREPARED '%s'", gid));
+  world_run_on(application, api_text(w->api, "ALTER ROLE CURRENT_USER IN DATABASE %s RESET role",
+                                     w->database[BANK_B]));
+  PQfinish(application);
   UNTIL(strcmp(reply_string(api_read(w->api, id), "/branches/1/state"), "aborted") == 0);
   CHECK_MOVED(w, 0);
   world_close(w);
