@@ -115,7 +115,6 @@ void transaction_wait(struct transaction *t, enum wait_until until, unsigned bra
 
 /* What an answer is made of; see render.h. */
 const struct txid *transaction_id(const struct transaction *t);
-bool transaction_is_open(const struct transaction *t);
 enum wal_outcome transaction_outcome(const struct transaction *t); /* NONE: not known */
 bool transaction_is_settled(const struct transaction *t, enum wait_until until);
 int64_t transaction_remaining_ms(const struct transaction *t); /* until its deadline; at least 0 */

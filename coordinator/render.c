@@ -19,7 +19,7 @@ struct branch_view {
   char *results;                  /* NULL: the member is left out */
 };
 
-const char *outcome_name(enum wal_outcome outcome) {
+static const char *outcome_name(enum wal_outcome outcome) {
   switch (outcome) {
   case WAL_OUTCOME_NONE: return NULL;
   case WAL_OUTCOME_COMMITTED: return "committed";
@@ -30,7 +30,7 @@ const char *outcome_name(enum wal_outcome outcome) {
   return NULL;
 }
 
-void render_cause(struct json_writer *w, const struct cause *cause) {
+static void render_cause(struct json_writer *w, const struct cause *cause) {
   if (!cause || cause->kind == CAUSE_NONE) {
     json_write_null(w);
     return;
@@ -128,7 +128,8 @@ void render_transaction(struct json_writer *w, struct transaction *t, bool resul
   json_object_end(w);
 }
 
-const char *record_state_name(const struct wal_record *record) {
+/* The state of a record as the API shows it. */
+static const char *record_state_name(const struct wal_record *record) {
   switch (record->kind) {
   case WAL_KIND_ABORTED: return "aborted";
   case WAL_KIND_COMMIT: return record->applied_at_us ? "committed" : "committing";

@@ -8,10 +8,5 @@
 /* With `results` the last run's results of each branch go in, and are forgotten. */
 void render_transaction(struct json_writer *w, struct transaction *t, bool results);
 void render_record(struct json_writer *w, const struct wal_record *record);
-void render_cause(struct json_writer *w, const struct cause *cause); /* NONE: null */
-
-/* The state of a record as the API shows it. */
-const char *record_state_name(const struct wal_record *record);
-const char *outcome_name(enum wal_outcome outcome); /* NULL for NONE */
 
 #endif

@@ -287,10 +287,6 @@ const struct txid *transaction_id(const struct transaction *t) {
   return &t->id;
 }
 
-bool transaction_is_open(const struct transaction *t) {
-  return t->core.state == TXN_OPEN;
-}
-
 enum wal_outcome transaction_outcome(const struct transaction *t) {
   switch (t->core.state) {
   case TXN_COMMITTING:

@@ -219,10 +219,6 @@ enum store_result store_commit(struct store *store, struct error *err) {
   return result;
 }
 
-bool store_in_transaction(const struct store *store) {
-  return store->in_transaction;
-}
-
 /* ---- records -------------------------------------------------------------------------------- */
 
 static void bind_cause(struct binder *b, const struct cause *cause) {

@@ -88,7 +88,6 @@ enum store_result store_remove_ended(struct store *store, int64_t ended_at_us, u
 /* STORE_OK: durable. */
 enum store_result store_commit(struct store *store, struct error *err)
     __attribute__((warn_unused_result));
-bool store_in_transaction(const struct store *store);
 
 /* ---- reads ---------------------------------------------------------------------------------- */
 
