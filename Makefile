@@ -149,6 +149,12 @@ valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and wit
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)sh tools/valgrind.sh $(BUILD)
 
+# ---- the model --------------------------------------------------------------------------------------
+LIVES ?= 2
+.PHONY: model
+model: deps-dev ## every state of the protocol model, checked by SPIN; LIVES=3 goes further
+	$(Q)sh tools/model.sh $(BUILD)/model $(LIVES)
+
 # ---- packages ---------------------------------------------------------------------------------------
 .PHONY: deps deps-dev
 deps: ## install what is missing to build, test and run the demo (Debian 12)
