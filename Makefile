@@ -90,7 +90,7 @@ demo: deps ## two databases, thousands of transfers, the coordinator killed in b
 	$(Q)$(BUILD)/assent demo $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters cli common coordinator participant-agent wal tests/lib tests/unit tests/integration
+ROOMS   := adapters cli common coordinator participant-agent wal tests/fuzz tests/lib tests/unit tests/integration
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
@@ -148,6 +148,25 @@ coverage: deps-dev ## lines and branches that the tests run, by file; pages in b
 valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and with agents
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)sh tools/valgrind.sh $(BUILD)
+
+# ---- fuzzing ----------------------------------------------------------------------------------------
+# libFuzzer with AddressSanitizer and UBSan; each target starts from its corpus in tests/fuzz/corpus.
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+SECONDS ?= 60
+.PHONY: fuzz fuzzers
+fuzz: deps-dev ## feed the decoders with what nobody would send; SECONDS=n for each of them
+	$(Q)$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzz CC=clang \
+	  SANITIZE=fuzzer-no-link,address,undefined fuzzers
+	$(Q)sh tools/fuzz.sh $(BUILD)/fuzz $(SECONDS) $(FUZZERS)
+
+fuzzers: $(addprefix $(BUILD)/fuzz_,$(FUZZERS))
+# An archive: of the product only what a target needs is linked, so that it can stand in for the rest.
+$(BUILD)/fuzzed.a: $(call objects,$(DAEMON) tests/fuzz/fuzz.c)
+	$(Q)rm -f $@ && ar rcs $@ $^
+.PRECIOUS: $(BUILD)/obj/tests/fuzz/%.o
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/fuzzed.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) -pie -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
 # ---- the model --------------------------------------------------------------------------------------
 LIVES ?= 2
