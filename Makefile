@@ -90,7 +90,7 @@ demo: deps ## two databases, thousands of transfers, the coordinator killed in b
 	$(Q)$(BUILD)/assent demo $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters cli common coordinator participant-agent wal tests/fuzz tests/lib tests/unit tests/integration
+ROOMS   := adapters bench cli common coordinator participant-agent wal tests/fuzz tests/lib tests/unit tests/integration
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
@@ -148,6 +148,15 @@ coverage: deps-dev ## lines and branches that the tests run, by file; pages in b
 valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and with agents
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)sh tools/valgrind.sh $(BUILD)
+
+# ---- how fast ---------------------------------------------------------------------------------------
+.PHONY: bench-recovery
+$(BUILD)/bench-recovery: $(call objects,bench/recovery.c $(call room,wal) $(call room,cli) $(COMMON))
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+bench-recovery: deps ## how fast thousands of branches in doubt are resolved, against bare libpq
+	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-recovery
+	$(Q)$(BUILD)/bench-recovery $(ARGS)
 
 # ---- fuzzing ----------------------------------------------------------------------------------------
 # libFuzzer with AddressSanitizer and UBSan; each target starts from its corpus in tests/fuzz/corpus.
