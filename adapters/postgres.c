@@ -27,6 +27,7 @@ static const char identity_query[] =
 
 static void open_failed(struct session *s, const struct error *err) {
   session_opened_fn opened = s->opened;
+  if (s->postgres->hosts) hosts_failed(s->postgres->hosts, s->host_first);
   wire_break(s);
   opened(s->data, NULL, err);
 }
@@ -74,16 +75,17 @@ static const struct session_op open_op = {.result = open_result,
 static struct session *postgres_open(struct adapter *adapter, const char *application_name,
                                      int64_t call_timeout_ms, session_opened_fn opened,
                                      session_lost_fn lost, void *data) {
-  const struct postgres *postgres = (const struct postgres *)adapter;
+  struct postgres *postgres = (struct postgres *)adapter;
   assert(strlen(application_name) <= 63);
   struct session *s = calloc(1, sizeof *s);
   assert(s);
+  s->postgres = postgres;
   s->loop = postgres->loop;
   s->call_timeout_ms = call_timeout_ms;
   s->opened = opened;
   s->lost = lost;
   s->data = data;
-  wire_connect(s, postgres->dsn, application_name, &open_op);
+  wire_connect(s, application_name, &open_op);
   return s;
 }
 
@@ -106,6 +108,7 @@ static bool postgres_is_idle(const struct session *s) {
 
 static void postgres_free(struct adapter *adapter) {
   struct postgres *postgres = (struct postgres *)adapter;
+  hosts_free(postgres->hosts);
   free(postgres->dsn);
   free(postgres);
 }
@@ -159,5 +162,6 @@ struct adapter *postgres_adapter_new(struct loop *loop, const char *dsn, struct 
   postgres->base.ops = &postgres_ops;
   postgres->loop = loop;
   postgres->dsn = copy;
+  postgres->hosts = hosts_new(dsn);
   return &postgres->base;
 }
