@@ -21,7 +21,7 @@ static const char identity_query[] =
     "pg_catalog.pg_current_wal_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4 END, '/', "
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())), "
     "pg_catalog.pg_backend_pid(), pg_catalog.current_setting('max_prepared_transactions'), "
-    "current_user";
+    "current_user, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())";
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -71,6 +71,7 @@ static void open_drained(struct session *s) {
 static const struct session_op open_op = {.result = open_result,
                                           .drained = open_drained,
                                           .lost = open_failed};
+  identity->next_xid = strtoull(PQgetvalue(result, 0, 5), NULL, 10);
 
 static struct session *postgres_open(struct adapter *adapter, const char *application_name,
                                      int64_t call_timeout_ms, session_opened_fn opened,
