@@ -162,6 +162,14 @@ static void health_answered(void *data, const struct health_reply *reply, const 
   }
   member->health = *reply;
   member->health_known = true;
+  if (member->usable && reply->connected && strcmp(reply->server, member->fence.server) != 0) {
+    /* A failover: fence there at once, not when somebody asks. What it brings back holds locks. */
+    struct error changed = {0};
+    (void)error_set(&changed, ERR_FENCED, "its server is %s now, and was %s", reply->server,
+                    member->fence.server);
+    member_suspect(member, &changed);
+    return;
+  }
   if (!member->usable) { /* suspected meanwhile */
     schedule(member);
     return;
