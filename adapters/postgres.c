@@ -32,6 +32,33 @@ static void open_failed(struct session *s, const struct error *err) {
   opened(s->data, NULL, err);
 }
 
+/* Is this a server to work on? Who was its primary until a failover, or another server where the
+ * connection string leads by mistake, would take branches and decisions that it must not. */
+static enum error_code check_identity(const struct session *s, struct error *err) {
+  const char *was = s->postgres->server, *is = s->identity.server;
+  const char *until_now = *was ? "; until now it was server " : "";
+  if (s->standby)
+    return error_set(err, ERR_UNAVAILABLE,
+                     "server %s is a standby: it shows no prepared transactions and takes none%s%s",
+                     is, until_now, was);
+  switch (server_relation(was, is)) {
+  case SERVER_PREDECESSOR:
+    return error_set(err, ERR_UNAVAILABLE,
+                     "server %s is on an older timeline than %s, which it was until now: a former "
+                     "primary, or an old copy. Restart to work with it all the same",
+                     is, was);
+  case SERVER_STRANGER:
+    return error_set(err, ERR_UNAVAILABLE,
+                     "server %s is another one than %s, which it was until now: does the "
+                     "connection string lead where it should? Restart to work with it all the same",
+                     is, was);
+  case SERVER_UNRELATED:
+  case SERVER_SAME:
+  case SERVER_SUCCESSOR: break;
+  }
+  return ERR_OK;
+}
+
 static void open_result(struct session *s, struct step step, PGresult *result) {
   struct session_identity *identity = &s->identity;
   (void)step;
@@ -44,6 +71,7 @@ static void open_result(struct session *s, struct step step, PGresult *result) {
   identity->backend_pid = atoi(PQgetvalue(result, 0, 2));
   identity->prepared_max = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
   (void)snprintf(s->role, sizeof s->role, "%s", PQgetvalue(result, 0, 4));
+  identity->next_xid = strtoull(PQgetvalue(result, 0, 5), NULL, 10);
   identity->server_version = PQserverVersion(s->connection);
 }
 
@@ -57,12 +85,10 @@ static void open_drained(struct session *s) {
     error_from_cause(&err, ERR_UNAVAILABLE, &s->ask.cause);
     (void)error_wrap(&err, "the database does not say who it is");
     open_failed(s, &err);
-  } else if (s->standby) {
-    (void)error_set(&err, ERR_UNAVAILABLE,
-                    "server %s is a standby: it shows no prepared transactions and takes none",
-                    s->identity.server);
+  } else if (check_identity(s, &err) != ERR_OK) {
     open_failed(s, &err);
   } else {
+    memcpy(s->postgres->server, s->identity.server, sizeof s->postgres->server);
     wire_end(s, SESSION_IDLE);
     s->opened(s->data, &s->identity, NULL);
   }
@@ -71,7 +97,6 @@ static void open_drained(struct session *s) {
 static const struct session_op open_op = {.result = open_result,
                                           .drained = open_drained,
                                           .lost = open_failed};
-  identity->next_xid = strtoull(PQgetvalue(result, 0, 5), NULL, 10);
 
 static struct session *postgres_open(struct adapter *adapter, const char *application_name,
                                      int64_t call_timeout_ms, session_opened_fn opened,

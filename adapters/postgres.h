@@ -135,7 +135,8 @@ struct postgres {
   struct adapter base;
   struct loop *loop;
   char *dsn;
-  struct hosts *hosts; /* NULL: the dsn names one, or none */
+  struct hosts *hosts;      /* NULL: the dsn names one, or none */
+  char server[SERVER_SIZE]; /* the last one accepted */
 };
 
 struct session {
