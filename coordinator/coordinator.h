@@ -23,6 +23,7 @@ struct coordinator_options {
   int64_t transactions_max;                   /* live at once, finished ones aside */
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
+  int64_t prepared_alert_ms; /* age of a prepared transaction that is worth an alert; 0: never */
   /* The process must stop at once, sending nothing more: the log cannot say what it holds, or
    * another coordinator with a later epoch has taken over. Must not return. */
   void (*halt)(const char *reason);

@@ -23,6 +23,7 @@ struct member {
   struct fence_reply fence;
   struct health_reply health;
   bool health_known;
+  bool age_alerted;  /* of the oldest prepared transaction */
   uint64_t retry_ms; /* next delay of the tick */
   struct loop_timer *tick;
   struct loop_timer *sweep_timer;

@@ -195,6 +195,21 @@ void member_suspect(struct member *member, const struct error *err) {
 
 /* ---- health ----------------------------------------------------------------------------------- */
 
+/* A prepared transaction holds its locks and keeps VACUUM from its work, whoever forgot it. */
+static void watch_age(struct member *member) {
+  int64_t limit_ms = member->coordinator->options.prepared_alert_ms;
+  const struct health_reply *health = &member->health;
+  bool old = limit_ms > 0 && health->oldest_prepared_ms >= limit_ms;
+  if (old == member->age_alerted) return;
+  member->age_alerted = old;
+  if (old)
+    log_error("prepared_for_long", "participant", "s", member->name, "oldest_prepared_ms", "d",
+              health->oldest_prepared_ms, "prepared", "d", health->prepared_count, "detail", "s",
+              "of anybody on this server: see pg_prepared_xacts", NULL);
+  else
+    log_info("prepared_for_long_ended", "participant", "s", member->name, NULL);
+}
+
 static void health_answered(void *data, const struct health_reply *reply, const struct error *err) {
   struct member *member = data;
   member->calling = false;
@@ -205,6 +220,7 @@ static void health_answered(void *data, const struct health_reply *reply, const 
   }
   member->health = *reply;
   member->health_known = true;
+  if (reply->connected) watch_age(member);
   if (member->usable && reply->connected && strcmp(reply->server, member->fence.server) != 0) {
     /* A failover: fence there at once, not when somebody asks. What it brings back holds locks. */
     struct error changed = {0};
