@@ -54,8 +54,11 @@ struct transaction_branch {
   unsigned attempts;                /* of its decision */
   bool told; /* the decision's first attempt has been answered, or is parked */
   bool parked;
+  bool hazard; /* how it ended cannot be found out, as far as is known now */
   bool alarmed;
-  struct loop_timer *not_sent; /* the answer to a run that could not be sent is due; or NULL */
+  bool refusal_told;
+  enum branch_outcome resolved; /* by an operator; RETRY: not */
+  struct loop_timer *not_sent;  /* the answer to a run that could not be sent is due; or NULL */
   struct cause last_error;
   struct transaction_branch *prev, *next; /* in member->parked */
 };
