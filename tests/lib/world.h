@@ -33,11 +33,13 @@ enum { BANK_A, BANK_B, BANKS };
 enum { ACCOUNTS = 10, ACCOUNT_BALANCE = 1000 };
 
 struct world_options {
-  bool one_server;       /* both databases are on the first server */
-  bool without_prepared; /* bank_b is on a server with max_prepared_transactions = 0 */
-  const char *settings;  /* further lines of [coordinator]; NULL: none */
-  const char *database;  /* further lines of each database section; NULL: none */
-  const char *crash;     /* crash point of the coordinator's first life; NULL: none */
+  bool one_server;                   /* both databases are on the first server */
+  bool without_prepared;             /* bank_b is on a server with max_prepared_transactions = 0 */
+  struct throwaway_server *server_b; /* bank_b is on this server; NULL: not */
+  const char *reach_b;  /* and is reached by this connection string, without its dbname */
+  const char *settings; /* further lines of [coordinator]; NULL: none */
+  const char *database; /* further lines of each database section; NULL: none */
+  const char *crash;    /* crash point of the coordinator's first life; NULL: none */
 };
 
 struct world {
