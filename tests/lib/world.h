@@ -78,6 +78,8 @@ void world_wait_crashed(struct world *w, enum world_target target);
 enum world_target world_agent_of(const struct world *w, int bank);
 /* Another coordinator on the same log; returns its exit status, and the end of its log. */
 int world_run_second(struct world *w, char *log, size_t log_size);
+/* How many lines of the coordinator's log have this text. */
+int world_in_log(const struct world *w, const char *text);
 
 /* ---- databases ------------------------------------------------------------------------------- */
 
