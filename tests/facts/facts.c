@@ -110,7 +110,8 @@ struct answer hear(PGconn *session) {
   return answer;
 }
 
-static void send(PGconn *session, const char *format, va_list arguments) {
+static void __attribute__((format(printf, 2, 0)))
+send_text(PGconn *session, const char *format, va_list arguments) {
   char sql[SQL_SIZE];
   int length = vsnprintf(sql, sizeof sql, format, arguments);
   assert(length > 0 && (size_t)length < sizeof sql);
@@ -120,14 +121,14 @@ static void send(PGconn *session, const char *format, va_list arguments) {
 void say_begin(PGconn *session, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  send(session, format, arguments);
+  send_text(session, format, arguments);
   va_end(arguments);
 }
 
 struct answer say(PGconn *session, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  send(session, format, arguments);
+  send_text(session, format, arguments);
   va_end(arguments);
   return hear(session);
 }

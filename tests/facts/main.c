@@ -56,13 +56,13 @@ static unsigned add_suite(const struct test_suite *s, int argc, char **argv) {
   return wanted;
 }
 
-static void on_begin(const CU_pTest test, const CU_pSuite suite) {
+static void on_begin(CU_pTest test, CU_pSuite suite) {
   (void)test;
   (void)suite;
   noted[0] = '\0';
 }
 
-static void on_complete(const CU_pTest test, const CU_pSuite suite, const CU_pFailureRecord first) {
+static void on_complete(CU_pTest test, CU_pSuite suite, CU_pFailureRecord first) {
   bool sqlite = is_about_sqlite(suite->pName);
   (void)printf("%-5s %s %s  %s%s%s\n", first ? "FAIL" : "ok", sqlite ? "SQLite" : "PostgreSQL",
                sqlite ? sqlite3_libversion() : facts_version(), test->pName, *noted ? " = " : "",

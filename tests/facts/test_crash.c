@@ -110,6 +110,23 @@ static void xid_of_which_no_wal_was_flushed_is_handed_out_again_after_a_crash(vo
   CU_ASSERT_TRUE(reused);
 }
 
+/* It forgets a million xids (2^20) at a time, once every database has been frozen behind them. */
+static void xact_status_of_an_xid_that_is_too_old_is_null(void) {
+  static const char *const databases[] = {"postgres", "template0", "template1"};
+  PGconn *session = facts_session_as(facts_bare_server(), "postgres", "");
+  struct answer xid = say(session, "SELECT pg_current_xact_id()");
+  CHECK_SAYS(session, "ALTER DATABASE", "ALTER DATABASE template0 ALLOW_CONNECTIONS true");
+  CHECK_SAYS(session, "SET", "SET synchronous_commit = off");
+  CHECK_SAYS(session, "DO",
+             "DO $$ BEGIN FOR i IN 1..1100000 LOOP "
+             "PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$");
+  CHECK_VALUE(session, "committed", "SELECT pg_xact_status('%s')", xid.value);
+  for (size_t i = 0; i < sizeof databases / sizeof databases[0]; i++)
+    CHECK_SAYS(facts_session_as(facts_bare_server(), databases[i], ""), "VACUUM", "VACUUM FREEZE");
+  CHECK_SAYS(session, "SELECT 1", "SELECT pg_xact_status('%s')", xid.value);
+  CHECK_VALUE(session, "", "SELECT pg_xact_status('%s')", xid.value);
+}
+
 /* The transaction itself commits nothing: another one's commit makes its message durable. */
 static void check_barrier(struct throwaway_server *server, const char *dbname) {
   PGconn *session = facts_session_as(server, dbname, "");
@@ -183,5 +200,6 @@ SUITE(postgres_crash, CASE(prepared_transaction_survives_a_killed_server_and_can
       CASE(xid_of_which_no_wal_was_flushed_is_handed_out_again_after_a_crash),
       CASE(xid_is_aborted_after_a_crash_once_a_message_of_it_was_behind_a_barrier),
       CASE(transactional_message_is_a_barrier_at_wal_level_minimal_too),
-      CASE(transactional_message_gets_an_xid), CASE(select_list_is_evaluated_from_the_left),
-      CASE(server_identity_survives_a_crash), CASE(server_identity_may_be_asked_by_any_role))
+      CASE(xact_status_of_an_xid_that_is_too_old_is_null), CASE(transactional_message_gets_an_xid),
+      CASE(select_list_is_evaluated_from_the_left), CASE(server_identity_survives_a_crash),
+      CASE(server_identity_may_be_asked_by_any_role))

@@ -74,6 +74,13 @@ static void prepare_in_a_pipeline_behind_an_error_is_skipped(void) {
   check_prepared(session, "0");
 }
 
+static void commit_of_a_failed_transaction_answers_success_with_the_tag_rollback(void) {
+  PGconn *session = facts_session();
+  CHECK_SAYS(session, "BEGIN", "BEGIN");
+  CHECK_REFUSED(session, "22012", "SELECT 1/0");
+  CHECK_SAYS(session, "ROLLBACK", "COMMIT");
+}
+
 /* ---- gids ------------------------------------------------------------------------------------ */
 
 static void gid_of_199_bytes_is_taken_and_of_200_refused(void) {
@@ -202,6 +209,20 @@ static void prepare_checks_deferred_constraints(void) {
   check_unpreparable("INSERT INTO late VALUES (1)", "23505");
 }
 
+/* Afterwards nothing can go wrong any more: COMMIT PREPARED checks nothing. */
+static void prepare_tells_a_serialization_failure(void) {
+#define SKEW(id)                                                                                   \
+  "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(balance) FROM account; "                         \
+  "UPDATE account SET balance = 0 WHERE id = " id
+  PGconn *first = facts_session(), *second = facts_session();
+  CHECK_SAYS(first, "UPDATE 1", SKEW("1"));
+  CHECK_SAYS(second, "UPDATE 1", SKEW("2"));
+  CHECK_SAYS(first, "PREPARE TRANSACTION", "PREPARE TRANSACTION 'x'");
+  CHECK_REFUSED(second, "40001", "PREPARE TRANSACTION 'y'");
+  CHECK_SAYS(first, "COMMIT PREPARED", "COMMIT PREPARED 'x'");
+#undef SKEW
+}
+
 /* ---- branches without writes ----------------------------------------------------------------- */
 
 static void transaction_without_writes_has_no_xid(void) {
@@ -268,6 +289,12 @@ static void prepared_statement_survives_prepare_until_discard_all(void) {
   CHECK_REFUSED(session, "26000", "EXECUTE s");
 }
 
+static void discard_all_in_a_transaction_is_25001(void) {
+  PGconn *session = facts_session();
+  CHECK_SAYS(session, "BEGIN", "BEGIN");
+  CHECK_REFUSED(session, "25001", "DISCARD ALL");
+}
+
 static void prepared_transaction_belongs_to_the_role_in_force_at_prepare(void) {
   PGconn *session = facts_session();
   CHECK_SAYS(session, "PREPARE TRANSACTION",
@@ -281,6 +308,7 @@ SUITE(postgres_prepare, CASE(prepare_of_a_good_transaction_answers_its_own_tag),
       CASE(prepare_in_a_pipeline_without_begin_does),
       CASE(prepare_in_a_pipeline_after_begin_is_prepared),
       CASE(prepare_in_a_pipeline_behind_an_error_is_skipped),
+      CASE(commit_of_a_failed_transaction_answers_success_with_the_tag_rollback),
       CASE(gid_of_199_bytes_is_taken_and_of_200_refused), CASE(gid_is_no_parameter),
       CASE(gid_that_is_prepared_in_another_database_is_42710),
       CASE(gid_that_is_finished_can_be_prepared_again), CASE(prepare_with_no_slot_free_is_53200),
@@ -291,10 +319,11 @@ SUITE(postgres_prepare, CASE(prepare_of_a_good_transaction_answers_its_own_tag),
       CASE(prepare_after_exporting_a_snapshot_is_refused),
       CASE(prepare_with_an_advisory_lock_held_both_ways_is_refused),
       CASE(prepare_after_writing_to_a_foreign_table_is_refused_and_there_was_no_xid),
-      CASE(prepare_checks_deferred_constraints), CASE(transaction_without_writes_has_no_xid),
-      CASE(transaction_without_writes_can_be_prepared),
+      CASE(prepare_checks_deferred_constraints), CASE(prepare_tells_a_serialization_failure),
+      CASE(transaction_without_writes_has_no_xid), CASE(transaction_without_writes_can_be_prepared),
       CASE(notify_needs_no_xid_yet_acts_at_commit), CASE(set_survives_prepare_until_discard_all),
       CASE(set_local_ends_at_prepare),
       CASE(session_advisory_lock_survives_prepare_until_discard_all),
       CASE(prepared_statement_survives_prepare_until_discard_all),
+      CASE(discard_all_in_a_transaction_is_25001),
       CASE(prepared_transaction_belongs_to_the_role_in_force_at_prepare))
