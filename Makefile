@@ -33,12 +33,14 @@ DAEMON   := $(call room,coordinator) $(call room,wal) $(AGENT)
 CLI      := $(call room,cli) $(COMMON)
 UNIT     := $(wildcard tests/unit/*.c) $(wildcard tests/lib/*.c)
 INTEG    := $(wildcard tests/integration/*.c) $(wildcard tests/lib/*.c)
+# With a runner of its own.
+FACTS    := $(wildcard tests/facts/*.c) tests/lib/fault_vfs.c
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Test builds have the named crash points compiled in.
 testobjs  = $(patsubst %.c,$(BUILD)/test/obj/%.o,$(1))
 PROGRAMS := $(addprefix $(BUILD)/,assentd assent-agent assent)
-TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration)
+TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration facts)
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -52,6 +54,7 @@ $(BUILD)/test/assent-agent: $(call testobjs,$(AGENT) participant-agent/main.c)
 $(BUILD)/test/assent:       $(call testobjs,$(CLI) cli/main.c)
 $(BUILD)/test/unit:         $(call testobjs,$(sort $(UNIT) $(DAEMON) $(call room,cli)))
 $(BUILD)/test/integration:  $(call testobjs,$(sort $(INTEG) $(DAEMON) $(call room,cli)))
+$(BUILD)/test/facts:        $(call testobjs,$(FACTS) $(CLI))
 
 $(PROGRAMS) $(TESTS):
 	@mkdir -p $(@D)
@@ -71,7 +74,7 @@ $(BUILD)/test/obj/%.o: %.c
 -include $(shell find $(BUILD)/obj $(BUILD)/test/obj -name '*.d' 2>/dev/null)
 
 # ---- tests ------------------------------------------------------------------------------------------
-.PHONY: test unit integration
+.PHONY: test unit integration facts
 test: deps ## run all tests (real PostgreSQL servers in a temporary directory)
 	$(Q)$(MAKE) --no-print-directory -j2 $(TESTS)
 	$(Q)$(BUILD)/test/unit
@@ -83,6 +86,9 @@ unit: $(BUILD)/test/unit ## run the unit tests only
 integration: $(TESTS) ## run the integration tests only; ONLY=name narrows
 	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/integration $(ONLY)
 
+facts: deps $(BUILD)/test/facts ## what the code leans on, shown on real servers; PG=14..18 or PG="16 18" fetches those
+	$(Q)sh tools/facts.sh $(BUILD)/test/facts "$(PG)"
+
 # ---- the demonstration ------------------------------------------------------------------------------
 .PHONY: demo
 demo: deps ## two databases, thousands of transfers, the coordinator killed in between
@@ -90,7 +96,7 @@ demo: deps ## two databases, thousands of transfers, the coordinator killed in b
 	$(Q)$(BUILD)/assent demo $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters bench cli common coordinator participant-agent wal tests/fuzz tests/lib tests/unit tests/integration
+ROOMS   := adapters bench cli common coordinator participant-agent wal $(patsubst %/,%,$(wildcard tests/*/))
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
