@@ -50,7 +50,8 @@ struct proxy_counts {
   uint64_t connections; /* accepted */
   uint64_t bytes_to_target, bytes_to_client;
   uint64_t delayed, cut, truncated, repeated; /* chunks; cut also: by proxy_cut_all(), by a rule */
-  uint64_t fired;                             /* rules */
+  uint64_t answered; /* of the repeated: the target has begun to answer them */
+  uint64_t fired;    /* rules */
 };
 
 /* `target`: "127.0.0.1:5432" or the path of a Unix socket ("/…"). It need not listen yet. On return
@@ -84,7 +85,9 @@ enum proxy_action {
   PROXY_PASS_AND_CUT, /* they pass; the receiver sees the end behind them, the sender a reset */
   PROXY_TRUNCATE,     /* they pass as the last ones; both sides see the end */
   PROXY_REPEAT,       /* HTTP, to target: the whole request passes, and once more (see above) */
-  PROXY_REPEAT_LATE   /* the same, but the repetition waits for proxy_release() */
+  PROXY_REPEAT_LATE,  /* the same, but the repetition waits for proxy_release() */
+  PROXY_STRAY         /* the same, but nothing passes here any more: the request arrives after
+                         proxy_release() only, on a connection of its own */
 };
 
 /* Fires once, for the first connection on which the bytes pass after this call; of several rules

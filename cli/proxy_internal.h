@@ -18,7 +18,7 @@ enum { PROXY_DIRECTIONS = 2, CHUNK_BYTES = 16384 };
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 
-enum rule_action { RULE_REPLACE = PROXY_REPEAT_LATE + 1 }; /* after those of enum proxy_action */
+enum rule_action { RULE_REPLACE = PROXY_STRAY + 1 }; /* after those of enum proxy_action */
 
 struct rule {
   char bytes[PROXY_BYTES_MAX + 1], instead[PROXY_BYTES_MAX + 1];
@@ -75,6 +75,7 @@ struct pipe {
   uint64_t due_us;  /* passes then at the earliest */
   bool held;        /* a rule holds from `cleared` on */
   bool answer_held; /* a rule holds all of it */
+  bool lost;        /* a rule lets nothing more pass from `cleared` on */
   bool cut_next;    /* a rule wants the next chunk lost */
   bool ended;       /* nothing more comes in */
   bool broken;      /* it ended with a reset */

@@ -171,6 +171,11 @@ static bool fire(struct link *link, enum proxy_direction direction, const struct
   case PROXY_TRUNCATE: end_at(pipe, pipe->scanned, PIPE_CLOSE); break;
   case PROXY_REPEAT: link->tape.repeat = true; break;
   case PROXY_REPEAT_LATE: link->tape.repeat_late = true; break;
+  case PROXY_STRAY:
+    link->tape.repeat_late = true;
+    pipe->cleared = start;
+    pipe->lost = true;
+    break;
   case RULE_REPLACE:
     if (!whole) return false;
     memcpy(pipe->bytes + start, rule->instead, rule->length);
@@ -203,9 +208,10 @@ static void scan(struct proxy *proxy, struct link *link, enum proxy_direction di
   size_t from = pipe->scanned;
   while (pipe->scanned < pipe->length && !pipe->held && pipe->end == PIPE_GOES_ON)
     scan_byte(proxy, link, direction);
-  if (!pipe->held) pipe->cleared = pipe->length;
+  if (!pipe->held && !pipe->lost) pipe->cleared = pipe->length;
   if (direction == PROXY_TO_TARGET && !link->alone && pipe->scanned > from)
     record(proxy, link, pipe->bytes + from, pipe->scanned - from);
+  if (pipe->lost) pipe->length = pipe->scanned = pipe->cleared;
 }
 
 void link_release(struct proxy *proxy, struct link *link) {
@@ -262,6 +268,7 @@ static void pipe_read(struct proxy *proxy, struct link *link, enum proxy_directi
   pipe->ended = got <= 0;
   pipe->broken = got < 0;
   if (link->alone) {
+    proxy->counts.answered += got > 0;
     link_end(link, false, false); /* it has been worked on, or never will be */
   } else if (got > 0 && pipe->cut_next) {
     proxy->counts.cut++;

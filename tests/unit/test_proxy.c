@@ -433,6 +433,26 @@ static void rule_repeat_late_waits_for_release(void) {
   end();
 }
 
+static void rule_stray_arrives_after_release_only(void) {
+  begin();
+  unsigned rule = on(PROXY_TO_TARGET, "/run", PROXY_STRAY);
+  put(client, request);
+  CU_ASSERT_TRUE(proxy_wait_fired(proxy, rule, FAR_MS));
+  put(client, "more");
+  (void)shutdown(client, SHUT_WR);
+  check_gets(target, "POST "); /* what was before the bytes */
+  check_ends(target);
+  proxy_release(proxy);
+  int again = accept_target();
+  check_gets(again, request);
+  CU_ASSERT_EQUAL(proxy_counts(proxy).answered, 0);
+  put(again, "answer");
+  check_ends(again);
+  CU_ASSERT_EQUAL(proxy_counts(proxy).answered, 1);
+  (void)close(again);
+  end();
+}
+
 static void rule_finds_bytes_that_come_one_by_one(void) {
   begin();
   unsigned rule = on(PROXY_TO_TARGET, "aab", PROXY_PASS);
@@ -485,5 +505,6 @@ SUITE(proxy, CASE(bytes_and_ends_pass_both_ways), CASE(more_than_a_pipe_holds_pa
       CASE(rule_cut_answer_loses_the_answer),
       CASE(rule_pass_and_cut_delivers_and_resets_the_sender),
       CASE(rule_truncate_ends_both_behind_the_bytes), CASE(rule_replace_passes_other_bytes),
-      CASE(rule_repeat_late_waits_for_release), CASE(rule_finds_bytes_that_come_one_by_one),
+      CASE(rule_repeat_late_waits_for_release), CASE(rule_stray_arrives_after_release_only),
+      CASE(rule_finds_bytes_that_come_one_by_one),
       CASE(rules_fire_one_after_the_other_over_a_release), CASE(rule_forgotten_does_not_fire))
