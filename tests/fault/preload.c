@@ -174,6 +174,8 @@ static bool fails_on(enum call call, int fd) {
 }
 
 /* ---- the calls ------------------------------------------------------------------------------- */
+/* glibc's headers name the arguments in ways that are reserved to it.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 
 ssize_t write(int fd, const void *bytes, size_t length) {
   if (fails_on(CALL_WRITE, fd)) return -1;
@@ -256,3 +258,4 @@ void *realloc(void *old, size_t size) {
 }
 
 #endif
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
