@@ -156,36 +156,56 @@ static void check_clean_end(struct world *w) {
 
 /* A life without the fault, and all is settled. */
 static void recover(struct world *w) {
+  const char *fault = w->fault;
   w->fault = NULL;
   world_kill(w, w->fault_target);
   world_start(w, w->fault_target, NULL);
   world_wait_ready(w);
   UNTIL(is_up(w, "bank_a") && is_up(w, "bank_b"));
   world_wait_nothing_prepared(w);
+  w->fault = fault; /* for what is told of it */
 }
 
-/* A transfer of 1 with the nth allocation failing. Returns whether there was an nth. */
-static bool transfer_without_memory(struct world *w, unsigned nth, int64_t *moved) {
-  const char *const label = api_text(w->api, "memory-%u", nth);
+/* What may be said of nothing that has happened: the client sends it once more. */
+static bool is_retryable(const struct reply *reply) {
+  static const char *const codes[] = {"too_many",    "overloaded", "stopping",
+                                      "unavailable", "log_full",   "out_of_memory"};
+  for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+    if (strcmp(reply_string(reply, "/code"), codes[i]) == 0) return true;
+  return false;
+}
+
+/* What was told is what became of it, and its label finds it. */
+static void check_told(struct world *w, const struct reply *reply, const char *label,
+                       int64_t *moved) {
+  bool committed = strcmp(api_outcome(w->api, label), "committed") == 0;
+  if (reply->status == 200 && !committed)
+    check_failed(__FILE__, __LINE__, false, "with %s: told committed, and is not", w->fault);
+  if ((reply->status == 409 || is_retryable(reply)) && committed)
+    check_failed(__FILE__, __LINE__, false, "with %s: %.300s, and it has committed", w->fault,
+                 reply->text);
+  *moved += committed;
+  CHECK_MOVED(w, *moved);
+}
+
+/* A transfer of 1, `body` with this label, with the fault. Returns whether the fault was met. */
+static bool transfer_without_memory(struct world *w, const char *fault, const char *body,
+                                    const char *label, int64_t *moved, const struct reply **told) {
   unsigned fired = world_logged(w, w->fault_target, "assent-fault: malloc fails");
-  w->fault = api_text(w->api, "malloc:%u", nth);
+  w->fault = fault;
   world_kill(w, w->fault_target);
   world_start(w, w->fault_target, NULL);
   world_wait_ready(w);
   /* The first one may find out that it is a new life. */
   UNTIL(api_run(w->api, ONE_CALL("", TRANSFER(0)))->status == 200);
   world_break(w);
-  const struct reply *reply =
-      api_run(w->api, ONE_CALL("'label':'%s','timeout_ms':5000,", TRANSFER(1)), label);
+  const struct reply *reply = api_post(w->api, "/v1/transactions", "%s", body);
   world_mend(w);
   check_clean_end(w);
   fired = world_logged(w, w->fault_target, "assent-fault: malloc fails") - fired;
   recover(w);
-  bool committed = strcmp(api_outcome(w->api, label), "committed") == 0;
-  if (reply->status == 200) CU_ASSERT_TRUE(committed);
-  if (reply->status == 409) CU_ASSERT_FALSE(committed);
-  *moved += committed;
-  CHECK_MOVED(w, *moved);
+  check_told(w, reply, label, moved);
+  *told = reply;
   return fired > 0;
 }
 
@@ -193,9 +213,15 @@ static void check_without_memory(enum world_mode mode, enum world_target target,
   struct world *w = world_open(mode, &(struct world_options){.fault_target = target});
   int64_t moved = 0;
   unsigned nth = 1;
-  while (transfer_without_memory(w, nth, &moved))
-    nth += stride(usual);
-  CU_ASSERT(nth > usual); /* it has met some */
+  for (bool met = true; met; nth += stride(usual)) {
+    const char *label = api_text(w->api, "memory-%u", nth);
+    const char *body =
+        api_text(w->api, ONE_CALL("'label':'%s','timeout_ms':5000,", TRANSFER(1)), label);
+    const struct reply *told;
+    met =
+        transfer_without_memory(w, api_text(w->api, "malloc:%u", nth), body, label, &moved, &told);
+  }
+  CU_ASSERT(nth > 2 * usual); /* it has met some */
   world_close(w);
 }
 
@@ -207,6 +233,65 @@ IN_BOTH_MODES(allocation_that_fails_in_the_coordinator_splits_nothing)
 static void allocation_that_fails_in_an_agent_splits_nothing(void) {
   check_without_memory(WORLD_AGENTS, AGENT_B, 41);
 }
+
+enum { LABEL_LENGTH = 201 };
+
+/* A transfer of 1 that reads a text of `text_length` bytes. */
+static const char *reading_transfer(struct world *w, const char *label, unsigned text_length) {
+  return api_text(w->api,
+                  ONE_CALL("'label':'%s',",
+                           BRANCH("bank_a", STATEMENT("SELECT repeat($$x$$, %u)") "," DEBIT(
+                                                1)) "," BRANCH("bank_b", CREDIT(1))),
+                  label, text_length);
+}
+
+static char *results_of(const struct reply *reply) {
+  const json_t *results = reply_at(reply, "/branches/0/results");
+  return results ? json_dumps(results, JSON_COMPACT) : NULL;
+}
+
+/* Each allocation of just `size` bytes fails in turn (0: those of a copy of the results). What was
+ * read is told whole, or not at all. */
+static void check_without_memory_of(enum world_mode mode, size_t size, unsigned text_length) {
+  struct world *w = world_open(mode, NULL);
+  int64_t moved = 1;
+  unsigned nth = 1;
+  const struct reply *told = api_run(w->api, "%s", reading_transfer(w, "first", text_length));
+  CHECK_STATUS(told, 200);
+  char *expected = results_of(told);
+  if (size == 0) size = strlen(expected) + 1;
+  for (bool met = true; met; nth++) {
+    const char *label = api_text(w->api, "%0*u", LABEL_LENGTH, nth);
+    const char *fault = api_text(w->api, "malloc:%u@%zu", nth, size);
+    met = transfer_without_memory(w, fault, reading_transfer(w, label, text_length), label, &moved,
+                                  &told);
+    char *results = results_of(told);
+    if (told->status == 200 && (!results || strcmp(results, expected) != 0))
+      check_failed(__FILE__, __LINE__, false, "with %s: other results: %.100s", fault,
+                   results ? results : "none");
+    free(results);
+  }
+  CU_ASSERT(nth > 2); /* it has met one */
+  free(expected);
+  world_close(w);
+}
+
+/* A client that asks again by its label must find what it has done. */
+static void label_that_finds_no_memory_is_not_dropped(enum world_mode mode) {
+  check_without_memory_of(mode, LABEL_LENGTH + 1, 10);
+}
+IN_BOTH_MODES(label_that_finds_no_memory_is_not_dropped)
+
+static void results_that_find_no_memory_are_not_dropped(enum world_mode mode) {
+  check_without_memory_of(mode, 0, 5000);
+}
+IN_BOTH_MODES(results_that_find_no_memory_are_not_dropped)
+
+/* The text of an answer grows to this size when it has committed: nobody may be told to try again. */
+static void answer_that_finds_no_memory_is_not_a_refusal(enum world_mode mode) {
+  check_without_memory_of(mode, 65536, 40000);
+}
+IN_BOTH_MODES(answer_that_finds_no_memory_is_not_a_refusal)
 
 /* Recovery of a decided transaction, with an allocation failing somewhere from the first on. */
 static void allocation_that_fails_at_the_start_ends_it_or_is_harmless(enum world_mode mode) {
@@ -346,6 +431,9 @@ SUITE(resources, BOTH(sync_that_fails_halts_and_the_log_decides),
       BOTH(disk_full_after_the_decision_commits),
       BOTH(allocation_that_fails_in_the_coordinator_splits_nothing),
       CASE(allocation_that_fails_in_an_agent_splits_nothing),
+      BOTH(label_that_finds_no_memory_is_not_dropped),
+      BOTH(results_that_find_no_memory_are_not_dropped),
+      BOTH(answer_that_finds_no_memory_is_not_a_refusal),
       BOTH(allocation_that_fails_at_the_start_ends_it_or_is_harmless),
       BOTH(descriptors_used_up_splits_nothing),
       BOTH(descriptors_used_up_in_the_coordinator_refuses_and_goes_on),
