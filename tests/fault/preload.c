@@ -20,7 +20,8 @@
  * Safe with threads and at any time, also before main(): no state but atomic counts, nothing
  * allocated. The calls go to the kernel directly, or to glibc's own allocator; so this is for Linux
  * with glibc and 64 bits. Calls that libraries make inside glibc (stdio's writes) are not seen.
- * With AddressSanitizer, whose allocator this would hide, malloc is left alone (FAULT_NO_MALLOC).
+ * With AddressSanitizer, whose allocator this would hide, malloc is left alone, which is told
+ * (FAULT_NO_MALLOC).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -99,6 +100,9 @@ static const char *read_fault(const char *wish) {
   const char *at = wish + strcspn(wish, ":,");
   fault->call = (enum call)find_call(wish, (size_t)(at - wish), wish);
   fault->number = calls[fault->call].number;
+#ifdef FAULT_NO_MALLOC
+  if (fault->call == CALL_MALLOC) tell("leaves alone", "malloc");
+#endif
   if (*at != ':' || at[1] < '0' || at[1] > '9') refuse(wish);
   char *end;
   fault->from = strtoul(at + 1, &end, 10);
