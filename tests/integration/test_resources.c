@@ -261,6 +261,7 @@ static void check_told(struct world *w, const struct reply *reply, const char *l
                  reply->text);
   *moved += committed;
   CHECK_MOVED(w, *moved);
+  *moved = ACCOUNT_BALANCE - world_balance(w, BANK_A, 1); /* a failure is told once */
 }
 
 /* A transfer of 1, `body` with this label, with the fault. Returns whether the fault was met. */
@@ -309,7 +310,8 @@ static void allocation_that_fails_in_an_agent_splits_nothing(void) {
   check_without_memory(WORLD_AGENTS, AGENT_B, 41);
 }
 
-enum { LABEL_LENGTH = 201 };
+/* Its last digit is where the text that is read has to grow, to 512 bytes. */
+enum { LABEL_LENGTH = 255 };
 
 /* A transfer of 1 that reads a text of `text_length` bytes. */
 static const char *reading_transfer(struct world *w, const char *label, unsigned text_length) {
@@ -356,6 +358,12 @@ static void label_that_finds_no_memory_is_not_dropped(enum world_mode mode) {
   check_without_memory_of(mode, LABEL_LENGTH + 1, 10);
 }
 IN_BOTH_MODES(label_that_finds_no_memory_is_not_dropped)
+
+/* Least of all may it be read as another. */
+static void text_that_finds_no_memory_is_not_read_as_another(enum world_mode mode) {
+  check_without_memory_of(mode, 512, 10);
+}
+IN_BOTH_MODES(text_that_finds_no_memory_is_not_read_as_another)
 
 static void results_that_find_no_memory_are_not_dropped(enum world_mode mode) {
   check_without_memory_of(mode, 0, 5000);
@@ -508,6 +516,7 @@ SUITE(resources, BOTH(sync_that_fails_halts_and_the_log_decides),
       BOTH(allocation_that_fails_in_the_coordinator_splits_nothing),
       CASE(allocation_that_fails_in_an_agent_splits_nothing),
       BOTH(label_that_finds_no_memory_is_not_dropped),
+      BOTH(text_that_finds_no_memory_is_not_read_as_another),
       BOTH(results_that_find_no_memory_are_not_dropped),
       BOTH(answer_that_finds_no_memory_is_not_a_refusal),
       BOTH(allocation_that_fails_at_the_start_ends_it_or_is_harmless),
