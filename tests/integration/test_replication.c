@@ -213,7 +213,7 @@ static void participant_led_to_another_server_refuses_it(enum world_mode mode) {
   (void)async_finish(call);
   UNTIL(strcmp(branch_member(w, "lost", 1, "state"), "unknown") == 0);
   CU_ASSERT_PTR_NOT_NULL(strstr(branch_member(w, "lost", 1, "last_error"), server));
-  CU_ASSERT(world_in_log(w, "heuristic_hazard") >= 1);
+  CU_ASSERT(world_logged(w, COORDINATOR, "heuristic_hazard") >= 1);
   CU_ASSERT_STRING_EQUAL(member_of(w, "lost", "state"), "committing");
   pair_cut(w->servers[BANK_A]);
   world_server_start(w, BANK_B);
@@ -254,7 +254,7 @@ static void failover_that_loses_a_voted_branch_is_told_as_mixed(enum world_mode 
   CHECK_STRING(reply, "/transaction/branches/1/state", "aborted");
   CU_ASSERT_PTR_NOT_NULL(
       strstr(reply_string(reply, "/transaction/branches/1/last_error/message"), "failover"));
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic_mixed"), 1);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic_mixed"), 1);
   world_restart(w, COORDINATOR);
   CU_ASSERT_STRING_EQUAL(api_outcome(w->api, "lost"), "mixed");
   CU_ASSERT_EQUAL(world_balance(w, BANK_B, 1), ACCOUNT_BALANCE);
@@ -279,7 +279,8 @@ static void failover_after_which_nothing_can_be_verified_is_a_hazard(enum world_
   UNTIL(strcmp(branch_member(w, "lost", 1, "state"), "unknown") == 0);
   CU_ASSERT_STRING_EQUAL(member_of(w, "lost", "state"), "committing");
   CU_ASSERT_PTR_NOT_NULL(strstr(branch_member(w, "lost", 1, "last_error"), "took its place"));
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic_hazard"), 1); /* though it is asked again and again */
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic_hazard"),
+                  1); /* though it is asked again and again */
   CU_ASSERT_FALSE(async_is_done(call));
   const char *path = api_text(w->api, "/v1/transactions/%s/resolve", member_of(w, "lost", "id"));
   CHECK_PROBLEM(api_post(w->api, path, "{'branch':1,'outcome':'aborted','reason':'x'}"), 409,
@@ -295,8 +296,8 @@ static void failover_after_which_nothing_can_be_verified_is_a_hazard(enum world_
   reply = async_finish(call);
   CHECK_PROBLEM(reply, 409, "mixed");
   CHECK_STRING(reply, "/transaction/branches/1/state", "aborted");
-  CU_ASSERT_EQUAL(world_in_log(w, "branch_resolved_by_hand"), 1);
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic_mixed"), 1);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "branch_resolved_by_hand"), 1);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic_mixed"), 1);
   CHECK_STATUS(api_post(w->api, path, "{'branch':2,'outcome':'committed','reason':'x'}"), 409);
   world_restart(w, COORDINATOR);
   CU_ASSERT_STRING_EQUAL(api_outcome(w->api, "lost"), "mixed");
@@ -320,7 +321,7 @@ static void failover_before_the_decision_aborts(enum world_mode mode) {
   gate_open(gate);
   UNTIL(is_in(w, "early", "aborted"));
   CU_ASSERT_STRING_EQUAL(api_outcome(w->api, "early"), "aborted");
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic"), 0);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic"), 0);
   CHECK_MOVED(w, 0);
   close_world(w);
 }
@@ -388,7 +389,7 @@ static void synchronous_failover_before_the_delivery_commits(enum world_mode mod
   CHECK_STATUS(reply, 200);
   CHECK_STRING(reply, "/branches/1/state", "committed");
   CHECK_MOVED(w, 10);
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic"), 0);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic"), 0);
   close_world(w);
 }
 IN_BOTH_MODES(synchronous_failover_before_the_delivery_commits)
@@ -421,7 +422,7 @@ static void synchronous_failover_with_the_answer_lost_commits(enum world_mode mo
   fail_over_with_the_answer_lost(w, pair);
   UNTIL(is_in(w, "kept", "committed"));
   CHECK_MOVED(w, 10);
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic"), 0);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic"), 0);
   close_world(w);
 }
 IN_BOTH_MODES(synchronous_failover_with_the_answer_lost_commits)
@@ -432,7 +433,7 @@ static void failover_with_the_answer_lost_is_a_hazard_until_resolved(enum world_
   struct world *w = open_world(mode, pair, NULL);
   fail_over_with_the_answer_lost(w, pair);
   UNTIL(strcmp(branch_member(w, "kept", 1, "state"), "unknown") == 0);
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic_hazard"), 1);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic_hazard"), 1);
   const char *path = api_text(w->api, "/v1/transactions/%s/resolve", member_of(w, "kept", "id"));
   CHECK_STATUS(api_post(w->api, path,
                         "{'branch':2,'outcome':'committed','reason':'account 1 has the credit'}"),
@@ -497,7 +498,7 @@ static void synchronous_failover_under_load_keeps_what_was_told(enum world_mode 
   world_wait_nothing_prepared(w);
   CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(10))), 200);
   CHECK_MOVED(w, 10);
-  CU_ASSERT_EQUAL(world_in_log(w, "heuristic"), 0);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "heuristic"), 0);
   close_world(w);
 }
 IN_BOTH_MODES(synchronous_failover_under_load_keeps_what_was_told)

@@ -115,7 +115,8 @@ static void commit_refused_for_lack_of_rights_is_retried_until_it_is_done(enum w
   CHECK_STRING(reply, "/state", "committing");
   CHECK_STRING(reply, "/branches/1/state", "committing");
   CHECK_INTEGER(api_get(w->api, "/v1/participants/bank_b"), "/undelivered_decisions", 1);
-  CU_ASSERT_EQUAL(world_in_log(w, "decision_refused"), 1); /* though it is tried again and again */
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "decision_refused"),
+                  1); /* though it is tried again and again */
   CU_ASSERT_FALSE(async_is_done(call));
   pair_sql(pair->primary, "postgres", "ALTER ROLE keeper SUPERUSER");
   reply = async_finish(call);
@@ -133,15 +134,15 @@ static void branch_prepared_for_long_is_alerted_and_left_alone(enum world_mode m
   struct world *w = open_world(mode, pair, "prepared_alert = 200ms\nhealth_interval = 50ms\n");
   PGconn *gate = gate_close(w, BANK_A);
   struct async *call = start_transfer(w);
-  UNTIL(world_in_log(w, "\"prepared_for_long\"") == 1);
+  UNTIL(world_logged(w, COORDINATOR, "\"prepared_for_long\"") == 1);
   CU_ASSERT_EQUAL(world_prepared(w, BANK_B), 1);
   CU_ASSERT_FALSE(async_is_done(call));
   gate_open(gate);
   CHECK_STATUS(async_finish(call), 200);
-  UNTIL(world_in_log(w, "prepared_for_long_ended") == 1);
+  UNTIL(world_logged(w, COORDINATOR, "prepared_for_long_ended") == 1);
   /* Another program's is told just so. */
   world_sql(w, BANK_B, "BEGIN; INSERT INTO ledger VALUES ('x'); PREPARE TRANSACTION 'theirs'");
-  UNTIL(world_in_log(w, "\"prepared_for_long\"") == 2);
+  UNTIL(world_logged(w, COORDINATOR, "\"prepared_for_long\"") == 2);
   CU_ASSERT_EQUAL(world_prepared(w, BANK_B), 1);
   world_sql(w, BANK_B, "ROLLBACK PREPARED 'theirs'");
   CHECK_MOVED(w, 10);
