@@ -34,8 +34,8 @@ enum {
 
 static struct world *current;
 
-static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b"};
-static const char *const bank_names[BANKS] = {"bank_a", "bank_b"};
+static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b", "agent_c"};
+static const char *const bank_names[BANKS_MAX] = {"bank_a", "bank_b", "bank_c"};
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
@@ -73,7 +73,7 @@ static void write_coordinator_config(const struct world *w) {
   (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
                 or_empty(w->settings));
   (void)fprintf(file, "data_dir = %s/log\n", w->directory);
-  for (int bank = 0; bank < BANKS; bank++) {
+  for (int bank = 0; bank < w->banks; bank++) {
     (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
     if (w->mode == WORLD_AGENTS)
       (void)fprintf(file, "agent = http://127.0.0.1:%d\n", (int)w->ports[AGENT_A + bank]);
@@ -188,9 +188,22 @@ void world_wait_crashed(struct world *w, enum world_target target) {
                  target_names[target], (unsigned)status);
 }
 
+bool world_is_stopped(struct world *w, enum world_target target) {
+  siginfo_t info = {.si_pid = 0};
+  if (!process_is_alive(w->processes[target])) return false;
+  /* WNOWAIT: a look, that may be repeated */
+  return waitid(P_PID, (id_t)process_pid(w->processes[target]), &info,
+                WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid != 0;
+}
+
+void world_resume(struct world *w, enum world_target target) {
+  process_kill(w->processes[target], SIGCONT);
+}
+
 enum world_target world_agent_of(const struct world *w, int bank) {
   if (w->mode == WORLD_EMBEDDED) return COORDINATOR;
-  return bank == BANK_A ? AGENT_A : AGENT_B;
+  return (enum world_target)(AGENT_A + bank);
 }
 
 int world_run_second(struct world *w, char *log, size_t log_size) {
@@ -262,15 +275,16 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   check_on_fatal(tell_before_leaving);
   w->failures_before = CU_get_number_of_failures();
   w->mode = mode;
+  w->banks = options->banks ? options->banks : BANKS;
+  assert(w->banks >= 1 && w->banks <= BANKS_MAX);
   w->settings = options->settings;
   w->database_settings = options->database;
   w->api = api_new("http://127.0.0.1:0");
   servers_give_databases(w, options);
   make_directory(w);
-  if (mode == WORLD_AGENTS) {
-    start_agent(w, AGENT_A);
-    start_agent(w, AGENT_B);
-  }
+  if (mode == WORLD_AGENTS)
+    for (int bank = 0; bank < w->banks; bank++)
+      start_agent(w, world_agent_of(w, bank));
   write_coordinator_config(w);
   world_start(w, COORDINATOR, options->crash);
   world_wait_ready(w);
