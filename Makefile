@@ -33,12 +33,13 @@ DAEMON   := $(call room,coordinator) $(call room,wal) $(AGENT)
 CLI      := $(call room,cli) $(COMMON)
 UNIT     := $(wildcard tests/unit/*.c) $(wildcard tests/lib/*.c)
 INTEG    := $(wildcard tests/integration/*.c) $(wildcard tests/lib/*.c)
+MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(wildcard tests/lib/*.c))
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Test builds have the named crash points compiled in.
 testobjs  = $(patsubst %.c,$(BUILD)/test/obj/%.o,$(1))
 PROGRAMS := $(addprefix $(BUILD)/,assentd assent-agent assent)
-TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration)
+TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration crash-matrix)
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -52,6 +53,7 @@ $(BUILD)/test/assent-agent: $(call testobjs,$(AGENT) participant-agent/main.c)
 $(BUILD)/test/assent:       $(call testobjs,$(CLI) cli/main.c)
 $(BUILD)/test/unit:         $(call testobjs,$(sort $(UNIT) $(DAEMON) $(call room,cli)))
 $(BUILD)/test/integration:  $(call testobjs,$(sort $(INTEG) $(DAEMON) $(call room,cli)))
+$(BUILD)/test/crash-matrix: $(call testobjs,$(sort $(MATRIX) $(DAEMON) $(call room,cli)))
 
 $(PROGRAMS) $(TESTS):
 	@mkdir -p $(@D)
@@ -83,6 +85,11 @@ unit: $(BUILD)/test/unit ## run the unit tests only
 integration: $(TESTS) ## run the integration tests only; ONLY=name narrows
 	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/integration $(ONLY)
 
+.PHONY: crash-matrix
+crash-matrix: deps ## every crash point x participants x outcome x mode, killed there; ONLY=C5/agents narrows
+	$(Q)$(MAKE) --no-print-directory -j2 $(TESTS)
+	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/crash-matrix $(ONLY)
+
 # ---- the demonstration ------------------------------------------------------------------------------
 .PHONY: demo
 demo: deps ## two databases, thousands of transfers, the coordinator killed in between
@@ -90,7 +97,7 @@ demo: deps ## two databases, thousands of transfers, the coordinator killed in b
 	$(Q)$(BUILD)/assent demo $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters cli common coordinator participant-agent wal tests/lib tests/unit tests/integration
+ROOMS   := adapters cli common coordinator participant-agent wal tests/lib tests/unit tests/integration tests/crash-matrix
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
