@@ -135,6 +135,17 @@ static bool any_works(size_t count) {
   return false;
 }
 
+static void show_failures(void) {
+  static bool shown[CELLS_MAX];
+  for (size_t i = 0; i < cell_count; i++) {
+    char name[CELL_NAME_SIZE];
+    if (shown[i] || shared->results[i].verdict != FAILED) continue;
+    shown[i] = true;
+    plan_name(&cells[i], name);
+    (void)printf("%s%s failed\n", isatty(STDOUT_FILENO) == 1 ? "\r" : "", name);
+  }
+}
+
 static void show_progress(void) {
   static size_t shown;
   bool terminal = isatty(STDOUT_FILENO) == 1;
@@ -169,6 +180,7 @@ static void run_workers(size_t count) {
   while (any_works(count)) {
     pass_on_signal(count, &passed_on);
     look_after(count);
+    show_failures();
     show_progress();
     process_pause_ms(LOOK_MS);
   }

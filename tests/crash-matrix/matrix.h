@@ -93,6 +93,8 @@ struct trial {
   struct attempt *met; /* the one the point concerns */
   struct async *call;
   PGconn *gate;
+  PGconn *sessions[BANKS_MAX]; /* for looking; opened when first wanted */
+  struct gid earlier;          /* of the first transaction */
 };
 
 /* One cell from beginning to end, as a CUnit test: what fails is a failed check. */
@@ -100,12 +102,16 @@ void trial_run(const struct cell *cell, struct result *result);
 
 /* ---- judging ----------------------------------------------------------------------------------- */
 
+/* The first column of the first row. A connection for each look would cost more than all else. */
+int64_t judge_integer(struct trial *t, int bank, const char *sql_format, ...)
+    __attribute__((format(printf, 3, 4)));
+int64_t judge_prepared(struct trial *t, int bank); /* in this bank, of anybody */
 /* Notes what the answer says: only an outcome that was told counts. */
 void judge_hear(struct attempt *attempt, const struct reply *reply);
 /* Every participant is there and every transaction at its end. False while the coordinator is away. */
-bool judge_settled(const struct trial *t);
+bool judge_settled(struct trial *t);
 /* All that has to hold, for all attempts. */
-void judge(const struct trial *t);
+void judge(struct trial *t);
 
 /* ---- reporting --------------------------------------------------------------------------------- */
 

@@ -38,6 +38,7 @@ static void print_result(FILE *out, const struct cell *cell, const struct result
 }
 
 static void print_head(FILE *out, enum fault fault) {
+  static const char *const numbers[BANKS_MAX + 1] = {"", "1 participant", "2", "3"};
   (void)fprintf(out, "\n%s: %s\n\n%-*s", fault_name(fault), fault_titles[fault], ROW_WIDTH, "");
   for (int mode = WORLD_EMBEDDED; mode <= WORLD_AGENTS; mode++)
     (void)fprintf(out, " | %-*s", 2 * BANKS_MAX * COLUMN_WIDTH,
@@ -46,10 +47,7 @@ static void print_head(FILE *out, enum fault fault) {
   for (int mode = WORLD_EMBEDDED; mode <= WORLD_AGENTS; mode++) {
     (void)fprintf(out, " |");
     for (int banks = 1; banks <= BANKS_MAX; banks++)
-      (void)fprintf(out, " %-*s", 2 * COLUMN_WIDTH - 1,
-                    banks == 1   ? "1 participant"
-                    : banks == 2 ? "2 participants"
-                                 : "3");
+      (void)fprintf(out, " %-*s", 2 * COLUMN_WIDTH - 1, numbers[banks]);
   }
   (void)fprintf(out, "\n%-*s", ROW_WIDTH, "");
   for (int mode = WORLD_EMBEDDED; mode <= WORLD_AGENTS; mode++) {

@@ -1,6 +1,7 @@
 /* Tries one cell of the matrix.
  *
- *   1. a world; a transaction is told committed, then all daemons are killed
+ *   1. a world; a transaction is told committed; all daemons are stopped in good order, so that
+ *      nothing of it is left to recovery
  *   2. started again with the crash point armed, a transaction runs until the point is met
  *   3. the fault: the process has died there (KILLED), or stands there while a database is killed
  *   4. what died starts again. KILLED: it is killed again while it recovers, at other points
@@ -69,10 +70,13 @@ static void post(struct trial *t) {
   t->call = async_post(t->w->api, "/v1/transactions", body_of(t, t->met, t->cell->abort));
 }
 
-static void hear(struct trial *t) {
-  if (!t->call) return;
-  judge_hear(t->met, async_finish(t->call));
+/* False when the answer was lost. */
+static bool hear(struct trial *t) {
+  if (!t->call) return true;
+  const struct reply *reply = async_finish(t->call);
+  judge_hear(t->met, reply);
   t->call = NULL;
+  return reply->status != 0;
 }
 
 static void run_one_that_commits(struct trial *t) {
@@ -80,6 +84,8 @@ static void run_one_that_commits(struct trial *t) {
   const struct reply *reply = api_run(t->w->api, "%s", body_of(t, attempt, false));
   CHECK_STATUS(reply, 200);
   judge_hear(attempt, reply);
+  if (!gid_parse(reply_string(reply, "/branches/0/gid"), &t->earlier))
+    check_failed(__FILE__, __LINE__, true, "no gid in (%d) %.600s", reply->status, reply->text);
 }
 
 /* ---- daemons ----------------------------------------------------------------------------------- */
@@ -87,6 +93,11 @@ static void run_one_that_commits(struct trial *t) {
 static void kill_all(struct trial *t) {
   for (int target = 0; target < WORLD_TARGETS; target++)
     world_kill(t->w, (enum world_target)target);
+}
+
+static void stop_all(struct trial *t) {
+  for (int target = 0; target < WORLD_TARGETS; target++)
+    world_stop(t->w, (enum world_target)target);
 }
 
 /* Agents first. `spec`: the crash point of the one at `target`, or NULL. */
@@ -116,9 +127,9 @@ static void arm(struct trial *t, char spec[SPEC_SIZE]) {
                  t->cell->fault == KILLED ? "" : ":stop");
 }
 
-static bool others_are_prepared(const struct trial *t) {
+static bool others_are_prepared(struct trial *t) {
   for (int bank = 0; bank < t->w->banks - 1; bank++)
-    if (world_prepared(t->w, bank) != 1) return false;
+    if (judge_prepared(t, bank) != 1) return false;
   return gate_waiting(t->w, t->w->banks - 1) == 1;
 }
 
@@ -130,7 +141,7 @@ static void open_gate(struct trial *t) {
 /* The transaction has ended without it; what it leaves for later (the end, lazy records) is behind
  * it when the coordinator has ended in good order. */
 static void check_never_met(struct trial *t) {
-  hear(t);
+  (void)hear(t);
   UNTIL(judge_settled(t));
   if (!is_alive(t, t->at) || world_is_stopped(t->w, t->at))
     check_failed(__FILE__, __LINE__, true, "the point was met, and should never be");
@@ -164,22 +175,22 @@ static void run_into_checkpoint(struct trial *t) {
     CHECK_STATUS(api_run(t->w->api, ONE_CALL("", BRANCH("bank_a", STATEMENT("SELECT 1")))), 200);
   while (!is_met(t)) {
     long long before = log_bytes(t);
-    hear(t);
     post(t);
     UNTIL(is_met(t) || async_is_done(t->call));
-    UNTIL(is_met(t) || log_bytes(t) > before || !t->cell->abort);
+    if (is_met(t)) return;
+    if (!hear(t))
+      UNTIL(is_met(t));
+    else if (t->cell->abort)
+      UNTIL(is_met(t) || log_bytes(t) > before);
   }
 }
 
 /* ---- left by a former life --------------------------------------------------------------------- */
 
 /* A branch of a transaction that this cluster's log does not know, prepared in the first bank. */
-static void prepare_stray(const struct trial *t) {
-  struct gid gid;
+static void prepare_stray(struct trial *t) {
+  struct gid gid = t->earlier;
   char text[GID_SIZE];
-  const struct reply *reply = api_read(t->w->api, t->attempts[0].id);
-  if (!gid_parse(reply_string(reply, "/branches/0/gid"), &gid))
-    check_failed(__FILE__, __LINE__, true, "no gid in (%d) %.600s", reply->status, reply->text);
   gid.txid = txid_make(0);
   gid_format(&gid, text);
   PGconn *session = world_connect(t->w, BANK_A);
@@ -192,15 +203,12 @@ static void prepare_stray(const struct trial *t) {
 /* The coordinator is killed with the transaction's decision durable, or with none. */
 static void leave_behind(struct trial *t) {
   bool several = t->w->banks > 1;
-  prepare_stray(t);
-  kill_all(t);
+  stop_all(t);
   start_all(t, COORDINATOR,
             !several         ? (t->cell->abort ? "C5" : "C8")
             : t->cell->abort ? NULL
                              : "C5");
   world_wait_ready(t->w);
-  /* This life has rolled the first one back. */
-  UNTIL(world_prepared(t->w, BANK_A) == 0);
   if (several && t->cell->abort) {
     t->gate = gate_close(t->w, t->w->banks - 1);
     post(t);
@@ -211,7 +219,9 @@ static void leave_behind(struct trial *t) {
     post(t);
     world_wait_crashed(t->w, COORDINATOR);
   }
-  hear(t);
+  (void)hear(t);
+  kill_all(t);
+  prepare_stray(t);
 }
 
 /* ---- the fault --------------------------------------------------------------------------------- */
@@ -261,7 +271,7 @@ static const char *const *next_points(const struct trial *t) {
 static void recover_killed(struct trial *t) {
   world_wait_crashed(t->w, t->at);
   open_gate(t);
-  if (t->at == COORDINATOR) hear(t);
+  if (t->at == COORDINATOR) (void)hear(t);
   for (const char *const *next = next_points(t); *next; next++) {
     world_start(t->w, t->at, *next);
     UNTIL(!is_alive(t, t->at) || judge_settled(t));
@@ -279,13 +289,12 @@ static void bring_to_point(struct trial *t) {
   run_one_that_commits(t);
   if (t->cell->point->recovery) {
     leave_behind(t);
-    kill_all(t);
     arm(t, spec);
     start_all(t, t->at, spec);
     UNTIL(is_met(t));
     return;
   }
-  kill_all(t);
+  stop_all(t);
   arm(t, spec);
   start_all(t, t->at, spec);
   world_wait_ready(t->w);
@@ -316,7 +325,7 @@ void trial_run(const struct cell *cell, struct result *result) {
   bring_to_point(&t);
   heal(&t);
   world_wait_ready(t.w);
-  hear(&t);
+  (void)hear(&t);
   UNTIL(judge_settled(&t));
   judge(&t);
   kill_all(&t);
@@ -326,5 +335,7 @@ void trial_run(const struct cell *cell, struct result *result) {
   judge(&t);
   run_one_that_commits(&t);
   judge(&t);
+  for (int bank = 0; bank < BANKS_MAX; bank++)
+    PQfinish(t.sessions[bank]);
   world_close(t.w);
 }

@@ -167,6 +167,16 @@ void world_kill(struct world *w, enum world_target target) {
   w->processes[target] = NULL;
 }
 
+void world_stop(struct world *w, enum world_target target) {
+  char how[32];
+  if (!w->processes[target]) return;
+  bool by_itself = process_stop(w->processes[target], SIGTERM, STOP_MS_MAX);
+  process_describe(w->processes[target], how, sizeof how);
+  if (!by_itself || strcmp(how, "exit 0") != 0)
+    check_failed(__FILE__, __LINE__, false, "%s asked to stop: %s", target_names[target], how);
+  world_kill(w, target);
+}
+
 void world_restart(struct world *w, enum world_target target) {
   world_kill(w, target);
   world_start(w, target, NULL);
@@ -291,19 +301,10 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   return w;
 }
 
-static void stop(struct world *w, enum world_target target) {
-  char how[32];
-  if (!w->processes[target]) return;
-  bool by_itself = process_stop(w->processes[target], SIGTERM, STOP_MS_MAX);
-  process_describe(w->processes[target], how, sizeof how);
-  if (!by_itself || strcmp(how, "exit 0") != 0)
-    check_failed(__FILE__, __LINE__, false, "%s asked to stop: %s", target_names[target], how);
-}
-
 void world_close(struct world *w) {
   world_wait_nothing_prepared(w);
   for (int i = 0; i < WORLD_TARGETS; i++)
-    stop(w, (enum world_target)i);
+    world_stop(w, (enum world_target)i);
   servers_take_back(w);
   release(w);
 }

@@ -73,6 +73,8 @@ void world_wait_ready(struct world *w);
 /* kill -9, start, ready. */
 void world_restart(struct world *w, enum world_target target);
 void world_kill(struct world *w, enum world_target target);
+/* SIGTERM; checks that it ends by itself, with exit 0. Does nothing when it does not run. */
+void world_stop(struct world *w, enum world_target target);
 /* Waits until it has ended by itself (or by a signal sent before); its waitpid(2) status. */
 int world_wait_ended(struct world *w, enum world_target target);
 /* The same, for one that meets its crash point: checks that it was that. */
