@@ -115,8 +115,8 @@ size_t report_print(FILE *out, const struct cell *cells, const struct result *re
   }
   (void)fprintf(out,
                 "\ncommit, abort: what became of the transaction, at every participant; -: as "
-                "expected, the point is never met\n%zu cells, %zu of them without the point; %u "
-                "recoveries killed in turn\n",
+                "expected, the point is never met; empty: not tried (plan.c says why)\n"
+                "%zu cells, in %zu of them the point is never met; %u recoveries killed in turn\n",
                 count, never, again);
   return failed;
 }
