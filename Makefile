@@ -35,12 +35,13 @@ UNIT     := $(wildcard tests/unit/*.c) $(wildcard tests/lib/*.c)
 INTEG    := $(wildcard tests/integration/*.c) $(wildcard tests/lib/*.c)
 # With a runner of its own.
 FACTS    := $(wildcard tests/facts/*.c) tests/lib/fault_vfs.c
+MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(wildcard tests/lib/*.c))
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Test builds have the named crash points compiled in.
 testobjs  = $(patsubst %.c,$(BUILD)/test/obj/%.o,$(1))
 PROGRAMS := $(addprefix $(BUILD)/,assentd assent-agent assent)
-TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration facts)
+TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration facts crash-matrix)
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -55,6 +56,7 @@ $(BUILD)/test/assent:       $(call testobjs,$(CLI) cli/main.c)
 $(BUILD)/test/unit:         $(call testobjs,$(sort $(UNIT) $(DAEMON) $(call room,cli)))
 $(BUILD)/test/integration:  $(call testobjs,$(sort $(INTEG) $(DAEMON) $(call room,cli)))
 $(BUILD)/test/facts:        $(call testobjs,$(FACTS) $(CLI))
+$(BUILD)/test/crash-matrix: $(call testobjs,$(sort $(MATRIX) $(DAEMON) $(call room,cli)))
 
 $(PROGRAMS) $(TESTS):
 	@mkdir -p $(@D)
@@ -96,6 +98,10 @@ integration: test-programs ## run the integration tests only; ONLY=name narrows
 
 facts: deps $(BUILD)/test/facts ## what the code leans on, shown on real servers; PG=14..18 or PG="16 18" fetches those
 	$(Q)sh tools/facts.sh $(BUILD)/test/facts "$(PG)"
+.PHONY: crash-matrix
+crash-matrix: deps ## every crash point x participants x outcome x mode, killed there; ONLY=C5/agents narrows
+	$(Q)$(MAKE) --no-print-directory -j2 $(TESTS)
+	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/crash-matrix $(ONLY)
 
 # ---- the demonstration ------------------------------------------------------------------------------
 .PHONY: demo

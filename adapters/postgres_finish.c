@@ -70,7 +70,7 @@ static void finish_result(struct session *s, struct step step, PGresult *result)
               "%s came with a warning: a replica may lack it", tag);
   } else {
     finish->finished = FINISH_DONE;
-    if (finish->commit) CRASH_POINT("A6");
+    CRASH_POINT("A6");
   }
 }
 

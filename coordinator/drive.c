@@ -258,7 +258,7 @@ static void decide_answered(void *data, const struct decide_reply *reply, const 
 static void decide(struct transaction_branch *branch, enum decision decision) {
   struct transaction *t = branch->transaction;
   struct member *member = branch->member;
-  if (decision != DECIDE_ABORT) CRASH_POINT("C6");
+  CRASH_POINT("C6");
   if (!member->usable) {
     branch->last_error =
         unreachable_cause(branch, member->last_error[0] ? member->last_error : "not reachable");

@@ -36,8 +36,8 @@ enum {
 
 static struct world *current;
 
-static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b"};
-static const char *const bank_names[BANKS] = {"bank_a", "bank_b"};
+static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b", "agent_c"};
+static const char *const bank_names[BANKS_MAX] = {"bank_a", "bank_b", "bank_c"};
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
@@ -87,7 +87,7 @@ static void write_coordinator_config(const struct world *w) {
   (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
                 or_empty(w->settings));
   (void)fprintf(file, "data_dir = %s/log\n", w->directory);
-  for (int bank = 0; bank < BANKS; bank++) {
+  for (int bank = 0; bank < w->banks; bank++) {
     char dsn[THROWAWAY_DSN_SIZE];
     (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
     if (w->mode == WORLD_AGENTS)
@@ -122,7 +122,7 @@ static struct proxy *proxy_to(const char *target) {
 }
 
 static void start_database_proxies(struct world *w) {
-  for (int bank = 0; bank < BANKS; bank++) {
+  for (int bank = 0; bank < w->banks; bank++) {
     const struct throwaway_server *server = w->servers[bank];
     char target[512];
     (void)snprintf(target, sizeof target, "%s/.s.PGSQL.%d", throwaway_server_socket_dir(server),
@@ -132,7 +132,7 @@ static void start_database_proxies(struct world *w) {
 }
 
 static void start_agent_proxies(struct world *w) {
-  for (int bank = 0; bank < BANKS; bank++) {
+  for (int bank = 0; bank < w->banks; bank++) {
     char target[64];
     (void)snprintf(target, sizeof target, "127.0.0.1:%d", (int)w->ports[AGENT_A + bank]);
     w->to_agent[bank] = proxy_to(target);
@@ -234,6 +234,16 @@ void world_kill(struct world *w, enum world_target target) {
   w->processes[target] = NULL;
 }
 
+void world_stop(struct world *w, enum world_target target) {
+  char how[32];
+  if (!w->processes[target]) return;
+  bool by_itself = process_stop(w->processes[target], SIGTERM, STOP_MS_MAX);
+  process_describe(w->processes[target], how, sizeof how);
+  if (!by_itself || strcmp(how, "exit 0") != 0)
+    check_failed(__FILE__, __LINE__, false, "%s asked to stop: %s", target_names[target], how);
+  world_kill(w, target);
+}
+
 void world_restart(struct world *w, enum world_target target) {
   world_kill(w, target);
   world_start(w, target, NULL);
@@ -255,9 +265,22 @@ void world_wait_crashed(struct world *w, enum world_target target) {
                  target_names[target], (unsigned)status);
 }
 
+bool world_is_stopped(struct world *w, enum world_target target) {
+  siginfo_t info = {.si_pid = 0};
+  if (!process_is_alive(w->processes[target])) return false;
+  /* WNOWAIT: a look, that may be repeated */
+  return waitid(P_PID, (id_t)process_pid(w->processes[target]), &info,
+                WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid != 0;
+}
+
+void world_resume(struct world *w, enum world_target target) {
+  process_kill(w->processes[target], SIGCONT);
+}
+
 enum world_target world_agent_of(const struct world *w, int bank) {
   if (w->mode == WORLD_EMBEDDED) return COORDINATOR;
-  return bank == BANK_A ? AGENT_A : AGENT_B;
+  return (enum world_target)(AGENT_A + bank);
 }
 
 int world_run_second(struct world *w, char *log, size_t log_size) {
@@ -341,7 +364,7 @@ static void release(struct world *w) {
   if (CU_get_number_of_failures() > w->failures_before && !w->logs_printed) print_logs(w);
   for (int i = 0; i < WORLD_TARGETS; i++)
     world_kill(w, (enum world_target)i);
-  for (int bank = 0; bank < BANKS; bank++) {
+  for (int bank = 0; bank < w->banks; bank++) {
     proxy_free(w->to_agent[bank]);
     proxy_free(w->to_database[bank]);
   }
@@ -379,6 +402,8 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   check_on_fatal(tell_before_leaving);
   w->failures_before = CU_get_number_of_failures();
   w->mode = mode;
+  w->banks = options->banks ? options->banks : BANKS;
+  assert(w->banks >= 1 && w->banks <= BANKS_MAX);
   w->settings = options->settings;
   w->database_settings = options->database;
   w->fault = options->fault;
@@ -388,8 +413,8 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   make_directory(w);
   if (options->proxies & PROXY_DATABASES) start_database_proxies(w);
   if (mode == WORLD_AGENTS) {
-    start_agent(w, AGENT_A);
-    start_agent(w, AGENT_B);
+    for (int bank = 0; bank < w->banks; bank++)
+      start_agent(w, world_agent_of(w, bank));
     if (options->proxies & PROXY_AGENTS) start_agent_proxies(w);
   }
   write_coordinator_config(w);
@@ -398,19 +423,10 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   return w;
 }
 
-static void stop(struct world *w, enum world_target target) {
-  char how[32];
-  if (!w->processes[target]) return;
-  bool by_itself = process_stop(w->processes[target], SIGTERM, STOP_MS_MAX);
-  process_describe(w->processes[target], how, sizeof how);
-  if (!by_itself || strcmp(how, "exit 0") != 0)
-    check_failed(__FILE__, __LINE__, false, "%s asked to stop: %s", target_names[target], how);
-}
-
 void world_close(struct world *w) {
   world_wait_nothing_prepared(w);
   for (int i = 0; i < WORLD_TARGETS; i++)
-    stop(w, (enum world_target)i);
+    world_stop(w, (enum world_target)i);
   servers_take_back(w);
   release(w);
 }
