@@ -129,20 +129,28 @@ typedef void (*session_listed_fn)(void *data, const struct prepared_branch *bran
                                   const struct error *err);
 
 /* The highest (epoch, run) seen of a cluster, kept in the database itself, where a restored backup of
- * the log cannot undo it. */
+ * the log cannot undo it. It follows a life that the log has had, and no other: `after`. */
 struct epoch_claim {
   struct cluster_id cluster;
   uint64_t epoch;
   char run_id[RUN_ID_SIZE];
+  uint64_t after_epoch; /* 0: the cluster must not be known here yet */
+  char after_run_id[RUN_ID_SIZE];
+};
+struct epoch_known {
+  uint64_t epoch; /* 0: none */
+  char run_id[RUN_ID_SIZE];
 };
 enum session_claimed {
   CLAIM_LOST,
-  CLAIM_GRANTED, /* durable: ours is the highest; claiming it again with the same run is granted too */
-  CLAIM_STALE,    /* a higher epoch is known, or this one of another run; `known_epoch` tells */
+  CLAIM_GRANTED, /* durable: ours is the highest; claiming it again with the same run is granted
+                    too. `known`: what was known before, without its run id */
+  CLAIM_STALE,   /* `known` is another life than ours and than `after`, of whatever epoch; one older
+                    than `after` is no hindrance */
   CLAIM_NO_RIGHTS /* we may not create or write schema assent: keep it elsewhere */
 };
-typedef void (*session_claimed_fn)(void *data, enum session_claimed claimed, uint64_t known_epoch,
-                                   const struct cause *cause);
+typedef void (*session_claimed_fn)(void *data, enum session_claimed claimed,
+                                   const struct epoch_known *known, const struct cause *cause);
 
 struct session_probe {
   int64_t prepared_count;     /* on the server, of anybody */

@@ -126,7 +126,7 @@ struct ask {
   uint64_t started_us;
   struct session_probe probe;
   struct epoch_claim claim;
-  uint64_t known_epoch;
+  struct epoch_known known;
   int stage; /* postgres_claim.c */
 };
 

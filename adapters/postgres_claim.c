@@ -3,7 +3,7 @@
  * Steps: look (is the table there?) -> create it where it is not -> write ours if it is the highest
  * -> when it is not, read which one is. The write is one INSERT ... ON CONFLICT ... WHERE, so two
  * claims at the same time are put in order by the row's lock, and it is committed to disk before
- * CLAIM_GRANTED. A role that may not create but may write the table gets on.
+ * CLAIM_GRANTED. It replaces the life it is meant to follow, an older one, or itself. A role that may not create but may write the table gets on.
  * Limits: CLAIM_ATTEMPTS_MAX passes: two creators at once, or a serialization failure, start anew.
  */
 #include "adapters/postgres.h"
@@ -21,7 +21,7 @@ enum claim_stage { STAGE_LOOK, STAGE_CREATE, STAGE_WRITE, STAGE_READ };
 
 static void answer(struct session *s, enum session_claimed claimed) {
   struct ask ask = s->ask;
-  ask.fn.claimed(ask.data, claimed, ask.known_epoch, &ask.cause);
+  ask.fn.claimed(ask.data, claimed, &ask.known, &ask.cause);
 }
 
 static void end_and_answer(struct session *s, enum session_claimed claimed) {
@@ -70,31 +70,43 @@ static void send_create(struct session *s, bool schema) {
 
 static void send_write(struct session *s) {
   const struct epoch_claim *claim = &s->ask.claim;
-  char epoch[EPOCH_TEXT_SIZE];
-  const char *const params[] = {claim->cluster.text, epoch, claim->run_id};
+  char epoch[EPOCH_TEXT_SIZE], after[EPOCH_TEXT_SIZE];
+  const char *const params[] = {claim->cluster.text, epoch, claim->run_id, after,
+                                claim->after_run_id};
   (void)snprintf(epoch, sizeof epoch, "%" PRIu64, claim->epoch);
+  (void)snprintf(after, sizeof after, "%" PRIu64, claim->after_epoch);
   s->ask.stage = STAGE_WRITE;
   begin(s);
   wire_query(s, STEP_QUERY, 0,
+             "WITH former AS MATERIALIZED "
+             "(SELECT epoch FROM assent.coordinator WHERE cluster = $1) "
              "INSERT INTO assent.coordinator AS known (cluster, epoch, run_id, claimed_at) "
              "VALUES ($1, $2, $3, pg_catalog.now()) ON CONFLICT (cluster) DO UPDATE SET "
              "epoch = excluded.epoch, run_id = excluded.run_id, claimed_at = excluded.claimed_at "
-             "WHERE known.epoch < excluded.epoch OR "
-             "(known.epoch = excluded.epoch AND known.run_id = excluded.run_id) RETURNING epoch",
-             3, params);
+             "WHERE (known.epoch = excluded.epoch AND known.run_id = excluded.run_id) OR "
+             "(known.epoch < excluded.epoch AND (known.epoch < $4 OR "
+             "(known.epoch = $4 AND known.run_id = $5))) "
+             "RETURNING COALESCE((SELECT former.epoch FROM former), 0), ''",
+             5, params);
   commit(s);
 }
 
 static void send_read(struct session *s) {
   const char *const params[] = {s->ask.claim.cluster.text};
   s->ask.stage = STAGE_READ;
-  wire_query(s, STEP_QUERY, 0, "SELECT epoch FROM assent.coordinator WHERE cluster = $1", 1,
+  wire_query(s, STEP_QUERY, 0, "SELECT epoch, run_id FROM assent.coordinator WHERE cluster = $1", 1,
              params);
   wire_sync(s);
   wire_flush(s);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
+
+static void take_known(struct epoch_known *known, PGresult *result) {
+  if (PQnfields(result) != 2) return; /* what was created */
+  known->epoch = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+  (void)snprintf(known->run_id, sizeof known->run_id, "%s", PQgetvalue(result, 0, 1));
+}
 
 static void claim_result(struct session *s, struct step step, PGresult *result) {
   struct ask *ask = &s->ask;
@@ -112,7 +124,7 @@ static void claim_result(struct session *s, struct step step, PGresult *result) 
     if (ask->stage == STAGE_LOOK)
       ask->remaining = PQgetisnull(result, 0, 1) ? 1 : 0; /* the schema is to be made, too */
     else if (ask->found)
-      ask->known_epoch = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+      take_known(&ask->known, result);
   }
 }
 

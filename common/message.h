@@ -27,11 +27,17 @@ enum { SERVER_SIZE = 64, XID_SIZE = 24, CAUSE_TEXT_SIZE = 400 };
 
 /* "From now on (cluster, epoch, run) is the coordinator." The agent makes the epoch durable (see
  * adapter.h, struct epoch_claim), refuses what older epochs ask, and ends or waits out what they
- * have in flight. The answer means: no branch of an older epoch can become prepared any more. */
+ * have in flight. The answer means: no branch of an older epoch can become prepared any more.
+ *
+ * A higher epoch is not enough: an old copy of the log that was started often enough has one, too.
+ * So the coordinator names the life of the cluster that the agent knows, which it can only when its
+ * log has had that life. It learns which from the agent: the first request names none. */
 struct fence_request {
   struct cluster_id cluster;
   uint64_t epoch;
   char run_id[RUN_ID_SIZE]; /* this life of the coordinator: two lives may not share an epoch */
+  uint64_t after_epoch;     /* the life that the agent has told of; 0: none */
+  char after_run_id[RUN_ID_SIZE];
 };
 
 struct fence_reply {
@@ -39,6 +45,10 @@ struct fence_reply {
   char server[SERVER_SIZE];
   int server_version;   /* 150018 */
   int64_t prepared_max; /* max_prepared_transactions */
+  /* Not 0: not fenced, and nothing above holds. The agent knows this life of the cluster: ask again,
+   * naming it, if the log has had it. */
+  uint64_t former_epoch;
+  char former_run_id[RUN_ID_SIZE];
 };
 
 typedef void (*fence_fn)(void *data, const struct fence_reply *reply, const struct error *err);

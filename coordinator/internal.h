@@ -18,8 +18,10 @@ struct member {
   const char *kind;
   struct participant *participant;
   bool usable;
-  bool tried;   /* the first attempt to fence has been answered, one way or the other */
-  bool calling; /* a fence or a health call of the tick is under way */
+  bool tried;           /* the first attempt to fence has been answered, one way or the other */
+  bool calling;         /* a fence or a health call of the tick is under way */
+  uint64_t after_epoch; /* the life of ours that it knows, as it has told; 0: none yet */
+  char after_run_id[RUN_ID_SIZE];
   struct fence_reply fence;
   struct health_reply health;
   bool health_known;

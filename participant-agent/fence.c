@@ -2,7 +2,8 @@
  * docs/design.md for the argument.
  *
  *   1. wait for the control session: sessions of the agent's former lives are ended by then
- *   2. is the state directory's epoch lower? (it may hold one from when the database kept none)
+ *   2. is the life in the state directory one to follow? (it may hold one from when the database
+ *      kept none)
  *   3. claim the epoch in the database; where rights lack, in the state directory
  *   4. from here on older epochs are refused; what they have open is rolled back or cancelled
  *   5. wait until nothing of theirs can become prepared any more
@@ -71,6 +72,32 @@ static void stale(struct fencing *f, uint64_t known) {
 
 static bool is_stale(const struct epoch_claim *claim, uint64_t known, const char *run_id) {
   return known > claim->epoch || (known == claim->epoch && strcmp(run_id, claim->run_id) != 0);
+}
+
+/* The coordinator has to show that its log has had the life that is known here. One that is older
+ * than the life it has shown is no matter: it was followed by that one. */
+static bool is_unshown(const struct epoch_claim *claim, uint64_t known, const char *run_id) {
+  if (known == 0 || (known == claim->epoch && strcmp(run_id, claim->run_id) == 0)) return false;
+  return known > claim->after_epoch ||
+         (known == claim->after_epoch && strcmp(run_id, claim->after_run_id) != 0);
+}
+
+static void ask_for_life(struct fencing *f, uint64_t known, const char *run_id) {
+  struct fence_reply *reply = &f->request->reply.fence;
+  *reply = (struct fence_reply){.former_epoch = known};
+  copy_text(reply->former_run_id, sizeof reply->former_run_id, run_id);
+  finish(f, NULL);
+}
+
+/* What is known stands against the claim: answered. */
+static bool is_refused(struct fencing *f, uint64_t known, const char *run_id) {
+  if (is_stale(&f->claim, known, run_id))
+    stale(f, known);
+  else if (is_unshown(&f->claim, known, run_id))
+    ask_for_life(f, known, run_id);
+  else
+    return false;
+  return true;
 }
 
 /* ---- steps 4 to 6 ------------------------------------------------------------------------------
@@ -197,14 +224,20 @@ static void keep_in_state_dir(struct fencing *f) {
   take_over(f);
 }
 
-static void on_claimed(void *data, enum session_claimed claimed, uint64_t known_epoch,
+/* Somebody else's claim came between: what is known now is another life than the one refused. */
+static void on_claim_refused(struct fencing *f, const struct epoch_known *known) {
+  if (!is_refused(f, known->epoch, known->run_id))
+    unavailable(f, "another claim of the epoch came between");
+}
+
+static void on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                        const struct cause *cause) {
   struct fencing *f = data;
   struct agent *agent = f->agent;
   agent_enter(agent, false);
   switch (claimed) {
   case CLAIM_GRANTED: take_over(f); break;
-  case CLAIM_STALE: stale(f, known_epoch); break;
+  case CLAIM_STALE: on_claim_refused(f, known); break;
   case CLAIM_NO_RIGHTS: keep_in_state_dir(f); break;
   case CLAIM_LOST: unavailable(f, cause->text); break;
   }
@@ -212,8 +245,8 @@ static void on_claimed(void *data, enum session_claimed claimed, uint64_t known_
   agent_leave(agent);
 }
 
-/* The epoch on file, from a time when the database would not keep it. */
-static bool is_stale_on_file(struct fencing *f) {
+/* The life on file, from a time when the database would not keep it. */
+static bool is_refused_by_file(struct fencing *f) {
   struct agent *agent = f->agent;
   if (!agent->state_dir) return false;
   uint64_t known = 0;
@@ -225,9 +258,7 @@ static bool is_stale_on_file(struct fencing *f) {
     finish(f, &err);
     return true;
   }
-  if (!is_stale(&f->claim, known, run_id)) return false;
-  stale(f, known);
-  return true;
+  return is_refused(f, known, run_id);
 }
 
 static bool lacks_prepared_transactions(struct fencing *f) {
@@ -252,7 +283,7 @@ static void fence_turn(void *data, struct session *session) {
   agent_enter(agent, false);
   if (!session) {
     unavailable(f, control_error(agent->control));
-  } else if (lacks_prepared_transactions(f) || is_stale_on_file(f)) {
+  } else if (lacks_prepared_transactions(f) || is_refused_by_file(f)) {
     control_return(agent->control);
   } else {
     agent->adapter->ops->claim_epoch(session, &f->claim, on_claimed, f);
@@ -270,12 +301,12 @@ void agent_fence(struct agent *agent, const struct fence_request *request, fence
   f->claim.cluster = request->cluster;
   f->claim.epoch = request->epoch;
   memcpy(f->claim.run_id, request->run_id, sizeof f->claim.run_id);
+  f->claim.after_epoch = request->after_epoch;
+  memcpy(f->claim.after_run_id, request->after_run_id, sizeof f->claim.after_run_id);
   DL_APPEND(agent->fencings, f);
   f->turn.impatient = true; /* the coordinator asks again by itself */
   const struct fenced *fenced = fence_find(agent, &request->cluster);
-  if (fenced && is_stale(&f->claim, fenced->epoch, fenced->run_id))
-    stale(f, fenced->epoch);
-  else
+  if (!fenced || !is_refused(f, fenced->epoch, fenced->run_id))
     control_borrow(agent->control, &f->turn, fence_turn, f);
   agent_leave(agent);
 }

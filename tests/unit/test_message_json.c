@@ -68,7 +68,7 @@ static void names_unknown_leave_the_value(void) {
 /* ---- fence ---- */
 
 static void fence_request_reads_back(void) {
-  struct fence_request in = {{"0123456789az"}, INT64_MAX, RUN_ID};
+  struct fence_request in = {.cluster = {"0123456789az"}, .epoch = INT64_MAX, .run_id = RUN_ID};
   struct fence_request out;
   struct json_writer w;
   json_writer_init(&w);
@@ -78,6 +78,33 @@ static void fence_request_reads_back(void) {
   CU_ASSERT_STRING_EQUAL(out.cluster.text, in.cluster.text);
   CU_ASSERT_EQUAL(out.epoch, in.epoch);
   CU_ASSERT_STRING_EQUAL(out.run_id, in.run_id);
+  json_decref(json);
+}
+
+static void fence_request_with_a_former_life_reads_back(void) {
+  struct fence_request in = {{"0123456789az"}, 7, RUN_ID, 6, "fedcba9876543210"};
+  struct fence_request out;
+  struct json_writer w;
+  json_writer_init(&w);
+  fence_request_encode(&w, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL(fence_request_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(out.after_epoch, 6);
+  CU_ASSERT_STRING_EQUAL(out.after_run_id, "fedcba9876543210");
+  json_decref(json);
+}
+
+static void fence_reply_with_a_former_life_reads_back(void) {
+  struct fence_reply in = {.former_epoch = 6, .former_run_id = RUN_ID};
+  struct fence_reply out;
+  struct json_writer w;
+  json_writer_init(&w);
+  fence_reply_encode(&w, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL(fence_reply_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(out.former_epoch, 6);
+  CU_ASSERT_STRING_EQUAL(out.former_run_id, RUN_ID);
+  CU_ASSERT_STRING_EQUAL(out.incarnation, "");
   json_decref(json);
 }
 
@@ -96,6 +123,8 @@ static void fence_request_wrong_is_refused(void) {
       {"{\"cluster\":\"0123456789az\",\"epoch\":1,\"run_id\":\"a'b\"}", "/run_id", ERR_INVALID},
       {"{\"cluster\":\"0123456789az\",\"epoch\":1,\"run_id\":\"" RUN_ID "0\"}", "/run_id",
        ERR_INVALID},
+      {"{\"cluster\":\"0123456789az\",\"epoch\":2,\"run_id\":\"" RUN_ID "\",\"after_epoch\":1}",
+       "/after_run_id", ERR_INVALID},
       {"{\"cluster\":\"0123456789az\",\"epoch\":1,\"run_id\":\"" RUN_ID "\",\"x\":1}", "/x",
        ERR_UNKNOWN_FIELD},
       {"[]", "", ERR_INVALID},
@@ -111,7 +140,8 @@ static void fence_request_wrong_is_refused(void) {
 }
 
 static void fence_reply_reads_back(void) {
-  struct fence_reply in = {RUN_ID, SERVER, 150018, 100};
+  struct fence_reply in = {
+      .incarnation = RUN_ID, .server = SERVER, .server_version = 150018, .prepared_max = 100};
   struct fence_reply out;
   struct json_writer w;
   json_writer_init(&w);
@@ -505,7 +535,8 @@ static void health_reads_back(void) {
 }
 
 SUITE(message_json, CASE(names_read_back), CASE(names_unknown_leave_the_value),
-      CASE(fence_request_reads_back), CASE(fence_request_wrong_is_refused),
+      CASE(fence_request_reads_back), CASE(fence_request_with_a_former_life_reads_back),
+      CASE(fence_reply_with_a_former_life_reads_back), CASE(fence_request_wrong_is_refused),
       CASE(fence_reply_reads_back), CASE(statement_params_become_text),
       CASE(statement_without_options_expects_any_rows),
       CASE(statements_wrong_name_the_whole_pointer), CASE(statements_over_a_limit_are_refused),
