@@ -98,6 +98,9 @@ void sqlite_disconnect(struct store *store, bool checkpoint);
 /* The one name of the file: links resolved, so that two names of one log have one lock file. */
 enum error_code sqlite_resolve(const char *path, char out[PATH_MAX], struct error *err);
 
+/* The first bytes of the file: is it a log of this format? Before SQLite has it open. */
+enum error_code sqlite_look_plainly(const char *path, struct error *err);
+
 enum error_code sqlite_sync_directory(const char *path, struct error *err);
 enum error_code sqlite_create_empty(const char *path, struct error *err); /* 0600, not there yet */
 /* Connects to the empty file and writes an empty log into it, in a transaction that is left open. */

@@ -31,7 +31,7 @@
 #include "wal/sqlite_frames.h"
 
 enum {
-  SUFFIX_MAX = 16,        /* of the names beside PATH */
+  SUFFIX_MAX = 32,        /* of the names beside PATH */
   FILE_HEADER_SIZE = 100, /* https://www.sqlite.org/fileformat2.html#the_database_header */
   HEADER_USER_VERSION = 60,
   HEADER_APPLICATION_ID = 68
@@ -97,7 +97,7 @@ static enum error_code check_header(const unsigned char *header, ssize_t size, c
 }
 
 /* Before SQLite has the file open: closing it here would drop SQLite's locks. */
-static enum error_code look_plainly(const char *path, struct error *err) {
+enum error_code sqlite_look_plainly(const char *path, struct error *err) {
   unsigned char header[FILE_HEADER_SIZE];
   struct stat status;
   int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -206,7 +206,7 @@ enum error_code store_open(struct store **out, const char *path, struct error *e
   enum error_code code = sqlite_resolve(path, store->path, &failure);
   if (code == ERR_OK) code = log_lock_take(&store->lock, store->path, &failure);
   if (code == ERR_OK) code = make_if_new(store, &failure);
-  if (code == ERR_OK) code = look_plainly(store->path, &failure);
+  if (code == ERR_OK) code = sqlite_look_plainly(store->path, &failure);
   if (code == ERR_OK && start(store, &failure) != STORE_OK) code = explain(store, &failure);
   if (code != ERR_OK) {
     store_close(store, false);
