@@ -152,6 +152,18 @@ enum session_claimed {
 typedef void (*session_claimed_fn)(void *data, enum session_claimed claimed,
                                    const struct epoch_known *known, const struct cause *cause);
 
+/* Of any cluster, or of one. `txids` with a row: their branch here has committed. All borrowed. */
+struct session_survey {
+  const struct survey_life *lives;
+  size_t life_count;
+  const struct prepared_branch *branches;
+  size_t branch_count;
+  const struct txid *committed;
+  size_t committed_count;
+};
+typedef void (*session_surveyed_fn)(void *data, const struct session_survey *survey,
+                                    const struct error *err);
+
 struct session_probe {
   int64_t prepared_count;     /* on the server, of anybody */
   int64_t oldest_prepared_ms; /* -1: none */
@@ -214,6 +226,9 @@ struct adapter_ops {
   void (*claim_epoch)(struct session *session, const struct epoch_claim *claim,
                       session_claimed_fn fn, void *data);
   void (*probe)(struct session *session, session_probed_fn fn, void *data);
+  /* What the database knows of coordinators and their branches; it changes nothing. */
+  void (*survey)(struct session *session, const struct survey_request *request,
+                 session_surveyed_fn fn, void *data);
 };
 
 struct adapter {

@@ -93,6 +93,7 @@ static void postgres_close(struct session *s) {
   rows_discard(&s->run.rows);
   free(s->run.expected);
   s->run.expected = NULL;
+  survey_discard(s);
   free(s->ask.branches);
   s->ask.branches = NULL;
   wire_close(s);
@@ -125,7 +126,8 @@ static const struct adapter_ops postgres_ops = {.free = postgres_free,
                                                 .end_sessions = session_end_sessions,
                                                 .cancel = session_cancel,
                                                 .claim_epoch = session_claim_epoch,
-                                                .probe = session_probe_server};
+                                                .probe = session_probe_server,
+                                                .survey = session_survey};
 
 /* libpq quotes what it does not understand, and that may be a piece of a password: such a text is
  * replaced. */

@@ -12,6 +12,7 @@
  *   postgres_finish.c   COMMIT PREPARED and ROLLBACK PREPARED, pipelined
  *   postgres_ask.c      the questions of phase two
  *   postgres_claim.c    the epoch kept in the database
+ *   postgres_survey.c   what the database knows, for who has lost the log
  */
 #ifndef ASSENT_ADAPTERS_POSTGRES_H
 #define ASSENT_ADAPTERS_POSTGRES_H
@@ -112,6 +113,7 @@ struct ask {
     session_done_fn done;
     session_claimed_fn claimed;
     session_probed_fn probed;
+    session_surveyed_fn surveyed;
   } fn;
   char gid[GID_SIZE], xid[XID_SIZE];
   bool barrier, found;
@@ -127,7 +129,8 @@ struct ask {
   struct session_probe probe;
   struct epoch_claim claim;
   struct epoch_known known;
-  int stage; /* postgres_claim.c */
+  int stage;             /* postgres_claim.c, postgres_survey.c */
+  struct survey *survey; /* postgres_survey.c; owned */
 };
 
 struct postgres {
@@ -176,6 +179,23 @@ struct session {
 #define SQL_SYNCHRONOUS_COMMIT                                                                     \
   "SELECT pg_catalog.set_config('synchronous_commit', 'local', true) WHERE "                       \
   "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'"
+
+/* Full transaction ids of prepared transactions. The view has the lower 32 bits only. Every running
+ * transaction is within 2^31 of the next xid, before or, when nothing has completed since, at or
+ * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest. */
+#define FULL_XID                                                                                   \
+  "WITH horizon AS (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"          \
+  "::pg_catalog.text::pg_catalog.int8 AS next), "                                                  \
+  "prepared AS (SELECT gid, prepared, owner, "                                                     \
+  "next + (((transaction::pg_catalog.text::pg_catalog.int8 - next) % 4294967296 "                  \
+  "+ 6442450944) % 4294967296 - 2147483648) AS xid FROM pg_catalog.pg_prepared_xacts, horizon "    \
+  "WHERE database = pg_catalog.current_database()) "
+
+/* Of this database, those whose gid begins with $1: gid, xid, when in microseconds. */
+#define SQL_LIST_PREPARED                                                                          \
+  FULL_XID "SELECT gid, xid, (extract(epoch FROM prepared) * 1000000)::pg_catalog.int8 "           \
+           "FROM prepared WHERE pg_catalog.left(gid, pg_catalog.length("                           \
+           "$1::pg_catalog.text)) = $1 ORDER BY prepared, gid"
 
 /* ---- postgres_wire.c ------------------------------------------------------------------------- */
 
@@ -240,6 +260,13 @@ void session_end_sessions(struct session *s, const char *prefix, const char *exc
                           session_done_fn fn, void *data);
 void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void *data);
 void session_probe_server(struct session *s, session_probed_fn fn, void *data);
+void session_survey(struct session *s, const struct survey_request *request, session_surveyed_fn fn,
+                    void *data);
+void survey_discard(struct session *s); /* at close: nobody is told */
+/* The prepared branches of an answer that has gid, xid and time, of this cluster ("": of any);
+ * calloc(). Others' gids that begin like ours are left out. */
+struct prepared_branch *branches_from_result(PGresult *result, const struct cluster_id *cluster,
+                                             size_t *count);
 void session_claim_epoch(struct session *s, const struct epoch_claim *claim, session_claimed_fn fn,
                          void *data);
 

@@ -164,17 +164,64 @@ struct decide_reply {
 
 typedef void (*decide_fn)(void *data, const struct decide_reply *reply, const struct error *err);
 
-/* ---- list, health ---------------------------------------------------------------------------- */
-
-struct list_request {
-  struct cluster_id cluster;
-  uint64_t epoch;
-};
+/* ---- prepared branches, as listings and surveys show them ------------------------------------ */
 
 struct prepared_branch {
   char gid[GID_SIZE];
   char xid[XID_SIZE];     /* full transaction id */
   int64_t prepared_at_us; /* the database's wall clock */
+};
+
+/* ---- survey: what is known here, when the decision log is lost ------------------------------- */
+
+/* Needs no fence and changes nothing. What it tells is sure for epochs older than one that this agent
+ * has been fenced with before. */
+enum { SURVEY_TXIDS_MAX = 10000 };
+struct survey_request {
+  struct cluster_id cluster; /* "": which clusters are known here at all? */
+  const struct txid *txids;  /* of which outcomes are wanted */
+  size_t txid_count;
+};
+
+/* A coordinator's latest life, as the participant knows it. */
+struct survey_life {
+  struct cluster_id cluster;
+  uint64_t epoch;
+  char run_id[RUN_ID_SIZE];
+  /* Every branch here of a gid's epoch from this one on, and of a txid from this one on, that has
+   * committed has left a row that says so. 0: they leave none. */
+  uint64_t rows_from_epoch;
+  struct txid rows_from_txid; /* "": any */
+};
+
+/* COMMITTED: the transaction has committed its branch here. ABORTED: it has a branch here that has not
+ * committed and will not. UNVERIFIABLE: it has one, and nothing is sure of it. */
+struct survey_outcome {
+  struct txid txid;
+  enum branch_outcome outcome;
+};
+
+struct survey_reply {
+  char server[SERVER_SIZE];
+  const struct survey_life *lives;
+  size_t life_count;
+  const struct prepared_branch *branches; /* of the cluster, or, for "", of any */
+  size_t branch_count;
+  const struct survey_outcome *outcomes; /* of those asked for, where something is known */
+  size_t outcome_count;
+  /* The agent remembers every branch it had of the cluster whose gid has this epoch or a later one,
+   * and whose txid is greater than the latter. Epoch 0: it does not. */
+  uint64_t memory_from_epoch;
+  struct txid memory_after_txid; /* "": any */
+};
+
+typedef void (*survey_fn)(void *data, const struct survey_reply *reply, const struct error *err);
+
+/* ---- list, health ---------------------------------------------------------------------------- */
+
+struct list_request {
+  struct cluster_id cluster;
+  uint64_t epoch;
 };
 
 struct list_reply {

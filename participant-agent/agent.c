@@ -52,6 +52,7 @@ static void call_back(const struct request *r) {
   case REQUEST_RUN: r->fn.run(r->data, err ? NULL : &r->reply.run, err); break;
   case REQUEST_DECIDE: r->fn.decide(r->data, err ? NULL : &r->reply.decide, err); break;
   case REQUEST_LIST: r->fn.list(r->data, err ? NULL : &r->reply.list, err); break;
+  case REQUEST_SURVEY: r->fn.survey(r->data, err ? NULL : &r->reply.survey, err); break;
   case REQUEST_HEALTH: r->fn.health(r->data, err ? NULL : &r->reply.health, err); break;
   }
 }
@@ -408,6 +409,7 @@ static void on_server_changed(void *data, const char *from, const char *to) {
             "to", "s", to, NULL);
   run_id_make(agent->incarnation);
   agent->fenced_count = 0;
+  agent->server_changed = true;
   pool_stop(agent->pool);
   finisher_stop(agent->finisher);
   struct entry *entry, *next;
@@ -481,6 +483,7 @@ void agent_free(struct agent *agent) {
   if (!agent) return;
   assert(agent->depth == 0);
   fences_drop(agent);
+  surveys_drop(agent);
   cancellings_drop(agent);
   entries_drop(agent);
   struct asking *asking, *next_asking;

@@ -25,6 +25,7 @@ struct fencing {
   struct agent *agent;
   struct request *request;
   struct epoch_claim claim;
+  uint64_t former_epoch; /* known before it was granted; 0: none */
   struct control_turn turn;
   bool waiting; /* step 5 */
   struct loop_timer *timer;
@@ -41,6 +42,12 @@ const struct fenced *fence_find(const struct agent *agent, const struct cluster_
   for (size_t i = 0; i < agent->fenced_count; i++)
     if (strcmp(agent->fenced[i].cluster.text, cluster->text) == 0) return &agent->fenced[i];
   return NULL;
+}
+
+void fence_forgot(struct agent *agent, const struct gid *id) {
+  struct fenced *fenced = find(agent, &id->cluster);
+  if (fenced && strcmp(id->txid.text, fenced->memory_after.text) > 0)
+    fenced->memory_after = id->txid;
 }
 
 static void finish(struct fencing *f, const struct error *err) {
@@ -187,7 +194,12 @@ static void take_over(struct fencing *f) {
     unavailable(f, "too many clusters use this agent");
     return;
   }
-  if (!fenced) fenced = &agent->fenced[agent->fenced_count++];
+  if (!fenced) {
+    /* A former life of the agent, or another server, may have had branches of this very epoch. */
+    bool first = f->former_epoch < f->claim.epoch && !agent->server_changed;
+    fenced = &agent->fenced[agent->fenced_count++];
+    *fenced = (struct fenced){.memory_from_epoch = f->claim.epoch + !first};
+  }
   fenced->cluster = f->claim.cluster;
   fenced->epoch = f->claim.epoch;
   memcpy(fenced->run_id, f->claim.run_id, sizeof fenced->run_id);
@@ -236,7 +248,10 @@ static void on_claimed(void *data, enum session_claimed claimed, const struct ep
   struct agent *agent = f->agent;
   agent_enter(agent, false);
   switch (claimed) {
-  case CLAIM_GRANTED: take_over(f); break;
+  case CLAIM_GRANTED:
+    if (known->epoch > f->former_epoch) f->former_epoch = known->epoch;
+    take_over(f);
+    break;
   case CLAIM_STALE: on_claim_refused(f, known); break;
   case CLAIM_NO_RIGHTS: keep_in_state_dir(f); break;
   case CLAIM_LOST: unavailable(f, cause->text); break;
@@ -258,6 +273,7 @@ static bool is_refused_by_file(struct fencing *f) {
     finish(f, &err);
     return true;
   }
+  f->former_epoch = known;
   return is_refused(f, known, run_id);
 }
 
