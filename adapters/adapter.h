@@ -176,6 +176,10 @@ typedef void (*session_probed_fn)(void *data, const struct session_probe *probe,
 
 struct adapter_ops {
   void (*free)(struct adapter *adapter); /* after all its sessions */
+  /* Before the first session: every branch prepared from now on leaves a row in the database when it
+   * commits, and a claim notes since when. A branch that an application prepared is found only when
+   * it leaves one, too (LOOKED_REFUSED else, of a look-up with barrier). */
+  void (*leave_rows)(struct adapter *adapter);
 
   /* Starts connecting. application_name: at most 63 bytes. call_timeout_ms bounds connecting and
    * every call but run. Never NULL: failure comes through `opened`. */
@@ -229,6 +233,9 @@ struct adapter_ops {
   /* What the database knows of coordinators and their branches; it changes nothing. */
   void (*survey)(struct session *session, const struct survey_request *request,
                  session_surveyed_fn fn, void *data);
+  /* Removes rows of transactions whose ids are less than this one, some at a time, and notes so. */
+  void (*forget_rows)(struct session *session, const char *before_txid, session_done_fn fn,
+                      void *data);
 };
 
 struct adapter {

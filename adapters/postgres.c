@@ -79,6 +79,7 @@ static struct session *postgres_open(struct adapter *adapter, const char *applic
   struct session *s = calloc(1, sizeof *s);
   assert(s);
   s->loop = postgres->loop;
+  s->leaves_rows = postgres->leaves_rows;
   s->call_timeout_ms = call_timeout_ms;
   s->opened = opened;
   s->lost = lost;
@@ -105,6 +106,10 @@ static bool postgres_is_idle(const struct session *s) {
 
 /* ---- the adapter ----------------------------------------------------------------------------- */
 
+static void postgres_leave_rows(struct adapter *adapter) {
+  ((struct postgres *)adapter)->leaves_rows = true;
+}
+
 static void postgres_free(struct adapter *adapter) {
   struct postgres *postgres = (struct postgres *)adapter;
   free(postgres->dsn);
@@ -112,6 +117,7 @@ static void postgres_free(struct adapter *adapter) {
 }
 
 static const struct adapter_ops postgres_ops = {.free = postgres_free,
+                                                .leave_rows = postgres_leave_rows,
                                                 .open = postgres_open,
                                                 .close = postgres_close,
                                                 .run = session_run,
@@ -127,7 +133,8 @@ static const struct adapter_ops postgres_ops = {.free = postgres_free,
                                                 .cancel = session_cancel,
                                                 .claim_epoch = session_claim_epoch,
                                                 .probe = session_probe_server,
-                                                .survey = session_survey};
+                                                .survey = session_survey,
+                                                .forget_rows = session_forget_rows};
 
 /* libpq quotes what it does not understand, and that may be a piece of a password: such a text is
  * replaced. */

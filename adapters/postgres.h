@@ -129,6 +129,7 @@ struct ask {
   struct session_probe probe;
   struct epoch_claim claim;
   struct epoch_known known;
+  bool rows_there;       /* the tables of rows; postgres_claim.c */
   int stage;             /* postgres_claim.c, postgres_survey.c */
   struct survey *survey; /* postgres_survey.c; owned */
 };
@@ -137,6 +138,7 @@ struct postgres {
   struct adapter base;
   struct loop *loop;
   char *dsn;
+  bool leaves_rows;
 };
 
 struct session {
@@ -163,7 +165,8 @@ struct session {
   void *data;
   struct session_identity identity;
   bool standby;
-  char role[128]; /* current_user at connect; names have at most 63 bytes unless rebuilt */
+  bool leaves_rows; /* as its adapter */
+  char role[128];   /* current_user at connect; names have at most 63 bytes unless rebuilt */
   struct run run;
   struct commit commit;
   struct finish *finish_first, *finish_last;
@@ -262,6 +265,8 @@ void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void
 void session_probe_server(struct session *s, session_probed_fn fn, void *data);
 void session_survey(struct session *s, const struct survey_request *request, session_surveyed_fn fn,
                     void *data);
+void session_forget_rows(struct session *s, const char *before_txid, session_done_fn fn,
+                         void *data);
 void survey_discard(struct session *s); /* at close: nobody is told */
 /* The prepared branches of an answer that has gid, xid and time, of this cluster ("": of any);
  * calloc(). Others' gids that begin like ours are left out. */

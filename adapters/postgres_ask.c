@@ -105,12 +105,24 @@ static void take_owner(struct session *s, PGresult *result) {
       PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 3));
 }
 
+/* Where branches leave rows this one would be missed: it must have written one, too. */
+static void take_row(struct session *s, PGresult *result) {
+  struct ask *ask = &s->ask;
+  if (!s->leaves_rows || !ask->barrier || ask->foreign || PQgetvalue(result, 0, 4)[0] == 't')
+    return;
+  ask->foreign = true;
+  cause_set(&ask->cause, CAUSE_CLIENT, -1,
+            "it leaves no row in assent.outcome, which outcome_table asks of every branch: before "
+            "PREPARE TRANSACTION, insert the transaction's id and the number of the branch there");
+}
+
 static void look_up_result(struct session *s, struct step step, PGresult *result) {
   struct ask *ask = &s->ask;
   if (!is_answer(s, step, result)) return;
   ask->found = true;
   copy_value(ask->xid, sizeof ask->xid, result, 0, 0);
   take_owner(s, result);
+  take_row(s, result);
 }
 
 /* With a barrier, as a gid is listed as soon as its PREPARE is on the server's own disk, while the
@@ -139,6 +151,15 @@ static const struct session_op look_up_op = {.result = look_up_result,
                                              .drained = look_up_drained,
                                              .lost = look_up_lost};
 
+/* A prepared transaction keeps its locks, that on its own xid among them: by it the others are found. */
+#define SQL_WRITES_ROW                                                                             \
+  "EXISTS (SELECT FROM pg_catalog.pg_locks AS own, pg_catalog.pg_locks AS wrote "                  \
+  "WHERE own.locktype = 'transactionid' AND own.pid IS NULL AND own.granted AND "                  \
+  "own.transactionid::pg_catalog.text::pg_catalog.int8 = prepared.xid % 4294967296 AND "           \
+  "wrote.virtualtransaction = own.virtualtransaction AND wrote.pid IS NULL AND "                   \
+  "wrote.mode = 'RowExclusiveLock' AND "                                                           \
+  "wrote.relation = pg_catalog.to_regclass('assent.outcome')::pg_catalog.oid)"
+
 void session_look_up(struct session *s, const char *gid, bool barrier, session_looked_fn fn,
                      void *data) {
   ask_begin(s, &look_up_op, data);
@@ -147,7 +168,7 @@ void session_look_up(struct session *s, const char *gid, bool barrier, session_l
   ask_query(s,
             FULL_XID "SELECT xid, owner, owner IS NOT DISTINCT FROM current_user OR "
                      "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), "
-                     "current_user FROM prepared WHERE gid = $1",
+                     "current_user, " SQL_WRITES_ROW " FROM prepared WHERE gid = $1",
             1, &gid);
 }
 

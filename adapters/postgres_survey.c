@@ -2,7 +2,8 @@
  * prepared transactions, and the rows that branches left when they committed. Reads only.
  *
  * Steps: look (which tables are there?) and list -> read the lives, if there are any -> look for the
- * rows of the transactions asked for, where rows are left.
+ * rows of the transactions asked for, where rows are left. And the removal of rows that are old.
+ * Limit: FORGET_MAX rows a step.
  */
 #include "adapters/postgres.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SQL_SIZE = 512, FORGET_MAX = 50000 };
 enum survey_stage { SURVEY_LOOK, SURVEY_LIST, SURVEY_LIVES, SURVEY_ROWS };
 
 struct survey {
@@ -77,9 +79,10 @@ static void send_lives(struct session *s) {
   send(s, SURVEY_LIVES,
        s->ask.survey->has_rows
            ? "SELECT known.cluster, known.epoch, known.run_id, COALESCE(kept.epoch, 0), "
-             "COALESCE(kept.removed_before::pg_catalog.text, '') FROM assent.coordinator AS known "
+             "COALESCE(kept.removed_before::pg_catalog.text, ''), COALESCE(kept.before, 0) FROM "
+             "assent.coordinator AS known "
              "LEFT JOIN assent.outcome_kept AS kept ON kept.cluster = known.cluster"
-           : "SELECT cluster, epoch, run_id, 0, '' FROM assent.coordinator",
+           : "SELECT cluster, epoch, run_id, 0, '', 0 FROM assent.coordinator",
        0, NULL);
 }
 
@@ -103,6 +106,7 @@ static void take_lives(struct survey *survey, PGresult *result) {
     life->rows_from_epoch = strtoull(PQgetvalue(result, row, 3), NULL, 10);
     (void)snprintf(life->rows_from_txid.text, sizeof life->rows_from_txid.text, "%s",
                    PQgetvalue(result, row, 4));
+    life->rows_before_epoch = strtoull(PQgetvalue(result, row, 5), NULL, 10);
     survey->life_count++;
   }
 }
@@ -189,4 +193,50 @@ void session_survey(struct session *s, const struct survey_request *request, ses
        "SELECT pg_catalog.to_regclass('assent.coordinator'), "
        "pg_catalog.to_regclass('assent.outcome_kept')",
        0, NULL);
+}
+
+/* ---- removing old rows ------------------------------------------------------------------------ */
+
+static void forget_result(struct session *s, struct step step, PGresult *result) {
+  (void)step;
+  if (!result_is_error(result)) return;
+  s->ask.refused = true;
+  cause_from_result(&s->ask.cause, -1, result);
+}
+
+static void forget_drained(struct session *s) {
+  struct ask ask = s->ask;
+  struct error err = {0};
+  if (ask.refused) error_from_cause(&err, ERR_UNAVAILABLE, &ask.cause);
+  wire_end(s, SESSION_IDLE);
+  ask.fn.done(ask.data, ask.refused ? &err : NULL);
+}
+
+static void forget_lost(struct session *s, const struct error *err) {
+  struct ask ask = s->ask;
+  ask.fn.done(ask.data, err);
+}
+
+static const struct session_op forget_op = {.result = forget_result,
+                                            .drained = forget_drained,
+                                            .lost = forget_lost};
+
+void session_forget_rows(struct session *s, const char *before_txid, session_done_fn fn,
+                         void *data) {
+  char sql[SQL_SIZE];
+  const char *const params[] = {before_txid};
+  assert(s->state == SESSION_IDLE || s->state == SESSION_BROKEN);
+  s->ask = (struct ask){.data = data};
+  s->ask.cause.statement = -1;
+  s->ask.fn.done = fn;
+  wire_begin(s, &forget_op, s->call_timeout_ms);
+  (void)snprintf(sql, sizeof sql,
+                 "WITH noted AS (UPDATE assent.outcome_kept SET removed_before = "
+                 "$1::pg_catalog.uuid WHERE removed_before IS NULL OR removed_before < "
+                 "$1::pg_catalog.uuid) DELETE FROM assent.outcome WHERE txid IN (SELECT txid FROM "
+                 "assent.outcome WHERE txid < $1::pg_catalog.uuid ORDER BY txid LIMIT %d)",
+                 FORGET_MAX);
+  wire_query(s, STEP_QUERY, 0, sql, 1, params);
+  wire_sync(s);
+  wire_flush(s);
 }

@@ -188,9 +188,9 @@ struct survey_life {
   struct cluster_id cluster;
   uint64_t epoch;
   char run_id[RUN_ID_SIZE];
-  /* Every branch here of a gid's epoch from this one on, and of a txid from this one on, that has
-   * committed has left a row that says so. 0: they leave none. */
-  uint64_t rows_from_epoch;
+  /* Every branch here of a gid's epoch within these, and of a txid from this one on, that has
+   * committed has left a row that says so. From 0: they leave none. Before 0: to this day. */
+  uint64_t rows_from_epoch, rows_before_epoch;
   struct txid rows_from_txid; /* "": any */
 };
 

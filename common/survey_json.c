@@ -97,6 +97,7 @@ static void encode_life(struct json_writer *w, const struct survey_life *life) {
   encode_integer(w, "epoch", (int64_t)life->epoch);
   encode_text(w, "run_id", life->run_id);
   encode_integer(w, "rows_from_epoch", (int64_t)life->rows_from_epoch);
+  encode_integer(w, "rows_before_epoch", (int64_t)life->rows_before_epoch);
   encode_text(w, "rows_from_txid", life->rows_from_txid.text);
   json_object_end(w);
 }
@@ -145,6 +146,7 @@ static enum error_code decode_life(const json_t *json, void *item, struct error 
       {"epoch", JSON_KIND_INTEGER, true, 1, INT64_MAX},
       {"run_id", JSON_KIND_STRING, false, 0, 0},
       {"rows_from_epoch", JSON_KIND_INTEGER, false, 1, INT64_MAX},
+      {"rows_before_epoch", JSON_KIND_INTEGER, false, 1, INT64_MAX},
       {"rows_from_txid", JSON_KIND_STRING, false, 0, 0},
   };
   struct survey_life *out = item;
@@ -155,6 +157,7 @@ static enum error_code decode_life(const json_t *json, void *item, struct error 
   if (code != ERR_OK) return code;
   out->epoch = (uint64_t)json_get_integer(json, "epoch", 0);
   out->rows_from_epoch = (uint64_t)json_get_integer(json, "rows_from_epoch", 0);
+  out->rows_before_epoch = (uint64_t)json_get_integer(json, "rows_before_epoch", 0);
   return ERR_OK;
 }
 

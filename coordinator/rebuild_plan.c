@@ -142,6 +142,7 @@ uint64_t plan_highest_epoch(const struct rebuild *r) {
 /* Would a commit here have left a row? */
 static bool rows_tell(const struct survey_life *life, const struct rebuild_transaction *t) {
   return life->rows_from_epoch > 0 && t->epoch >= life->rows_from_epoch &&
+         (life->rows_before_epoch == 0 || t->epoch < life->rows_before_epoch) &&
          strcmp(t->id.text, life->rows_from_txid.text) >= 0;
 }
 

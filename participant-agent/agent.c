@@ -291,6 +291,7 @@ static void on_listed(void *data, const struct prepared_branch *branches, size_t
     (void)error_set(&failed, ERR_UNAVAILABLE, "listing prepared transactions: %s", err->text);
   asking_answer(asking, &failed);
   control_return(agent->control);
+  if (!err) rows_forget(agent);
   agent_leave(agent);
 }
 
@@ -472,6 +473,8 @@ struct agent *agent_new(struct loop *loop, struct adapter *adapter,
   agent->result_rows_max = options->result_rows_max;
   agent->result_bytes_max = options->result_bytes_max;
   agent->latency_us = -1;
+  agent->rows_retention_ms = options->rows_retention_ms;
+  if (agent->rows_retention_ms > 0) adapter->ops->leave_rows(adapter);
   run_id_make(agent->incarnation);
   session_names_init(&agent->names, options->agent_id, agent->incarnation);
   agent->later = loop_timer_new(loop, on_later, agent);

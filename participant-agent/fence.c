@@ -216,6 +216,11 @@ static void take_over(struct fencing *f) {
 static void keep_in_state_dir(struct fencing *f) {
   struct agent *agent = f->agent;
   struct error err = {0};
+  if (agent->rows_retention_ms > 0) {
+    unavailable(f, "outcome_table: the role may not make or write the tables of schema assent: "
+                   "GRANT CREATE ON DATABASE to it, or switch outcome_table off");
+    return;
+  }
   if (!agent->state_dir) {
     (void)error_set(
         &err, ERR_UNAVAILABLE,

@@ -124,6 +124,9 @@ struct agent {
   struct fencing *fencings; /* fences under way */
   struct asking *askings;   /* lists and probes under way */
   struct surveying *surveyings;
+  int64_t rows_retention_ms; /* 0: branches leave no rows */
+  struct control_turn forgetting;
+  bool forgets;
   bool server_changed; /* in this life: what it remembers is of two servers */
   struct cancelling *cancellings;
 
@@ -190,6 +193,12 @@ void fence_forgot(struct agent *agent, const struct gid *id);
 /* Fences that wait for branches: are these through? */
 void fence_review(struct agent *agent);
 void fences_drop(struct agent *agent);
+
+/* ---- rows.c ------------------------------------------------------------------------------------
+ */
+
+/* Removes rows that are old, if they are left here and it is not under way. */
+void rows_forget(struct agent *agent);
 
 /* ---- survey.c ----------------------------------------------------------------------------------
  */

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/id.h"
+
 enum { OUTPUT_SIZE = 16384, WORDS_MAX = 16, COMMAND_MS_MAX = 60000 };
 
 static char output[OUTPUT_SIZE]; /* of the last command or start */
@@ -359,6 +361,140 @@ static void lost_log_with_a_branch_committed_cannot_be_known(enum world_mode mod
 }
 IN_BOTH_MODES(lost_log_with_a_branch_committed_cannot_be_known)
 
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static const struct world_options with_rows = {.database = "outcome_table = yes\n"};
+
+/* Where nobody remembers, the rows tell. */
+static void lost_log_with_a_branch_committed_commits_by_its_row(enum world_mode mode) {
+  struct world *w = world_open(mode, &with_rows);
+  decide_and_commit_one(w);
+  if (mode == WORLD_AGENTS) {
+    world_kill(w, AGENT_A);
+    world_start(w, AGENT_A, NULL);
+  }
+  lose_log(w);
+  CHECK_EXIT(0, assent(w, "recover", "--log-lost", CONFIG, "--yes", NULL));
+  CHECK_SAYS("bank_a committed, bank_b prepared");
+  check_works_again(w, 10);
+}
+IN_BOTH_MODES(lost_log_with_a_branch_committed_commits_by_its_row)
+
+/* bank_b's branch was rolled back with its session: it left no row, and would have. */
+static void lost_log_with_a_branch_gone_aborts_for_want_of_a_row(enum world_mode mode) {
+  struct world *w = world_open(mode, &with_rows);
+  PGconn *gate = gate_close(w, BANK_B);
+  struct async *call = async_post(
+      w->api, "/v1/transactions",
+      ONE_CALL("", BRANCH("bank_a", DEBIT(10)) "," BRANCH("bank_b", CREDIT(10) "," AT_GATE)));
+  UNTIL(gate_waiting(w, BANK_B) == 1 && world_prepared(w, BANK_A) == 1);
+  world_kill(w, COORDINATOR);
+  (void)async_finish(call);
+  if (mode == WORLD_AGENTS) {
+    world_kill(w, AGENT_B);
+    world_start(w, AGENT_B, NULL);
+  }
+  world_server_kill(w, BANK_B);
+  world_server_start(w, BANK_B);
+  gate_open(gate);
+  lose_log(w);
+  CHECK_EXIT(0, assent(w, "recover", "--log-lost", CONFIG, "--yes", NULL));
+  CHECK_SAYS("bank_a prepared, bank_b not committed");
+  check_works_again(w, 0);
+}
+IN_BOTH_MODES(lost_log_with_a_branch_gone_aborts_for_want_of_a_row)
+
+/* Rows tell of the epochs in which they were left, and of no other. */
+static void rows_left_from_a_later_epoch_on_prove_nothing_before(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, NULL);
+  decide_and_commit_one(w);
+  lose_log(w);
+  w->database_settings = with_rows.database;
+  size_t size;
+  unsigned char *config = read_whole(w, "assentd.ini", &size);
+  FILE *file = fopen(file_of(w, "assentd.ini"), "we");
+  for (char *line = strtok((char *)config, "\n"); line && file; line = strtok(NULL, "\n"))
+    (void)fprintf(file, "%s\n%s", line, strncmp(line, "dsn", 3) == 0 ? with_rows.database : "");
+  if (file) (void)fclose(file);
+  free(config);
+  CHECK_EXIT(3, assent(w, "recover", "--log-lost", CONFIG, "--json", NULL));
+  char id[64];
+  (void)snprintf(id, sizeof id, "%s", id_in_doubt());
+  CHECK_EXIT(0, assent(w, "recover", "--log-lost", CONFIG, "--yes", "--commit", id, "--reason", "x",
+                       NULL));
+  check_works_again(w, 10);
+}
+
+static void branch_that_writes_nothing_leaves_no_row(enum world_mode mode) {
+  struct world *w = world_open(mode, &with_rows);
+  CHECK_STATUS(api_run(w->api,
+                       ONE_CALL("",
+                                BRANCH("bank_a", CREDIT(0)) "," BRANCH(
+                                    "bank_b", STATEMENT("SET TRANSACTION READ ONLY") "," STATEMENT(
+                                                  "SELECT count(*) FROM account")))),
+               200);
+  CU_ASSERT_EQUAL(world_integer(w, BANK_A, "SELECT count(*) FROM assent.outcome"), 1);
+  CU_ASSERT_EQUAL(world_integer(w, BANK_B, "SELECT count(*) FROM assent.outcome"), 0);
+  CHECK_PROBLEM(api_run(w->api, ONE_CALL("", BRANCH("bank_a", CREDIT(0)) "," BRANCH(
+                                                 "bank_b", STATEMENT("SELECT 1/0")))),
+                409, "aborted");
+  CU_ASSERT_EQUAL(world_integer(w, BANK_A, "SELECT count(*) FROM assent.outcome"), 1);
+  world_close(w);
+}
+IN_BOTH_MODES(branch_that_writes_nothing_leaves_no_row)
+
+/* Its absence would be taken for a proof. */
+static void application_prepared_branch_has_to_leave_its_row(enum world_mode mode) {
+  struct world *w = world_open(mode, &with_rows);
+  for (int leaves = 0; leaves < 2; leaves++) {
+    char id[64], gid[GID_SIZE];
+    (void)snprintf(id, sizeof id, "%s",
+                   reply_string(api_run(w->api, "{'branches':[" BRANCH("bank_b", CREDIT(10)) "]}"),
+                                "/id"));
+    const struct reply *enlisted =
+        api_post(w->api, api_text(w->api, "/v1/transactions/%s/branches", id),
+                 "{'participant':'bank_a'}");
+    (void)snprintf(gid, sizeof gid, "%s", reply_string(enlisted, "/gid"));
+    CU_ASSERT_FATAL(gid[0] != '\0');
+    PGconn *session = world_connect(w, BANK_A);
+    world_run_on(session, "BEGIN");
+    world_run_on(session, "UPDATE account SET balance = balance - 10 WHERE id = 1");
+    char sql[256];
+    (void)snprintf(sql, sizeof sql, "INSERT INTO assent.outcome VALUES ('%s', 2)", id);
+    if (leaves) world_run_on(session, sql);
+    (void)snprintf(sql, sizeof sql, "PREPARE TRANSACTION '%s'", gid);
+    world_run_on(session, sql);
+    PQfinish(session);
+    if (leaves)
+      CHECK_STATUS(api_commit(w->api, id), 200);
+    else
+      CHECK_PROBLEM(api_commit(w->api, id), 409, "aborted");
+    world_wait_nothing_prepared(w);
+    CHECK_MOVED(w, leaves ? 10 : 0);
+  }
+  world_close(w);
+}
+IN_BOTH_MODES(application_prepared_branch_has_to_leave_its_row)
+
+/* What is removed proves nothing any more: the border is noted. */
+static void rows_of_old_transactions_are_removed(enum world_mode mode) {
+  static const char old[] = "01800000-0000-7000-8000-000000000001";
+  struct world *w = world_open(mode, &(struct world_options){.settings = "sweep_interval = 100ms\n",
+                                                             .database = with_rows.database});
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(10))), 200);
+  world_sql(w, BANK_A, "INSERT INTO assent.outcome VALUES ('%s', 1)", old);
+  UNTIL(world_integer(w, BANK_A, "SELECT count(*) FROM assent.outcome WHERE txid = '%s'", old) ==
+        0);
+  CU_ASSERT_EQUAL(world_integer(w, BANK_A, "SELECT count(*) FROM assent.outcome"), 1);
+  CU_ASSERT_EQUAL(world_integer(w, BANK_A,
+                                "SELECT count(*) FROM assent.outcome_kept WHERE "
+                                "removed_before > '%s' AND before IS NULL",
+                                old),
+                  1);
+  world_close(w);
+}
+IN_BOTH_MODES(rows_of_old_transactions_are_removed)
+
 static void operators_word_against_evidence_is_refused(void) {
   struct world *w = leave_decided(WORLD_EMBEDDED);
   lose_log(w);
@@ -480,7 +616,12 @@ SUITE(losing, BOTH(lost_log_is_refused_and_ends_no_branch),
       CASE(lost_log_with_a_branch_committed_commits_by_the_agents_memory),
       CASE(lost_log_with_a_branch_never_begun_aborts_by_the_agents_memory),
       BOTH(lost_log_with_a_branch_committed_cannot_be_known),
-      CASE(operators_word_against_evidence_is_refused),
+      BOTH(lost_log_with_a_branch_committed_commits_by_its_row),
+      BOTH(lost_log_with_a_branch_gone_aborts_for_want_of_a_row),
+      CASE(rows_left_from_a_later_epoch_on_prove_nothing_before),
+      BOTH(branch_that_writes_nothing_leaves_no_row),
+      BOTH(application_prepared_branch_has_to_leave_its_row),
+      BOTH(rows_of_old_transactions_are_removed), CASE(operators_word_against_evidence_is_refused),
       BOTH(recovery_beside_a_coordinator_is_refused),
       BOTH(recovery_without_a_participant_is_refused),
       BOTH(log_lost_with_its_lock_file_is_rebuilt_for_the_same_cluster),
