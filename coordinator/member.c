@@ -160,6 +160,8 @@ static void fenced(void *data, const struct fence_reply *reply, const struct err
   member->tried = true;
   member->usable = true;
   note_up(member, true, "");
+  if (!member->surveyed) strangers_look(member);
+  member->surveyed = true;
   /* What is listed tells the agent what is prepared, so that the parked commits need no look-up. */
   recovery_sweep(member, listed);
 }

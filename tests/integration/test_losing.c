@@ -551,6 +551,36 @@ static void log_lost_with_its_lock_file_is_rebuilt_for_the_same_cluster(enum wor
 }
 IN_BOTH_MODES(log_lost_with_its_lock_file_is_rebuilt_for_the_same_cluster)
 
+/* Log and lock file are gone, and nobody has noticed: a new log is begun, with another cluster. */
+static void new_log_beside_branches_of_a_lost_one_warns(enum world_mode mode) {
+  struct world *w = leave_decided(mode);
+  char warned[640], cluster[64];
+  (void)snprintf(warned, sizeof warned, "grep -q branches_of_another_cluster.*recover '%s'",
+                 file_of(w, "assentd.log"));
+  lose_log(w);
+  drop(w, LOG(".lock"));
+  world_start(w, COORDINATOR, NULL);
+  world_wait_ready(w);
+  UNTIL(system(warned) == 0);
+  CU_ASSERT_EQUAL(world_prepared(w, BANK_A) + world_prepared(w, BANK_B), 2);
+  world_kill(w, COORDINATOR);
+  CHECK_EXIT(0, assent(w, "recover", "--log-lost", CONFIG, NULL)); /* of the new cluster */
+  CHECK_SAYS("Nothing is in doubt");
+  lose_log(w); /* put away, as the warning says; then the former one is to be named */
+  drop(w, LOG(".lock"));
+  CHECK_EXIT(4, assent(w, "recover", "--log-lost", CONFIG, NULL));
+  CHECK_SAYS("more than one cluster");
+  PGconn *session = world_connect(w, BANK_A);
+  PGresult *result = PQexec(session, "SELECT split_part(gid, '_', 2) FROM pg_prepared_xacts WHERE "
+                                     "database = current_database()");
+  (void)snprintf(cluster, sizeof cluster, "%s", PQgetvalue(result, 0, 0));
+  PQclear(result);
+  PQfinish(session);
+  CHECK_EXIT(0, assent(w, "recover", "--log-lost", CONFIG, "--cluster", cluster, "--yes", NULL));
+  check_works_again(w, 0);
+}
+IN_BOTH_MODES(new_log_beside_branches_of_a_lost_one_warns)
+
 /* A damaged log whose records can be read in part: its decisions stand. */
 static void damaged_log_gives_the_decisions_it_still_has(enum world_mode mode) {
   struct world *w = leave_decided(mode);
@@ -625,5 +655,6 @@ SUITE(losing, BOTH(lost_log_is_refused_and_ends_no_branch),
       BOTH(recovery_beside_a_coordinator_is_refused),
       BOTH(recovery_without_a_participant_is_refused),
       BOTH(log_lost_with_its_lock_file_is_rebuilt_for_the_same_cluster),
+      BOTH(new_log_beside_branches_of_a_lost_one_warns),
       BOTH(damaged_log_gives_the_decisions_it_still_has),
       BOTH(backup_put_back_is_refused_and_its_decisions_are_kept))
