@@ -115,9 +115,11 @@ static void print_people(const struct rebuild *r) {
   (void)printf("\n");
   print_transactions(r);
   if (counts.abort > 0)
-    (void)printf(
-        "\nA client that asked with `wait` = `decided` may have been told that a transaction\n"
-        "to be aborted here has committed; one that waited for `applied`, the default, not.\n");
+    (void)printf("\nA client that asked with `wait` = `decided`, or that read the transaction when "
+                 "it had just\n"
+                 "been decided, may have been told that one to be aborted here has committed; one "
+                 "that waited\n"
+                 "for `applied`, the default, has not.\n");
 }
 
 static void write_branches(struct json_writer *w, const struct rebuild *r,

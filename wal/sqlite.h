@@ -80,8 +80,6 @@ struct store {
 /* "decision log PATH: cannot DOING: ..." from errno. */
 enum error_code sqlite_system_error(struct error *err, const char *doing, const char *path);
 const char *sqlite_beside(char out[PATH_MAX], const char *path, const char *suffix);
-/* "2026-10-19T08:00:00Z" */
-void sqlite_format_time(int64_t wall_us, char out[40]);
 enum store_result sqlite_run_text(struct store *store, const char *sql, struct error *err);
 /* The first column of the first row, as text; "" if there is none. */
 enum store_result sqlite_ask(struct store *store, const char *sql, char *answer, size_t size,

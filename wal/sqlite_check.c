@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/clock.h"
 #include "wal/sqlite.h"
 
 enum { INTEGRITY_BYTES_MAX = 256 << 20 /* about a second */ };
@@ -61,8 +62,8 @@ enum store_result sqlite_read_meta(struct store *store, struct log_meta *out, st
 static enum store_result check_copied(const struct store *store, const struct log_meta *meta,
                                       struct error *err) {
   if (meta->copied_at_us == 0) return STORE_OK;
-  char when[40];
-  sqlite_format_time(meta->copied_at_us, when);
+  char when[RFC3339_SIZE];
+  clock_format_rfc3339(meta->copied_at_us, when);
   return refuse(err,
                 "decision log %s is a backup, taken at %s: what was decided after that is not in "
                 "it. With it in this place, " LOG_LOST_HINT,

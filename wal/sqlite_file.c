@@ -4,16 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "wal/sqlite.h"
-
-void sqlite_format_time(int64_t wall_us, char out[40]) {
-  time_t seconds = (time_t)(wall_us / 1000000);
-  struct tm parts;
-  (void)gmtime_r(&seconds, &parts);
-  (void)strftime(out, 40, "%Y-%m-%dT%H:%M:%SZ", &parts);
-}
 
 enum error_code sqlite_system_error(struct error *err, const char *doing, const char *path) {
   int cause = errno;
