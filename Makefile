@@ -30,7 +30,8 @@ room      = $(filter-out %/main.c,$(wildcard $(1)/*.c))
 COMMON   := $(call room,common)
 AGENT    := $(call room,participant-agent) $(call room,adapters) $(COMMON)
 DAEMON   := $(call room,coordinator) $(call room,wal) $(AGENT)
-CLI      := $(call room,cli) $(COMMON)
+# With the coordinator's library: backup and recovery of its log are commands.
+CLI      := $(call room,cli) $(DAEMON)
 UNIT     := $(wildcard tests/unit/*.c) $(wildcard tests/lib/*.c)
 INTEG    := $(wildcard tests/integration/*.c) $(wildcard tests/lib/*.c)
 # With a runner of its own.

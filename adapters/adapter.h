@@ -131,20 +131,40 @@ typedef void (*session_listed_fn)(void *data, const struct prepared_branch *bran
                                   const struct error *err);
 
 /* The highest (epoch, run) seen of a cluster, kept in the database itself, where a restored backup of
- * the log cannot undo it. */
+ * the log cannot undo it. It follows a life that the log has had, and no other: `after`. */
 struct epoch_claim {
   struct cluster_id cluster;
   uint64_t epoch;
   char run_id[RUN_ID_SIZE];
+  uint64_t after_epoch; /* 0: the cluster must not be known here yet */
+  char after_run_id[RUN_ID_SIZE];
+};
+struct epoch_known {
+  uint64_t epoch; /* 0: none */
+  char run_id[RUN_ID_SIZE];
 };
 enum session_claimed {
   CLAIM_LOST,
-  CLAIM_GRANTED, /* durable: ours is the highest; claiming it again with the same run is granted too */
-  CLAIM_STALE,    /* a higher epoch is known, or this one of another run; `known_epoch` tells */
+  CLAIM_GRANTED, /* durable: ours is the highest; claiming it again with the same run is granted
+                    too. `known`: what was known before, without its run id */
+  CLAIM_STALE,   /* `known` is another life than ours and than `after`, of whatever epoch; one older
+                    than `after` is no hindrance */
   CLAIM_NO_RIGHTS /* we may not create or write schema assent: keep it elsewhere */
 };
-typedef void (*session_claimed_fn)(void *data, enum session_claimed claimed, uint64_t known_epoch,
-                                   const struct cause *cause);
+typedef void (*session_claimed_fn)(void *data, enum session_claimed claimed,
+                                   const struct epoch_known *known, const struct cause *cause);
+
+/* Of any cluster, or of one. `txids` with a row: their branch here has committed. All borrowed. */
+struct session_survey {
+  const struct survey_life *lives;
+  size_t life_count;
+  const struct prepared_branch *branches;
+  size_t branch_count;
+  const struct txid *committed;
+  size_t committed_count;
+};
+typedef void (*session_surveyed_fn)(void *data, const struct session_survey *survey,
+                                    const struct error *err);
 
 struct session_probe {
   int64_t prepared_count;     /* on the server, of anybody */
@@ -158,6 +178,10 @@ typedef void (*session_probed_fn)(void *data, const struct session_probe *probe,
 
 struct adapter_ops {
   void (*free)(struct adapter *adapter); /* after all its sessions */
+  /* Before the first session: every branch prepared from now on leaves a row in the database when it
+   * commits, and a claim notes since when. A branch that an application prepared is found only when
+   * it leaves one, too (LOOKED_REFUSED else, of a look-up with barrier). */
+  void (*leave_rows)(struct adapter *adapter);
 
   /* Starts connecting. application_name: at most 63 bytes. call_timeout_ms bounds connecting and
    * every call but run. Never NULL: failure comes through `opened`. */
@@ -208,6 +232,12 @@ struct adapter_ops {
   void (*claim_epoch)(struct session *session, const struct epoch_claim *claim,
                       session_claimed_fn fn, void *data);
   void (*probe)(struct session *session, session_probed_fn fn, void *data);
+  /* What the database knows of coordinators and their branches; it changes nothing. */
+  void (*survey)(struct session *session, const struct survey_request *request,
+                 session_surveyed_fn fn, void *data);
+  /* Removes rows of transactions whose ids are less than this one, some at a time, and notes so. */
+  void (*forget_rows)(struct session *session, const char *before_txid, session_done_fn fn,
+                      void *data);
 };
 
 struct adapter {

@@ -107,6 +107,7 @@ static struct session *postgres_open(struct adapter *adapter, const char *applic
   assert(s);
   s->postgres = postgres;
   s->loop = postgres->loop;
+  s->leaves_rows = postgres->leaves_rows;
   s->call_timeout_ms = call_timeout_ms;
   s->opened = opened;
   s->lost = lost;
@@ -121,6 +122,7 @@ static void postgres_close(struct session *s) {
   rows_discard(&s->run.rows);
   free(s->run.expected);
   s->run.expected = NULL;
+  survey_discard(s);
   free(s->ask.branches);
   s->ask.branches = NULL;
   wire_close(s);
@@ -132,6 +134,10 @@ static bool postgres_is_idle(const struct session *s) {
 
 /* ---- the adapter ----------------------------------------------------------------------------- */
 
+static void postgres_leave_rows(struct adapter *adapter) {
+  ((struct postgres *)adapter)->leaves_rows = true;
+}
+
 static void postgres_free(struct adapter *adapter) {
   struct postgres *postgres = (struct postgres *)adapter;
   hosts_free(postgres->hosts);
@@ -140,6 +146,7 @@ static void postgres_free(struct adapter *adapter) {
 }
 
 static const struct adapter_ops postgres_ops = {.free = postgres_free,
+                                                .leave_rows = postgres_leave_rows,
                                                 .open = postgres_open,
                                                 .close = postgres_close,
                                                 .run = session_run,
@@ -154,7 +161,9 @@ static const struct adapter_ops postgres_ops = {.free = postgres_free,
                                                 .end_sessions = session_end_sessions,
                                                 .cancel = session_cancel,
                                                 .claim_epoch = session_claim_epoch,
-                                                .probe = session_probe_server};
+                                                .probe = session_probe_server,
+                                                .survey = session_survey,
+                                                .forget_rows = session_forget_rows};
 
 /* libpq quotes what it does not understand, and that may be a piece of a password: such a text is
  * replaced. */

@@ -13,6 +13,7 @@
  *   postgres_finish.c   COMMIT PREPARED and ROLLBACK PREPARED, pipelined
  *   postgres_ask.c      the questions of phase two
  *   postgres_claim.c    the epoch kept in the database
+ *   postgres_survey.c   what the database knows, for who has lost the log
  */
 #ifndef ASSENT_ADAPTERS_POSTGRES_H
 #define ASSENT_ADAPTERS_POSTGRES_H
@@ -113,6 +114,7 @@ struct ask {
     session_done_fn done;
     session_claimed_fn claimed;
     session_probed_fn probed;
+    session_surveyed_fn surveyed;
   } fn;
   char gid[GID_SIZE], xid[XID_SIZE];
   bool barrier, found;
@@ -127,8 +129,10 @@ struct ask {
   uint64_t started_us;
   struct session_probe probe;
   struct epoch_claim claim;
-  uint64_t known_epoch;
-  int stage; /* postgres_claim.c */
+  struct epoch_known known;
+  bool rows_there;       /* the tables of rows; postgres_claim.c */
+  int stage;             /* postgres_claim.c, postgres_survey.c */
+  struct survey *survey; /* postgres_survey.c; owned */
 };
 
 struct postgres {
@@ -137,6 +141,7 @@ struct postgres {
   char *dsn;
   struct hosts *hosts;      /* NULL: the dsn names one, or none */
   char server[SERVER_SIZE]; /* the last one accepted */
+  bool leaves_rows;
 };
 
 struct session {
@@ -165,7 +170,8 @@ struct session {
   void *data;
   struct session_identity identity;
   bool standby;
-  char role[128]; /* current_user at connect; names have at most 63 bytes unless rebuilt */
+  bool leaves_rows; /* as its adapter */
+  char role[128];   /* current_user at connect; names have at most 63 bytes unless rebuilt */
   struct run run;
   struct commit commit;
   struct finish *finish_first, *finish_last;
@@ -193,6 +199,22 @@ enum { HOST_KEYWORDS = 3 };
 unsigned hosts_keywords(struct hosts *hosts, const char **keywords, const char **values);
 /* An attempt in this order has failed: the next one begins with another host. */
 void hosts_failed(struct hosts *hosts, unsigned order);
+/* Full transaction ids of prepared transactions. The view has the lower 32 bits only. Every running
+ * transaction is within 2^31 of the next xid, before or, when nothing has completed since, at or
+ * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest. */
+#define FULL_XID                                                                                   \
+  "WITH horizon AS (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"          \
+  "::pg_catalog.text::pg_catalog.int8 AS next), "                                                  \
+  "prepared AS (SELECT gid, prepared, owner, "                                                     \
+  "next + (((transaction::pg_catalog.text::pg_catalog.int8 - next) % 4294967296 "                  \
+  "+ 6442450944) % 4294967296 - 2147483648) AS xid FROM pg_catalog.pg_prepared_xacts, horizon "    \
+  "WHERE database = pg_catalog.current_database()) "
+
+/* Of this database, those whose gid begins with $1: gid, xid, when in microseconds. */
+#define SQL_LIST_PREPARED                                                                          \
+  FULL_XID "SELECT gid, xid, (extract(epoch FROM prepared) * 1000000)::pg_catalog.int8 "           \
+           "FROM prepared WHERE pg_catalog.left(gid, pg_catalog.length("                           \
+           "$1::pg_catalog.text)) = $1 ORDER BY prepared, gid"
 
 /* ---- postgres_wire.c ------------------------------------------------------------------------- */
 
@@ -256,6 +278,15 @@ void session_end_sessions(struct session *s, const char *prefix, const char *exc
                           session_done_fn fn, void *data);
 void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void *data);
 void session_probe_server(struct session *s, session_probed_fn fn, void *data);
+void session_survey(struct session *s, const struct survey_request *request, session_surveyed_fn fn,
+                    void *data);
+void session_forget_rows(struct session *s, const char *before_txid, session_done_fn fn,
+                         void *data);
+void survey_discard(struct session *s); /* at close: nobody is told */
+/* The prepared branches of an answer that has gid, xid and time, of this cluster ("": of any);
+ * calloc(). Others' gids that begin like ours are left out. */
+struct prepared_branch *branches_from_result(PGresult *result, const struct cluster_id *cluster,
+                                             size_t *count);
 void session_claim_epoch(struct session *s, const struct epoch_claim *claim, session_claimed_fn fn,
                          void *data);
 

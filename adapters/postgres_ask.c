@@ -16,17 +16,6 @@
 
 enum { END_ATTEMPTS_MAX = 5 };
 
-/* Full transaction ids of prepared transactions. The view has the lower 32 bits only. Every running
- * transaction is within 2^31 of the next xid, before or, when nothing has completed since, at or
- * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest. */
-#define FULL_XID                                                                                   \
-  "WITH horizon AS (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"          \
-  "::pg_catalog.text::pg_catalog.int8 AS next), "                                                  \
-  "prepared AS (SELECT gid, prepared, owner, "                                                     \
-  "next + (((transaction::pg_catalog.text::pg_catalog.int8 - next) % 4294967296 "                  \
-  "+ 6442450944) % 4294967296 - 2147483648) AS xid FROM pg_catalog.pg_prepared_xacts, horizon "    \
-  "WHERE database = pg_catalog.current_database()) "
-
 static void ask_begin(struct session *s, const struct session_op *op, void *data) {
   assert(s->state == SESSION_IDLE || s->state == SESSION_BROKEN);
   s->ask = (struct ask){.data = data};
@@ -116,12 +105,24 @@ static void take_owner(struct session *s, PGresult *result) {
       PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 3));
 }
 
+/* Where branches leave rows this one would be missed: it must have written one, too. */
+static void take_row(struct session *s, PGresult *result) {
+  struct ask *ask = &s->ask;
+  if (!s->leaves_rows || !ask->barrier || ask->foreign || PQgetvalue(result, 0, 4)[0] == 't')
+    return;
+  ask->foreign = true;
+  cause_set(&ask->cause, CAUSE_CLIENT, -1,
+            "it leaves no row in assent.outcome, which outcome_table asks of every branch: before "
+            "PREPARE TRANSACTION, insert the transaction's id and the number of the branch there");
+}
+
 static void look_up_result(struct session *s, struct step step, PGresult *result) {
   struct ask *ask = &s->ask;
   if (!is_answer(s, step, result)) return;
   ask->found = true;
   copy_value(ask->xid, sizeof ask->xid, result, 0, 0);
   take_owner(s, result);
+  take_row(s, result);
 }
 
 /* With a barrier, as a gid is listed as soon as its PREPARE is on the server's own disk, while the
@@ -150,6 +151,15 @@ static const struct session_op look_up_op = {.result = look_up_result,
                                              .drained = look_up_drained,
                                              .lost = look_up_lost};
 
+/* A prepared transaction keeps its locks, that on its own xid among them: by it the others are found. */
+#define SQL_WRITES_ROW                                                                             \
+  "EXISTS (SELECT FROM pg_catalog.pg_locks AS own, pg_catalog.pg_locks AS wrote "                  \
+  "WHERE own.locktype = 'transactionid' AND own.pid IS NULL AND own.granted AND "                  \
+  "own.transactionid::pg_catalog.text::pg_catalog.int8 = prepared.xid % 4294967296 AND "           \
+  "wrote.virtualtransaction = own.virtualtransaction AND wrote.pid IS NULL AND "                   \
+  "wrote.mode = 'RowExclusiveLock' AND "                                                           \
+  "wrote.relation = pg_catalog.to_regclass('assent.outcome')::pg_catalog.oid)"
+
 void session_look_up(struct session *s, const char *gid, bool barrier, session_looked_fn fn,
                      void *data) {
   ask_begin(s, &look_up_op, data);
@@ -158,7 +168,7 @@ void session_look_up(struct session *s, const char *gid, bool barrier, session_l
   ask_query(s,
             FULL_XID "SELECT xid, owner, owner IS NOT DISTINCT FROM current_user OR "
                      "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), "
-                     "current_user FROM prepared WHERE gid = $1",
+                     "current_user, " SQL_WRITES_ROW " FROM prepared WHERE gid = $1",
             1, &gid);
 }
 
@@ -216,29 +226,34 @@ void session_xact_status(struct session *s, const char *xid, xact_status_fn fn, 
 
 /* ---- which gids of a cluster are prepared? --------------------------------------------------- */
 
-static void list_result(struct session *s, struct step step, PGresult *result) {
-  struct ask *ask = &s->ask;
-  (void)step;
-  if (!has_rows(s, result)) return;
+struct prepared_branch *branches_from_result(PGresult *result, const struct cluster_id *cluster,
+                                             size_t *count) {
   int rows = PQntuples(result);
-  ask->branches = calloc((size_t)rows, sizeof *ask->branches);
-  if (!ask->branches) {
-    cause_set(&ask->cause, CAUSE_LIMIT, -1, "no memory for a listing of %d", rows);
-    ask->refused = true;
-    return;
-  }
-  for (int row = 0; row < rows; row++) {
-    struct prepared_branch *branch = &ask->branches[ask->branch_count];
+  struct prepared_branch *branches = calloc((size_t)rows + 1, sizeof *branches);
+  *count = 0;
+  for (int row = 0; branches && row < rows; row++) {
+    struct prepared_branch *branch = &branches[*count];
     struct gid gid;
     if (row == rows / 2) CRASH_POINT("A7");
     if (!gid_parse(PQgetvalue(result, row, 0), &gid) ||
-        strcmp(gid.cluster.text, ask->cluster.text) != 0)
+        (cluster->text[0] && strcmp(gid.cluster.text, cluster->text) != 0))
       continue; /* somebody else's that begins like ours */
     copy_value(branch->gid, sizeof branch->gid, result, row, 0);
     copy_value(branch->xid, sizeof branch->xid, result, row, 1);
     branch->prepared_at_us = integer_value(result, row, 2);
-    ask->branch_count++;
+    (*count)++;
   }
+  return branches;
+}
+
+static void list_result(struct session *s, struct step step, PGresult *result) {
+  struct ask *ask = &s->ask;
+  (void)step;
+  if (!has_rows(s, result)) return;
+  ask->branches = branches_from_result(result, &ask->cluster, &ask->branch_count);
+  if (ask->branches) return;
+  cause_set(&ask->cause, CAUSE_LIMIT, -1, "no memory for a listing of %d", PQntuples(result));
+  ask->refused = true;
 }
 
 static void list_answer(struct session *s) {
@@ -274,11 +289,7 @@ void session_list(struct session *s, const struct cluster_id *cluster, session_l
   s->ask.fn.listed = fn;
   s->ask.cluster = *cluster;
   (void)snprintf(prefix, sizeof prefix, "assent_%s_", cluster->text);
-  ask_query(s,
-            FULL_XID "SELECT gid, xid, (extract(epoch FROM prepared) * 1000000)::pg_catalog.int8 "
-                     "FROM prepared WHERE pg_catalog.left(gid, pg_catalog.length("
-                     "$1::pg_catalog.text)) = $1 ORDER BY prepared, gid",
-            1, params);
+  ask_query(s, SQL_LIST_PREPARED, 1, params);
 }
 
 /* ---- calls that are done or not -------------------------------------------------------------- */

@@ -3,7 +3,7 @@
  * Steps: look (is the table there?) -> create it where it is not -> write ours if it is the highest
  * -> when it is not, read which one is. The write is one INSERT ... ON CONFLICT ... WHERE, so two
  * claims at the same time are put in order by the row's lock, and it is committed to disk before
- * CLAIM_GRANTED. A role that may not create but may write the table gets on.
+ * CLAIM_GRANTED. It replaces the life it is meant to follow, an older one, or itself. A role that may not create but may write the table gets on.
  * Limits: CLAIM_ATTEMPTS_MAX passes: two creators at once, or a serialization failure, start anew.
  */
 #include "adapters/postgres.h"
@@ -21,7 +21,7 @@ enum claim_stage { STAGE_LOOK, STAGE_CREATE, STAGE_WRITE, STAGE_READ };
 
 static void answer(struct session *s, enum session_claimed claimed) {
   struct ask ask = s->ask;
-  ask.fn.claimed(ask.data, claimed, ask.known_epoch, &ask.cause);
+  ask.fn.claimed(ask.data, claimed, &ask.known, &ask.cause);
 }
 
 static void end_and_answer(struct session *s, enum session_claimed claimed) {
@@ -34,10 +34,10 @@ static void end_and_answer(struct session *s, enum session_claimed claimed) {
 static void send_look(struct session *s) {
   s->ask.stage = STAGE_LOOK;
   s->ask.attempt++;
-  wire_query(
-      s, STEP_QUERY, 0,
-      "SELECT pg_catalog.to_regclass('assent.coordinator'), pg_catalog.to_regnamespace('assent')",
-      0, NULL);
+  wire_query(s, STEP_QUERY, 0,
+             "SELECT pg_catalog.to_regclass('assent.coordinator'), "
+             "pg_catalog.to_regnamespace('assent'), pg_catalog.to_regclass('assent.outcome_kept')",
+             0, NULL);
   wire_sync(s);
   wire_flush(s);
 }
@@ -55,46 +55,86 @@ static void commit(struct session *s) {
 }
 
 /* The schema only where there is none: CREATE ... IF NOT EXISTS asks for the right to create first.
- */
-static void send_create(struct session *s, bool schema) {
+ * assent.outcome has a row a branch that has committed; outcome_kept says of which epochs every one
+ * has left its row, and from which txid on they have not been removed. */
+static void send_create(struct session *s) {
+  bool schema = s->ask.remaining != 0, table = !s->ask.found;
   s->ask.stage = STAGE_CREATE;
   begin(s);
   if (schema) wire_query(s, STEP_SETTING, 0, "CREATE SCHEMA assent", 0, NULL);
-  wire_query(s, STEP_SETTING, 0,
-             "CREATE TABLE assent.coordinator (cluster pg_catalog.text PRIMARY KEY, "
-             "epoch pg_catalog.int8 NOT NULL, run_id pg_catalog.text NOT NULL, "
-             "claimed_at pg_catalog.timestamptz NOT NULL)",
-             0, NULL);
+  if (table)
+    wire_query(s, STEP_SETTING, 0,
+               "CREATE TABLE assent.coordinator (cluster pg_catalog.text PRIMARY KEY, "
+               "epoch pg_catalog.int8 NOT NULL, run_id pg_catalog.text NOT NULL, "
+               "claimed_at pg_catalog.timestamptz NOT NULL)",
+               0, NULL);
+  if (s->leaves_rows && !s->ask.rows_there) {
+    wire_query(s, STEP_SETTING, 0,
+               "CREATE TABLE assent.outcome (txid pg_catalog.uuid NOT NULL, "
+               "branch pg_catalog.int4 NOT NULL, PRIMARY KEY (txid, branch))",
+               0, NULL);
+    wire_query(s, STEP_SETTING, 0,
+               "CREATE TABLE assent.outcome_kept (cluster pg_catalog.text PRIMARY KEY, "
+               "epoch pg_catalog.int8 NOT NULL, before pg_catalog.int8, "
+               "removed_before pg_catalog.uuid)",
+               0, NULL);
+  }
   commit(s);
 }
 
+#define SQL_CLAIM                                                                                  \
+  "WITH former AS MATERIALIZED "                                                                   \
+  "(SELECT epoch FROM assent.coordinator WHERE cluster = $1), "                                    \
+  "claimed AS (INSERT INTO assent.coordinator AS known (cluster, epoch, run_id, claimed_at) "      \
+  "VALUES ($1, $2::pg_catalog.int8, $3, pg_catalog.now()) ON CONFLICT (cluster) DO UPDATE SET "    \
+  "epoch = excluded.epoch, run_id = excluded.run_id, claimed_at = excluded.claimed_at "            \
+  "WHERE (known.epoch = excluded.epoch AND known.run_id = excluded.run_id) OR "                    \
+  "(known.epoch < excluded.epoch AND (known.epoch < $4 OR "                                        \
+  "(known.epoch = $4 AND known.run_id = $5))) RETURNING epoch)"
+/* Rows begin with an epoch of which no branch has run here, or with the next one. */
+#define SQL_ROWS_BEGIN                                                                             \
+  ", kept AS (INSERT INTO assent.outcome_kept AS kept (cluster, epoch) SELECT $1, "                \
+  "CASE WHEN COALESCE((SELECT former.epoch FROM former), 0) < $2::pg_catalog.int8 "                \
+  "THEN $2::pg_catalog.int8 ELSE $2::pg_catalog.int8 + 1 END FROM claimed ON CONFLICT (cluster) "  \
+  "DO UPDATE SET epoch = excluded.epoch, before = NULL WHERE kept.before IS NOT NULL)"
+#define SQL_ROWS_END                                                                               \
+  ", kept AS (UPDATE assent.outcome_kept SET before = $2::pg_catalog.int8 WHERE cluster = $1 "     \
+  "AND before IS NULL AND EXISTS (SELECT FROM claimed))"
+#define SQL_CLAIMED " SELECT COALESCE((SELECT former.epoch FROM former), 0), '' FROM claimed"
+
 static void send_write(struct session *s) {
   const struct epoch_claim *claim = &s->ask.claim;
-  char epoch[EPOCH_TEXT_SIZE];
-  const char *const params[] = {claim->cluster.text, epoch, claim->run_id};
+  char epoch[EPOCH_TEXT_SIZE], after[EPOCH_TEXT_SIZE];
+  const char *const params[] = {claim->cluster.text, epoch, claim->run_id, after,
+                                claim->after_run_id};
   (void)snprintf(epoch, sizeof epoch, "%" PRIu64, claim->epoch);
+  (void)snprintf(after, sizeof after, "%" PRIu64, claim->after_epoch);
   s->ask.stage = STAGE_WRITE;
   begin(s);
   wire_query(s, STEP_QUERY, 0,
-             "INSERT INTO assent.coordinator AS known (cluster, epoch, run_id, claimed_at) "
-             "VALUES ($1, $2, $3, pg_catalog.now()) ON CONFLICT (cluster) DO UPDATE SET "
-             "epoch = excluded.epoch, run_id = excluded.run_id, claimed_at = excluded.claimed_at "
-             "WHERE known.epoch < excluded.epoch OR "
-             "(known.epoch = excluded.epoch AND known.run_id = excluded.run_id) RETURNING epoch",
-             3, params);
+             s->leaves_rows      ? SQL_CLAIM SQL_ROWS_BEGIN SQL_CLAIMED
+             : s->ask.rows_there ? SQL_CLAIM SQL_ROWS_END SQL_CLAIMED
+                                 : SQL_CLAIM SQL_CLAIMED,
+             5, params);
   commit(s);
 }
 
 static void send_read(struct session *s) {
   const char *const params[] = {s->ask.claim.cluster.text};
   s->ask.stage = STAGE_READ;
-  wire_query(s, STEP_QUERY, 0, "SELECT epoch FROM assent.coordinator WHERE cluster = $1", 1,
+  wire_query(s, STEP_QUERY, 0, "SELECT epoch, run_id FROM assent.coordinator WHERE cluster = $1", 1,
              params);
   wire_sync(s);
   wire_flush(s);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
+
+static void take_known(struct epoch_known *known, PGresult *result) {
+  if (PQnfields(result) != 2) return; /* what was created */
+  known->epoch = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+  (void)snprintf(known->run_id, sizeof known->run_id, "%s", PQgetvalue(result, 0, 1));
+}
 
 static void claim_result(struct session *s, struct step step, PGresult *result) {
   struct ask *ask = &s->ask;
@@ -109,10 +149,11 @@ static void claim_result(struct session *s, struct step step, PGresult *result) 
               "the claim of the epoch was not surely committed");
   } else if (step.kind == STEP_QUERY) {
     ask->found = PQntuples(result) > 0 && !PQgetisnull(result, 0, 0);
-    if (ask->stage == STAGE_LOOK)
+    if (ask->stage == STAGE_LOOK) {
       ask->remaining = PQgetisnull(result, 0, 1) ? 1 : 0; /* the schema is to be made, too */
-    else if (ask->found)
-      ask->known_epoch = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+      ask->rows_there = !PQgetisnull(result, 0, 2);
+    } else if (ask->found)
+      take_known(&ask->known, result);
   }
 }
 
@@ -150,10 +191,10 @@ static void claim_drained(struct session *s) {
   }
   switch ((enum claim_stage)ask->stage) {
   case STAGE_LOOK:
-    if (ask->found)
+    if (ask->found && (ask->rows_there || !s->leaves_rows))
       send_write(s);
     else
-      send_create(s, ask->remaining != 0);
+      send_create(s);
     return;
   case STAGE_CREATE: send_write(s); return;
   case STAGE_WRITE:

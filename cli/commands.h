@@ -5,6 +5,8 @@
 int command_tx(int argc, char **argv);
 int command_transfer(int argc, char **argv);
 int command_participants(int argc, char **argv);
+int command_backup(int argc, char **argv);
+int command_recover(int argc, char **argv);
 int command_demo(int argc, char **argv);
 
 #endif

@@ -13,6 +13,8 @@ static const char help[] =
     "  tx            begin, exec, commit, rollback, show, list\n"
     "  transfer      move money between two accounts of the example schema\n"
     "  participants  the databases, and how they do\n"
+    "  backup        a copy of the decision log, while the coordinator runs\n"
+    "  recover       a new decision log, when the old one is lost\n"
     "  demo          two databases, thousands of transfers, the coordinator killed in between\n\n"
     "  --help, --version\n\n"
     "`assent COMMAND --help` says more. The coordinator is looked for at --url, $ASSENT_URL, or\n"
@@ -33,6 +35,8 @@ struct command {
 static const struct command commands[] = {{"tx", command_tx},
                                           {"transfer", command_transfer},
                                           {"participants", command_participants},
+                                          {"backup", command_backup},
+                                          {"recover", command_recover},
                                           {"demo", command_demo}};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

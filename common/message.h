@@ -39,11 +39,17 @@ enum server_relation server_relation(const char *was, const char *is);
 
 /* "From now on (cluster, epoch, run) is the coordinator." The agent makes the epoch durable (see
  * adapter.h, struct epoch_claim), refuses what older epochs ask, and ends or waits out what they
- * have in flight. The answer means: no branch of an older epoch can become prepared any more. */
+ * have in flight. The answer means: no branch of an older epoch can become prepared any more.
+ *
+ * A higher epoch is not enough: an old copy of the log that was started often enough has one, too.
+ * So the coordinator names the life of the cluster that the agent knows, which it can only when its
+ * log has had that life. It learns which from the agent: the first request names none. */
 struct fence_request {
   struct cluster_id cluster;
   uint64_t epoch;
   char run_id[RUN_ID_SIZE]; /* this life of the coordinator: two lives may not share an epoch */
+  uint64_t after_epoch;     /* the life that the agent has told of; 0: none */
+  char after_run_id[RUN_ID_SIZE];
 };
 
 struct fence_reply {
@@ -51,6 +57,10 @@ struct fence_reply {
   char server[SERVER_SIZE];
   int server_version;   /* 150018 */
   int64_t prepared_max; /* max_prepared_transactions */
+  /* Not 0: not fenced, and nothing above holds. The agent knows this life of the cluster: ask again,
+   * naming it, if the log has had it. */
+  uint64_t former_epoch;
+  char former_run_id[RUN_ID_SIZE];
 };
 
 typedef void (*fence_fn)(void *data, const struct fence_reply *reply, const struct error *err);
@@ -166,17 +176,64 @@ struct decide_reply {
 
 typedef void (*decide_fn)(void *data, const struct decide_reply *reply, const struct error *err);
 
-/* ---- list, health ---------------------------------------------------------------------------- */
-
-struct list_request {
-  struct cluster_id cluster;
-  uint64_t epoch;
-};
+/* ---- prepared branches, as listings and surveys show them ------------------------------------ */
 
 struct prepared_branch {
   char gid[GID_SIZE];
   char xid[XID_SIZE];     /* full transaction id */
   int64_t prepared_at_us; /* the database's wall clock */
+};
+
+/* ---- survey: what is known here, when the decision log is lost ------------------------------- */
+
+/* Needs no fence and changes nothing. What it tells is sure for epochs older than one that this agent
+ * has been fenced with before. */
+enum { SURVEY_TXIDS_MAX = 10000 };
+struct survey_request {
+  struct cluster_id cluster; /* "": which clusters are known here at all? */
+  const struct txid *txids;  /* of which outcomes are wanted */
+  size_t txid_count;
+};
+
+/* A coordinator's latest life, as the participant knows it. */
+struct survey_life {
+  struct cluster_id cluster;
+  uint64_t epoch;
+  char run_id[RUN_ID_SIZE];
+  /* Every branch here of a gid's epoch within these, and of a txid from this one on, that has
+   * committed has left a row that says so. From 0: they leave none. Before 0: to this day. */
+  uint64_t rows_from_epoch, rows_before_epoch;
+  struct txid rows_from_txid; /* "": any */
+};
+
+/* COMMITTED: the transaction has committed its branch here. ABORTED: it has a branch here that has not
+ * committed and will not. UNVERIFIABLE: it has one, and nothing is sure of it. */
+struct survey_outcome {
+  struct txid txid;
+  enum branch_outcome outcome;
+};
+
+struct survey_reply {
+  char server[SERVER_SIZE];
+  const struct survey_life *lives;
+  size_t life_count;
+  const struct prepared_branch *branches; /* of the cluster, or, for "", of any */
+  size_t branch_count;
+  const struct survey_outcome *outcomes; /* of those asked for, where something is known */
+  size_t outcome_count;
+  /* The agent remembers every branch it had of the cluster whose gid has this epoch or a later one,
+   * and whose txid is greater than the latter. Epoch 0: it does not. */
+  uint64_t memory_from_epoch;
+  struct txid memory_after_txid; /* "": any */
+};
+
+typedef void (*survey_fn)(void *data, const struct survey_reply *reply, const struct error *err);
+
+/* ---- list, health ---------------------------------------------------------------------------- */
+
+struct list_request {
+  struct cluster_id cluster;
+  uint64_t epoch;
 };
 
 struct list_reply {

@@ -136,6 +136,10 @@ void fence_request_encode(struct json_writer *w, const struct fence_request *req
   encode_text(w, "cluster", request->cluster.text);
   encode_epoch(w, request->epoch);
   encode_text(w, "run_id", request->run_id);
+  if (request->after_epoch > 0) {
+    encode_integer(w, "after_epoch", (int64_t)request->after_epoch);
+    encode_text(w, "after_run_id", request->after_run_id);
+  }
   json_object_end(w);
 }
 
@@ -145,24 +149,52 @@ enum error_code fence_request_decode(const json_t *json, struct fence_request *o
       {"cluster", JSON_KIND_STRING, true, 0, 0},
       EPOCH_FIELD,
       {"run_id", JSON_KIND_STRING, true, 0, 0},
+      {"after_epoch", JSON_KIND_INTEGER, false, 1, INT64_MAX},
+      {"after_run_id", JSON_KIND_STRING, false, 0, 0},
   };
   const char *run_id = NULL;
+  const char *after = "";
   enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code == ERR_OK) code = decode_cluster(json, &out->cluster, err);
   if (code == ERR_OK) code = decode_run_id(json, "run_id", &run_id, err);
   if (code != ERR_OK) return code;
   out->epoch = (uint64_t)json_get_integer(json, "epoch", 0);
+  out->after_epoch = (uint64_t)json_get_integer(json, "after_epoch", 0);
+  if (out->after_epoch > 0) code = decode_run_id(json, "after_run_id", &after, err);
+  if (code != ERR_OK) return code;
   copy(out->run_id, sizeof out->run_id, run_id);
+  copy(out->after_run_id, sizeof out->after_run_id, after);
   return ERR_OK;
 }
 
 void fence_reply_encode(struct json_writer *w, const struct fence_reply *reply) {
   json_object_begin(w);
+  if (reply->former_epoch > 0) {
+    encode_integer(w, "former_epoch", (int64_t)reply->former_epoch);
+    encode_text(w, "former_run_id", reply->former_run_id);
+    json_object_end(w);
+    return;
+  }
   encode_text(w, "incarnation", reply->incarnation);
   encode_text(w, "server", reply->server);
   encode_integer(w, "server_version", reply->server_version);
   encode_integer(w, "prepared_max", reply->prepared_max);
   json_object_end(w);
+}
+
+static enum error_code decode_former(const json_t *json, struct fence_reply *out,
+                                     struct error *err) {
+  static const struct json_field fields[] = {
+      {"former_epoch", JSON_KIND_INTEGER, true, 1, INT64_MAX},
+      {"former_run_id", JSON_KIND_STRING, true, 0, 0},
+  };
+  const char *run_id = NULL;
+  enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
+  if (code == ERR_OK) code = decode_run_id(json, "former_run_id", &run_id, err);
+  if (code != ERR_OK) return code;
+  out->former_epoch = (uint64_t)json_get_integer(json, "former_epoch", 0);
+  copy(out->former_run_id, sizeof out->former_run_id, run_id);
+  return ERR_OK;
 }
 
 enum error_code fence_reply_decode(const json_t *json, struct fence_reply *out, struct error *err) {
@@ -174,6 +206,8 @@ enum error_code fence_reply_decode(const json_t *json, struct fence_reply *out, 
   };
   const char *incarnation = NULL;
   const char *server = NULL;
+  *out = (struct fence_reply){0};
+  if (json_object_get(json, "former_epoch")) return decode_former(json, out, err);
   enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code == ERR_OK) code = decode_run_id(json, "incarnation", &incarnation, err);
   if (code == ERR_OK) code = decode_server(json, &server, err);

@@ -59,6 +59,16 @@ void list_reply_encode(struct json_writer *w, const struct list_reply *reply);
 enum error_code list_reply_decode(const json_t *json, struct list_reply *out,
                                   struct prepared_branch **branches, struct error *err);
 
+void survey_request_encode(struct json_writer *w, const struct survey_request *request);
+/* `*txids` owns what out->txids points to; free(). */
+enum error_code survey_request_decode(const json_t *json, struct survey_request *out,
+                                      struct txid **txids, struct error *err);
+void survey_reply_encode(struct json_writer *w, const struct survey_reply *reply);
+/* survey_reply_release() frees what out points to, also after an error. */
+enum error_code survey_reply_decode(const json_t *json, struct survey_reply *out,
+                                    struct error *err);
+void survey_reply_release(struct survey_reply *reply);
+
 void health_reply_encode(struct json_writer *w, const struct health_reply *reply);
 enum error_code health_reply_decode(const json_t *json, struct health_reply *out,
                                     struct error *err);

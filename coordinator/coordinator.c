@@ -12,7 +12,7 @@ struct coordinator *coordinator_new(struct loop *loop, struct wal *wal,
   c->options = *options;
   c->cluster = *wal_cluster(wal);
   c->epoch = wal_epoch(wal);
-  run_id_make(c->run_id);
+  (void)snprintf(c->run_id, sizeof c->run_id, "%s", wal_run_id(wal));
   return c;
 }
 

@@ -18,8 +18,11 @@ struct member {
   const char *kind;
   struct participant *participant;
   bool usable;
-  bool tried;   /* the first attempt to fence has been answered, one way or the other */
-  bool calling; /* a fence or a health call of the tick is under way */
+  bool tried;           /* the first attempt to fence has been answered, one way or the other */
+  bool surveyed;        /* strangers have been looked for */
+  bool calling;         /* a fence or a health call of the tick is under way */
+  uint64_t after_epoch; /* the life of ours that it knows, as it has told; 0: none yet */
+  char after_run_id[RUN_ID_SIZE];
   struct fence_reply fence;
   struct health_reply health;
   bool health_known;
@@ -124,6 +127,9 @@ void member_free(struct member *member);
 void member_suspect(struct member *member, const struct error *err);
 void member_park(struct transaction_branch *branch);
 void member_unpark(struct transaction_branch *branch);
+
+/* strangers.c: warns of prepared branches of other clusters. */
+void strangers_look(struct member *member);
 
 /* recovery.c */
 enum { SWEEP_AGAIN_MS = 1000 };

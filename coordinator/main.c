@@ -89,9 +89,9 @@ static enum error_code open_log(struct daemon_state *d, struct error *err) {
   const struct settings *s = &d->settings;
   if (mkdir(s->data_dir, 0700) != 0 && errno != EEXIST)
     return error_set(err, ERR_CONFIG, "data_dir %s: %s", s->data_dir, strerror(errno));
-  char path[4096];
-  if ((size_t)snprintf(path, sizeof path, "%s/decisions.db", s->data_dir) >= sizeof path)
-    return error_set(err, ERR_CONFIG, "data_dir is too long");
+  char path[PATH_MAX];
+  enum error_code code = settings_log_path(s->data_dir, path, err);
+  if (code != ERR_OK) return code;
   struct wal_options options = {.retention_ms = s->retention_ms};
   return wal_open(&d->wal, d->loop, path, &options, err);
 }

@@ -140,15 +140,46 @@ static void abort_what_was_voted_elsewhere(struct member *member, const char *se
   }
 }
 
+static void fence(struct member *member);
+
+static void halt_fenced_off(struct member *member, const char *why) {
+  log_error("fenced_off", "participant", "s", member->name, "error", "s", why, NULL);
+  member->coordinator->options.halt(
+      "a participant knows a life of this log that this log has not had: another coordinator has "
+      "taken over with a copy of it, or an old copy of it was put back. When the log that belongs "
+      "here is lost, run `assent recover --log-lost`");
+}
+
+/* The participant knows a life of this cluster: ours only when the log has had it. */
+static void show_life(struct member *member, const struct fence_reply *reply) {
+  struct coordinator *c = member->coordinator;
+  if (!wal_had_life(c->wal, reply->former_epoch, reply->former_run_id)) {
+    char why[200];
+    (void)snprintf(why, sizeof why,
+                   "it knows run %s at epoch %llu of cluster %s, which is not in this log: this "
+                   "log is an old copy, or was used with another copy",
+                   reply->former_run_id, (unsigned long long)reply->former_epoch, c->cluster.text);
+    halt_fenced_off(member, why);
+  }
+  bool first = member->after_epoch == 0;
+  member->after_epoch = reply->former_epoch;
+  memcpy(member->after_run_id, reply->former_run_id, sizeof member->after_run_id);
+  if (first) {
+    fence(member);
+  } else {
+    member->calling = false;
+    schedule_later(member);
+  }
+}
+
 static void fenced(void *data, const struct fence_reply *reply, const struct error *err) {
   struct member *member = data;
+  if (!err && reply->former_epoch > 0) {
+    show_life(member, reply);
+    return;
+  }
   if (err) {
-    if (err->code == ERR_FENCED) {
-      log_error("fenced_off", "participant", "s", member->name, "error", "s", err->text, NULL);
-      member->coordinator->options.halt("a participant has seen a later epoch of this log: another "
-                                        "coordinator has taken over, or "
-                                        "an old copy of the log was put back");
-    }
+    if (err->code == ERR_FENCED) halt_fenced_off(member, err->text);
     member->calling = false;
     if (!member->tried)
       log_warn("participant_down", "participant", "s", member->name, "error", "s", err->text, NULL);
@@ -172,14 +203,19 @@ static void fenced(void *data, const struct fence_reply *reply, const struct err
   member->usable = true;
   note_up(member, true, "");
   if (changed) abort_what_was_voted_elsewhere(member, member->fence.server);
+  if (!member->surveyed) strangers_look(member);
+  member->surveyed = true;
   /* What is listed tells the agent what is prepared, so that the parked commits need no look-up. */
   recovery_sweep(member, listed);
 }
 
 static void fence(struct member *member) {
   struct coordinator *c = member->coordinator;
-  struct fence_request request = {.cluster = c->cluster, .epoch = c->epoch};
+  struct fence_request request = {.cluster = c->cluster,
+                                  .epoch = c->epoch,
+                                  .after_epoch = member->after_epoch};
   memcpy(request.run_id, c->run_id, sizeof request.run_id);
+  memcpy(request.after_run_id, member->after_run_id, sizeof request.after_run_id);
   member->calling = true;
   member->participant->ops->fence(member->participant, &request, fenced, member);
 }

@@ -22,6 +22,8 @@ struct participant_ops {
                  decide_fn fn, void *data);
   void (*list)(struct participant *participant, const struct list_request *request, list_fn fn,
                void *data);
+  void (*survey)(struct participant *participant, const struct survey_request *request,
+                 survey_fn fn, void *data);
   void (*health)(struct participant *participant, health_fn fn, void *data);
   void (*free)(struct participant *participant);
 };

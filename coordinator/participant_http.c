@@ -36,6 +36,7 @@ struct call {
     fence_fn fence;
     run_fn run;
     list_fn list;
+    survey_fn survey;
     health_fn health;
   } fn;
   void *data;
@@ -128,7 +129,7 @@ static int64_t question_timeout_ms(const struct remote *remote) {
   return remote->call_timeout_ms * 2 + 1000;
 }
 
-/* ---- fence, run, list, health ----------------------------------------------------------------- */
+/* ---- fence, run, list, survey, health ----------------------------------------------------------------- */
 
 static void fence_received(struct call *call, const json_t *json, const struct error *err) {
   (void)call_finish(call);
@@ -192,6 +193,26 @@ static void http_list(struct participant *participant, const struct list_request
   json_writer_init(&w);
   list_request_encode(&w, request);
   send_call(call, "list", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
+}
+
+static void survey_received(struct call *call, const json_t *json, const struct error *err) {
+  (void)call_finish(call);
+  struct survey_reply reply = {0};
+  struct error problem = {0};
+  if (!err) err = undecodable(survey_reply_decode(json, &reply, &problem), &problem);
+  call->fn.survey(call->data, err ? NULL : &reply, err);
+  survey_reply_release(&reply);
+}
+
+static void http_survey(struct participant *participant, const struct survey_request *request,
+                        survey_fn fn, void *data) {
+  struct remote *remote = (struct remote *)participant;
+  struct call *call = call_new(remote, survey_received, data);
+  call->fn.survey = fn;
+  struct json_writer w;
+  json_writer_init(&w);
+  survey_request_encode(&w, request);
+  send_call(call, "survey", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 static void health_received(struct call *call, const json_t *json, const struct error *err) {
@@ -312,6 +333,7 @@ static const struct participant_ops http_ops = {.fence = http_fence,
                                                 .run = http_run,
                                                 .decide = http_decide,
                                                 .list = http_list,
+                                                .survey = http_survey,
                                                 .health = http_health,
                                                 .free = http_free};
 

@@ -32,6 +32,11 @@ static void local_list(struct participant *participant, const struct list_reques
   agent_list(agent_of(participant), request, fn, data);
 }
 
+static void local_survey(struct participant *participant, const struct survey_request *request,
+                         survey_fn fn, void *data) {
+  agent_survey(agent_of(participant), request, fn, data);
+}
+
 static void local_health(struct participant *participant, health_fn fn, void *data) {
   agent_health(agent_of(participant), fn, data);
 }
@@ -45,6 +50,7 @@ static const struct participant_ops local_ops = {.fence = local_fence,
                                                  .run = local_run,
                                                  .decide = local_decide,
                                                  .list = local_list,
+                                                 .survey = local_survey,
                                                  .health = local_health,
                                                  .free = local_free};
 

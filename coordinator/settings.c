@@ -109,6 +109,11 @@ void settings_release(struct settings *settings) {
     config_release(keys, key_count, "participant.*", &settings->participants[i]);
 }
 
+enum error_code settings_log_path(const char *data_dir, char out[PATH_MAX], struct error *err) {
+  if (snprintf(out, PATH_MAX, "%s/decisions.db", data_dir) < PATH_MAX) return ERR_OK;
+  return error_set(err, ERR_CONFIG, "data_dir is too long");
+}
+
 void settings_print(FILE *out, const struct settings *settings) {
   config_print(out, keys, key_count, "coordinator", "coordinator", settings);
   for (size_t i = 0; i < settings->participant_count; i++) {

@@ -3,6 +3,7 @@
 #ifndef ASSENT_COORDINATOR_SETTINGS_H
 #define ASSENT_COORDINATOR_SETTINGS_H
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "common/error.h"
@@ -37,6 +38,9 @@ struct settings {
 enum error_code settings_read(const char *path, struct settings *out, struct error *err)
     __attribute__((warn_unused_result));
 void settings_release(struct settings *settings);
+/* Where the decision log is. ERR_CONFIG: data_dir is too long. */
+enum error_code settings_log_path(const char *data_dir, char out[PATH_MAX], struct error *err)
+    __attribute__((warn_unused_result));
 /* As INI, with what is in force; secrets hidden. */
 void settings_print(FILE *out, const struct settings *settings);
 

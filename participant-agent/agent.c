@@ -52,6 +52,7 @@ static void call_back(const struct request *r) {
   case REQUEST_RUN: r->fn.run(r->data, err ? NULL : &r->reply.run, err); break;
   case REQUEST_DECIDE: r->fn.decide(r->data, err ? NULL : &r->reply.decide, err); break;
   case REQUEST_LIST: r->fn.list(r->data, err ? NULL : &r->reply.list, err); break;
+  case REQUEST_SURVEY: r->fn.survey(r->data, err ? NULL : &r->reply.survey, err); break;
   case REQUEST_HEALTH: r->fn.health(r->data, err ? NULL : &r->reply.health, err); break;
   }
 }
@@ -290,6 +291,7 @@ static void on_listed(void *data, const struct prepared_branch *branches, size_t
     (void)error_set(&failed, ERR_UNAVAILABLE, "listing prepared transactions: %s", err->text);
   asking_answer(asking, &failed);
   control_return(agent->control);
+  if (!err) rows_forget(agent);
   agent_leave(agent);
 }
 
@@ -409,6 +411,7 @@ static void on_server_changed(void *data, const char *from, const char *to) {
             "to", "s", to, NULL);
   run_id_make(agent->incarnation);
   agent->fenced_count = 0;
+  agent->server_changed = true;
   pool_stop(agent->pool);
   finisher_stop(agent->finisher);
   struct entry *entry, *next;
@@ -472,6 +475,8 @@ struct agent *agent_new(struct loop *loop, struct adapter *adapter,
   agent->result_rows_max = options->result_rows_max;
   agent->result_bytes_max = options->result_bytes_max;
   agent->latency_us = -1;
+  agent->rows_retention_ms = options->rows_retention_ms;
+  if (agent->rows_retention_ms > 0) adapter->ops->leave_rows(adapter);
   run_id_make(agent->incarnation);
   session_names_init(&agent->names, options->agent_id, agent->incarnation);
   agent->later = loop_timer_new(loop, on_later, agent);
@@ -483,6 +488,7 @@ void agent_free(struct agent *agent) {
   if (!agent) return;
   assert(agent->depth == 0);
   fences_drop(agent);
+  surveys_drop(agent);
   cancellings_drop(agent);
   entries_drop(agent);
   struct asking *asking, *next_asking;

@@ -1,7 +1,7 @@
 /* The agent of one database: its branches, its pool of sessions, its fence.
  *
  * A library: `assentd` hosts agents in its own process, `assent-agent` serves the same calls over
- * HTTP (routes.c). The five requests and what their answers mean are in common/message.h; who does
+ * HTTP (routes.c). The six requests and what their answers mean are in common/message.h; who does
  * what after a crash is in docs/design.md.
  */
 #ifndef ASSENT_PARTICIPANT_AGENT_AGENT_H
@@ -23,6 +23,9 @@ struct agent_options {
   int64_t call_timeout_ms;  /* of connecting and every control call */
   size_t result_rows_max, result_bytes_max;
   bool synchronous_failover; /* no failover loses what was told durable: the operator's word */
+  /* Not 0: every branch leaves a row in the database when it commits, which is removed when its
+   * transaction is older than this. */
+  int64_t rows_retention_ms;
 };
 
 /* Everything is copied; the adapter is taken over. Starts connecting in the background. */
@@ -37,6 +40,8 @@ void agent_run(struct agent *agent, const struct run_request *request, run_fn fn
 void agent_decide(struct agent *agent, const struct decide_request *request, decide_fn fn,
                   void *data);
 void agent_list(struct agent *agent, const struct list_request *request, list_fn fn, void *data);
+void agent_survey(struct agent *agent, const struct survey_request *request, survey_fn fn,
+                  void *data);
 void agent_health(struct agent *agent, health_fn fn, void *data);
 
 #endif

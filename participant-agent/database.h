@@ -19,6 +19,8 @@ struct database_settings {
   int64_t call_timeout_ms;
   int64_t result_rows, result_bytes;
   bool synchronous_failover;
+  bool outcome_table; /* branches leave rows when they commit */
+  int64_t outcome_retention_ms;
 };
 
 /* The keys of `section` ("database.*"), for a struct whose member `member` is a database_settings.
@@ -51,9 +53,21 @@ struct database_settings {
        false},                                                                                     \
       {section,  "result_rows", CONFIG_INTEGER, offsetof(type, member.result_rows), "10000", 1,    \
        10000000, NULL,          false},                                                            \
+      {section, "result_bytes", CONFIG_BYTES,     offsetof(type, member.result_bytes),             \
+       "1m",    1024,           INT64_C(8) << 20, NULL,                                            \
+       false},                                                                                     \
+      {section,                                                                                    \
+       "outcome_table",                                                                            \
+       CONFIG_BOOLEAN,                                                                             \
+       offsetof(type, member.outcome_table),                                                       \
+       "no",                                                                                       \
+       0,                                                                                          \
+       0,                                                                                          \
+       NULL,                                                                                       \
+       false},                                                                                     \
   {                                                                                                \
-    section, "result_bytes", CONFIG_BYTES, offsetof(type, member.result_bytes), "1m", 1024,        \
-        INT64_C(8) << 20, NULL, false                                                              \
+    section, "outcome_retention", CONFIG_DURATION, offsetof(type, member.outcome_retention_ms),    \
+        "7d", 3600000, INT64_C(315360000000), NULL, false                                          \
   }
 
 /* Exactly one of dsn and dsn_file, and the string is one that libpq understands. */

@@ -2,7 +2,8 @@
  * docs/design.md for the argument.
  *
  *   1. wait for the control session: sessions of the agent's former lives are ended by then
- *   2. is the state directory's epoch lower? (it may hold one from when the database kept none)
+ *   2. is the life in the state directory one to follow? (it may hold one from when the database
+ *      kept none)
  *   3. claim the epoch in the database; where rights lack, in the state directory
  *   4. from here on older epochs are refused; what they have open is rolled back or cancelled
  *   5. wait until nothing of theirs can become prepared any more
@@ -24,6 +25,7 @@ struct fencing {
   struct agent *agent;
   struct request *request;
   struct epoch_claim claim;
+  uint64_t former_epoch; /* known before it was granted; 0: none */
   struct control_turn turn;
   bool waiting; /* step 5 */
   struct loop_timer *timer;
@@ -40,6 +42,12 @@ const struct fenced *fence_find(const struct agent *agent, const struct cluster_
   for (size_t i = 0; i < agent->fenced_count; i++)
     if (strcmp(agent->fenced[i].cluster.text, cluster->text) == 0) return &agent->fenced[i];
   return NULL;
+}
+
+void fence_forgot(struct agent *agent, const struct gid *id) {
+  struct fenced *fenced = find(agent, &id->cluster);
+  if (fenced && strcmp(id->txid.text, fenced->memory_after.text) > 0)
+    fenced->memory_after = id->txid;
 }
 
 static void finish(struct fencing *f, const struct error *err) {
@@ -71,6 +79,32 @@ static void stale(struct fencing *f, uint64_t known) {
 
 static bool is_stale(const struct epoch_claim *claim, uint64_t known, const char *run_id) {
   return known > claim->epoch || (known == claim->epoch && strcmp(run_id, claim->run_id) != 0);
+}
+
+/* The coordinator has to show that its log has had the life that is known here. One that is older
+ * than the life it has shown is no matter: it was followed by that one. */
+static bool is_unshown(const struct epoch_claim *claim, uint64_t known, const char *run_id) {
+  if (known == 0 || (known == claim->epoch && strcmp(run_id, claim->run_id) == 0)) return false;
+  return known > claim->after_epoch ||
+         (known == claim->after_epoch && strcmp(run_id, claim->after_run_id) != 0);
+}
+
+static void ask_for_life(struct fencing *f, uint64_t known, const char *run_id) {
+  struct fence_reply *reply = &f->request->reply.fence;
+  *reply = (struct fence_reply){.former_epoch = known};
+  copy_text(reply->former_run_id, sizeof reply->former_run_id, run_id);
+  finish(f, NULL);
+}
+
+/* What is known stands against the claim: answered. */
+static bool is_refused(struct fencing *f, uint64_t known, const char *run_id) {
+  if (is_stale(&f->claim, known, run_id))
+    stale(f, known);
+  else if (is_unshown(&f->claim, known, run_id))
+    ask_for_life(f, known, run_id);
+  else
+    return false;
+  return true;
 }
 
 /* ---- steps 4 to 6 ------------------------------------------------------------------------------
@@ -160,7 +194,12 @@ static void take_over(struct fencing *f) {
     unavailable(f, "too many clusters use this agent");
     return;
   }
-  if (!fenced) fenced = &agent->fenced[agent->fenced_count++];
+  if (!fenced) {
+    /* A former life of the agent, or another server, may have had branches of this very epoch. */
+    bool first = f->former_epoch < f->claim.epoch && !agent->server_changed;
+    fenced = &agent->fenced[agent->fenced_count++];
+    *fenced = (struct fenced){.memory_from_epoch = f->claim.epoch + !first};
+  }
   fenced->cluster = f->claim.cluster;
   fenced->epoch = f->claim.epoch;
   memcpy(fenced->run_id, f->claim.run_id, sizeof fenced->run_id);
@@ -177,6 +216,11 @@ static void take_over(struct fencing *f) {
 static void keep_in_state_dir(struct fencing *f) {
   struct agent *agent = f->agent;
   struct error err = {0};
+  if (agent->rows_retention_ms > 0) {
+    unavailable(f, "outcome_table: the role may not make or write the tables of schema assent: "
+                   "GRANT CREATE ON DATABASE to it, or switch outcome_table off");
+    return;
+  }
   if (!agent->state_dir) {
     (void)error_set(
         &err, ERR_UNAVAILABLE,
@@ -197,14 +241,23 @@ static void keep_in_state_dir(struct fencing *f) {
   take_over(f);
 }
 
-static void on_claimed(void *data, enum session_claimed claimed, uint64_t known_epoch,
+/* Somebody else's claim came between: what is known now is another life than the one refused. */
+static void on_claim_refused(struct fencing *f, const struct epoch_known *known) {
+  if (!is_refused(f, known->epoch, known->run_id))
+    unavailable(f, "another claim of the epoch came between");
+}
+
+static void on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                        const struct cause *cause) {
   struct fencing *f = data;
   struct agent *agent = f->agent;
   agent_enter(agent, false);
   switch (claimed) {
-  case CLAIM_GRANTED: take_over(f); break;
-  case CLAIM_STALE: stale(f, known_epoch); break;
+  case CLAIM_GRANTED:
+    if (known->epoch > f->former_epoch) f->former_epoch = known->epoch;
+    take_over(f);
+    break;
+  case CLAIM_STALE: on_claim_refused(f, known); break;
   case CLAIM_NO_RIGHTS: keep_in_state_dir(f); break;
   case CLAIM_LOST: unavailable(f, cause->text); break;
   }
@@ -212,8 +265,8 @@ static void on_claimed(void *data, enum session_claimed claimed, uint64_t known_
   agent_leave(agent);
 }
 
-/* The epoch on file, from a time when the database would not keep it. */
-static bool is_stale_on_file(struct fencing *f) {
+/* The life on file, from a time when the database would not keep it. */
+static bool is_refused_by_file(struct fencing *f) {
   struct agent *agent = f->agent;
   if (!agent->state_dir) return false;
   uint64_t known = 0;
@@ -225,9 +278,8 @@ static bool is_stale_on_file(struct fencing *f) {
     finish(f, &err);
     return true;
   }
-  if (!is_stale(&f->claim, known, run_id)) return false;
-  stale(f, known);
-  return true;
+  f->former_epoch = known;
+  return is_refused(f, known, run_id);
 }
 
 static bool lacks_prepared_transactions(struct fencing *f) {
@@ -252,7 +304,7 @@ static void fence_turn(void *data, struct session *session) {
   agent_enter(agent, false);
   if (!session) {
     unavailable(f, control_error(agent->control));
-  } else if (lacks_prepared_transactions(f) || is_stale_on_file(f)) {
+  } else if (lacks_prepared_transactions(f) || is_refused_by_file(f)) {
     control_return(agent->control);
   } else {
     agent->adapter->ops->claim_epoch(session, &f->claim, on_claimed, f);
@@ -270,12 +322,12 @@ void agent_fence(struct agent *agent, const struct fence_request *request, fence
   f->claim.cluster = request->cluster;
   f->claim.epoch = request->epoch;
   memcpy(f->claim.run_id, request->run_id, sizeof f->claim.run_id);
+  f->claim.after_epoch = request->after_epoch;
+  memcpy(f->claim.after_run_id, request->after_run_id, sizeof f->claim.after_run_id);
   DL_APPEND(agent->fencings, f);
   f->turn.impatient = true; /* the coordinator asks again by itself */
   const struct fenced *fenced = fence_find(agent, &request->cluster);
-  if (fenced && is_stale(&f->claim, fenced->epoch, fenced->run_id))
-    stale(f, fenced->epoch);
-  else
+  if (!fenced || !is_refused(f, fenced->epoch, fenced->run_id))
     control_borrow(agent->control, &f->turn, fence_turn, f);
   agent_leave(agent);
 }

@@ -23,7 +23,14 @@ enum { TOMBSTONES_MAX = 20000, CLUSTERS_MAX = 64 };
 /* ---- requests: each gets one answer ------------------------------------------------------------
  */
 
-enum request_kind { REQUEST_FENCE, REQUEST_RUN, REQUEST_DECIDE, REQUEST_LIST, REQUEST_HEALTH };
+enum request_kind {
+  REQUEST_FENCE,
+  REQUEST_RUN,
+  REQUEST_DECIDE,
+  REQUEST_LIST,
+  REQUEST_SURVEY,
+  REQUEST_HEALTH
+};
 
 struct request {
   enum request_kind kind;
@@ -32,6 +39,7 @@ struct request {
     run_fn run;
     decide_fn decide;
     list_fn list;
+    survey_fn survey;
     health_fn health;
   } fn;
   void *data;
@@ -41,6 +49,7 @@ struct request {
     struct run_reply run;
     struct decide_reply decide;
     struct list_reply list;
+    struct survey_reply survey;
     struct health_reply health;
   } reply;
   struct request *prev, *next;
@@ -90,6 +99,10 @@ struct fenced {
   struct cluster_id cluster;
   uint64_t epoch;
   char run_id[RUN_ID_SIZE];
+  /* Every branch of a gid of this epoch or a later one, with a greater txid than this, is in the
+   * table: see survey.c. */
+  uint64_t memory_from_epoch;
+  struct txid memory_after;
 };
 
 struct agent {
@@ -112,6 +125,11 @@ struct agent {
   size_t fenced_count;
   struct fencing *fencings; /* fences under way */
   struct asking *askings;   /* lists and probes under way */
+  struct surveying *surveyings;
+  int64_t rows_retention_ms; /* 0: branches leave no rows */
+  struct control_turn forgetting;
+  bool forgets;
+  bool server_changed; /* in this life: what it remembers is of two servers */
   struct cancelling *cancellings;
 
   struct entry *entries;    /* by gid */
@@ -172,8 +190,21 @@ void cancellings_drop(struct agent *agent);
  */
 
 const struct fenced *fence_find(const struct agent *agent, const struct cluster_id *cluster);
+/* A branch has left the table. */
+void fence_forgot(struct agent *agent, const struct gid *id);
 /* Fences that wait for branches: are these through? */
 void fence_review(struct agent *agent);
 void fences_drop(struct agent *agent);
+
+/* ---- rows.c ------------------------------------------------------------------------------------
+ */
+
+/* Removes rows that are old, if they are left here and it is not under way. */
+void rows_forget(struct agent *agent);
+
+/* ---- survey.c ----------------------------------------------------------------------------------
+ */
+
+void surveys_drop(struct agent *agent);
 
 #endif

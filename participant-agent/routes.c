@@ -44,7 +44,7 @@ static json_t *parse_body(struct http_request *request) {
   return json;
 }
 
-/* ---- fence, list, health -----------------------------------------------------------------------
+/* ---- fence, list, survey, health -----------------------------------------------------------------------
  */
 
 static void on_fenced(void *data, const struct fence_reply *reply, const struct error *err) {
@@ -94,6 +94,33 @@ static void handle_list(struct http_request *request, void *data) {
     http_respond_error(request, &err, NULL);
   else
     agent_list(agent, &list, on_listed, request);
+  json_decref(json);
+}
+
+static void on_surveyed(void *data, const struct survey_reply *reply, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  survey_reply_encode(&w, reply);
+  respond(request, &w);
+}
+
+static void handle_survey(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  json_t *json = agent ? parse_body(request) : NULL;
+  if (!json) return;
+  struct survey_request survey;
+  struct txid *txids = NULL;
+  struct error err = {0};
+  if (survey_request_decode(json, &survey, &txids, &err))
+    http_respond_error(request, &err, NULL);
+  else
+    agent_survey(agent, &survey, on_surveyed, request);
+  free(txids);
   json_decref(json);
 }
 
@@ -282,6 +309,7 @@ const struct http_route *agent_routes_table(size_t *count) {
       {"POST", "/v1/databases/{participant}/run", handle_run},
       {"POST", "/v1/databases/{participant}/decide", handle_decide},
       {"POST", "/v1/databases/{participant}/list", handle_list},
+      {"POST", "/v1/databases/{participant}/survey", handle_survey},
       {"GET", "/v1/databases/{participant}/health", handle_health},
       {"GET", "/healthz", handle_healthz},
   };

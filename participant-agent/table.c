@@ -60,6 +60,7 @@ static void release(struct entry *entry) {
 void entry_free(struct entry *entry) {
   assert(!entry->runs && !entry->decisions && !entry->work && !entry->ticket.queued);
   entomb(entry, false);
+  fence_forgot(entry->agent, &entry->id);
   HASH_DEL(entry->agent->entries, entry);
   release(entry);
 }

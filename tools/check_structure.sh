@@ -37,7 +37,7 @@ includes | awk -F: '
 
 echo "structure: the arrows between rooms point one way"
 # Besides: the coordinator hosts agents, so it knows agent.h; its settings name a database and its main
-# program says which adapter there is.
+# program says which adapter there is. The command line copies the log and has it rebuilt.
 includes | awk -F: '
   BEGIN {
     may["common"] = "^common/"
@@ -45,7 +45,7 @@ includes | awk -F: '
     may["wal"] = "^(common|wal)/"
     may["participant-agent"] = "^(common|adapters|participant-agent)/"
     may["coordinator"] = "^(common|wal|coordinator)/|^participant-agent/(agent|database)[.]h$"
-    may["cli"] = "^(common|cli)/"
+    may["cli"] = "^(common|cli)/|^coordinator/(rebuild|settings)[.]h$|^wal/backup[.]h$"
   }
   substr($3, 1, 1) == "\"" {
     room = $1; sub(/\/.*/, "", room); name = substr($3, 2)

@@ -1,12 +1,17 @@
 /* The decision log on SQLite: the format, the writes, commit and checkpoint. Reading is in
  * sqlite_read.c; making, checking and opening the file in sqlite_open.c.
  *
- * The file. application_id "ASNT", user_version = format (1), journal_mode=WAL, synchronous=FULL,
+ * The file. application_id "ASNT", user_version = format (2), journal_mode=WAL, synchronous=FULL,
  * locking_mode=EXCLUSIVE (so there is no -shm file, and no other process can write or read it while
  * a coordinator runs). Beside PATH: PATH-wal (part of the log: never to be separated from it) and
  * PATH.lock (lock.c). PATH.new exists only while a log is being made.
  *
- *   meta    one row: cluster, epoch of the latest start, when it was made.
+ *   meta    one row: cluster, epoch of the latest start, when it was made; how many transactions
+ *           SQLite has committed in it (PATH.lock notes the same number, see lock.c) and how many rows
+ *           of txn are unfinished (kept by triggers, checked at start); in a backup, when it was
+ *           taken: such a file is not opened as a log.
+ *   life    one row a start of the coordinator: epoch and run id, as participants are told. What a
+ *           participant knows and this table does not, another copy of the log has done.
  *   txn     one row a decided, delegated or noted transaction. Written whole by the decision;
  *           outcome, times, cause and ended_at_us change with its end. `sum` covers the record's
  *           part that never changes, its branches included (record_sum()).
@@ -40,7 +45,14 @@ const char sqlite_schema[] =
     " id INTEGER PRIMARY KEY CHECK (id = 1),"
     " cluster TEXT NOT NULL,"
     " epoch INTEGER NOT NULL,"
-    " created_at_us INTEGER NOT NULL) STRICT;"
+    " created_at_us INTEGER NOT NULL,"
+    " commits INTEGER NOT NULL,"
+    " unfinished INTEGER NOT NULL,"
+    " copied_at_us INTEGER) STRICT;"
+    "CREATE TABLE life ("
+    " epoch INTEGER NOT NULL PRIMARY KEY,"
+    " run_id TEXT NOT NULL,"
+    " began_at_us INTEGER NOT NULL) STRICT;"
     "CREATE TABLE txn ("
     " txid TEXT NOT NULL PRIMARY KEY,"
     " kind INTEGER NOT NULL,"
@@ -59,6 +71,11 @@ const char sqlite_schema[] =
     " sum INTEGER NOT NULL,"
     " ended_at_us INTEGER) STRICT, WITHOUT ROWID;"
     "CREATE INDEX txn_unfinished ON txn (txid) WHERE ended_at_us IS NULL;"
+    "CREATE TRIGGER txn_begun AFTER INSERT ON txn WHEN new.ended_at_us IS NULL BEGIN"
+    " UPDATE meta SET unfinished = unfinished + 1; END;"
+    "CREATE TRIGGER txn_done AFTER UPDATE OF ended_at_us ON txn"
+    " WHEN old.ended_at_us IS NULL AND new.ended_at_us IS NOT NULL BEGIN"
+    " UPDATE meta SET unfinished = unfinished - 1; END;"
     "CREATE INDEX txn_ended ON txn (ended_at_us, txid) WHERE ended_at_us IS NOT NULL;"
     "CREATE INDEX txn_outcome ON txn (outcome, txid);"
     "CREATE INDEX txn_label ON txn (label, txid) WHERE label IS NOT NULL;"
@@ -99,6 +116,7 @@ const char sqlite_schema[] =
 
 static const char *const texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COUNT_COMMIT] = "UPDATE meta SET commits = ?1",
     [SQL_COMMIT] = "COMMIT",
     [SQL_PUT_TXN] = PUT_TXN,
     [SQL_PUT_NOTE] = PUT_TXN " ON CONFLICT DO NOTHING",
@@ -213,10 +231,18 @@ static enum store_result ensure_begun(struct store *store, struct error *err) {
 
 enum store_result store_commit(struct store *store, struct error *err) {
   assert(store->in_transaction);
-  struct binder b = sqlite_bind(store, SQL_COMMIT);
-  enum store_result result = sqlite_run(store, &b, NULL, "cannot commit", err);
-  if (result == STORE_OK) store->in_transaction = false;
-  return result;
+  struct binder b = sqlite_bind(store, SQL_COUNT_COMMIT);
+  bind_int(&b, (int64_t)store->commits + 1);
+  enum store_result result = sqlite_run(store, &b, NULL, "cannot count", err);
+  if (result != STORE_OK) return result;
+  b = sqlite_bind(store, SQL_COMMIT);
+  result = sqlite_run(store, &b, NULL, "cannot commit", err);
+  if (result != STORE_OK) return result;
+  store->in_transaction = false;
+  store->commits++;
+  const struct log_mark mark = {.cluster = store->cluster, .commits = store->commits};
+  log_lock_note(&store->lock, &mark, false);
+  return STORE_OK;
 }
 
 /* ---- records -------------------------------------------------------------------------------- */
@@ -352,7 +378,9 @@ enum store_result store_checkpoint(struct store *store, struct error *err) {
   assert(!store->in_transaction);
   /* Once all is copied, the next write begins the file anew; until then it grows. */
   store->checkpoint_at = store->frames + CHECKPOINT_FRAMES;
+  if (!log_move_begin(&store->lock, false)) return STORE_OK; /* a backup is being made: later */
   int rc = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+  log_move_end(&store->lock);
   if (rc != SQLITE_OK) return sqlite_failed(store, rc, "cannot checkpoint", err);
   store->checkpoint_at = CHECKPOINT_FRAMES;
   store->frames = 0;

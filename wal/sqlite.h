@@ -10,14 +10,22 @@
 
 enum {
   LOG_APPLICATION_ID = 0x41534e54, /* "ASNT" */
-  LOG_FORMAT = 1,
+  LOG_FORMAT = 2,
   CHECKPOINT_FRAMES = 1000 /* about 4 MiB */
 };
 
 extern const char sqlite_schema[]; /* CREATE statements of LOG_FORMAT */
 
+/* What the row of meta says. */
+struct log_meta {
+  struct cluster_id cluster;
+  uint64_t epoch, commits, unfinished;
+  int64_t copied_at_us; /* of a backup: when it was made; else 0 */
+};
+
 enum statement_id {
   SQL_BEGIN,
+  SQL_COUNT_COMMIT,
   SQL_COMMIT,
   SQL_PUT_TXN,
   SQL_PUT_NOTE,
@@ -50,7 +58,9 @@ struct store {
   char path[PATH_MAX];
   struct log_lock lock;
   struct cluster_id cluster;
-  uint64_t epoch;
+  uint64_t epoch, commits; /* as durable in the file */
+  struct log_life *lives;
+  size_t life_count;
   int64_t last_audit_id;
   bool in_transaction;
   int frames, checkpoint_at; /* in the -wal file after the last commit; when to checkpoint next */
@@ -61,6 +71,51 @@ struct store {
   struct branch_row *rows;
   size_t branch_capacity;
 };
+
+/* What is said at the end of each refusal of a log that may have lost decisions. */
+#define LOG_LOST_HINT "run `assent recover --log-lost`"
+
+/* ---- sqlite_file.c -------------------------------------------------------------------------- */
+
+/* "decision log PATH: cannot DOING: ..." from errno. */
+enum error_code sqlite_system_error(struct error *err, const char *doing, const char *path);
+const char *sqlite_beside(char out[PATH_MAX], const char *path, const char *suffix);
+enum store_result sqlite_run_text(struct store *store, const char *sql, struct error *err);
+/* The first column of the first row, as text; "" if there is none. */
+enum store_result sqlite_ask(struct store *store, const char *sql, char *answer, size_t size,
+                             struct error *err);
+/* Opens `path`, which is there, with nothing set up. */
+enum store_result sqlite_open_file(struct store *store, const char *path, struct error *err);
+/* Opens store->path as a log: exclusive, WAL, synchronous. */
+enum store_result sqlite_connect(struct store *store, struct error *err);
+/* `checkpoint` false: leaves the files exactly as they are. */
+void sqlite_disconnect(struct store *store, bool checkpoint);
+
+/* ---- sqlite_open.c, sqlite_make.c, sqlite_check.c ------------------------------------------- */
+
+/* The one name of the file: links resolved, so that two names of one log have one lock file. */
+enum error_code sqlite_resolve(const char *path, char out[PATH_MAX], struct error *err);
+
+/* The first bytes of the file: is it a log of this format? Before SQLite has it open. */
+enum error_code sqlite_look_plainly(const char *path, struct error *err);
+
+enum error_code sqlite_sync_directory(const char *path, struct error *err);
+enum error_code sqlite_create_empty(const char *path, struct error *err); /* 0600, not there yet */
+/* Connects to the empty file and writes an empty log into it, in a transaction that is left open. */
+enum store_result sqlite_fill(struct store *store, const char *path,
+                              const struct cluster_id *cluster, struct error *err);
+/* A new log of a new cluster at store->path. */
+enum error_code sqlite_make(struct store *store, struct error *err);
+
+enum store_result sqlite_read_meta(struct store *store, struct log_meta *out, struct error *err);
+/* Reads it and refuses a backup, another cluster's log, and one that lacks commits. */
+enum store_result sqlite_check_meta(struct store *store, struct log_meta *out, struct error *err);
+enum store_result sqlite_check_pages(struct store *store, const struct log_meta *meta,
+                                     struct error *err);
+/* Into store->lives; the last must be of `epoch`. */
+enum store_result sqlite_read_lives(struct store *store, uint64_t epoch, struct error *err);
+
+/* ---- sqlite.c ------------------------------------------------------------------------------- */
 
 enum store_result sqlite_prepare_all(struct store *store, struct error *err);
 void sqlite_finalize_all(struct store *store);

@@ -12,7 +12,7 @@
  * the same generation (salt) behind that, is damage. A transaction cut off by a crash has its
  * commit frame last, and nothing of its generation follows, because every start empties the file
  * (sqlite_open.c). Limit: damage in the last transactions of the file cannot be told from one that
- * was never finished.
+ * was never finished; the number of commits in PATH.lock tells it (sqlite_open.c).
  *
  * Against 2 the valid frames are written again, unchanged, and synced: they are dirty once more,
  * and this fsync speaks for them. A power cut in the middle leaves each sector old or new, and both

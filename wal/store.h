@@ -41,6 +41,12 @@ enum store_result store_reopen(struct store *store, struct error *err)
 
 const struct cluster_id *store_cluster(const struct store *store);
 uint64_t store_epoch(const struct store *store);
+/* Every start this log has seen, the present one last. */
+struct log_life {
+  uint64_t epoch;
+  char run_id[RUN_ID_SIZE];
+};
+const struct log_life *store_lives(const struct store *store, size_t *count);
 
 /* ---- writes --------------------------------------------------------------------------------- */
 
@@ -113,7 +119,7 @@ enum store_result store_earliest_end(struct store *store, int64_t *out, struct e
 /* Enough has been written since the last one that store_checkpoint() is due. */
 bool store_wants_checkpoint(const struct store *store);
 /* Not in a transaction. STORE_FULL is harmless here: nothing was lost, and it is tried again later.
- */
+ * While a backup is being made nothing is done, and it is tried again later, too. */
 enum store_result store_checkpoint(struct store *store, struct error *err)
     __attribute__((warn_unused_result));
 

@@ -8,7 +8,8 @@
  * on a later turn, in the order of the calls.
  *
  * Invariants, which recovery leans on:
- *  1. The epoch in the file grows at every wal_open(), durably, before it returns.
+ *  1. The epoch in the file grows at every wal_open(), durably, before it returns, and with it the
+ *     list of lives (epoch, run id).
  *  2. A txid has at most one decision, ever; a second wal_decide() of it is a bug and asserts.
  *  3. When wal_decide() calls back WAL_DURABLE, the record survives kill and power loss.
  *  4. WAL_REFUSED means that the record is proven absent (disk full, and the file was read again):
@@ -57,6 +58,11 @@ void wal_close(struct wal *wal);
 
 const struct cluster_id *wal_cluster(const struct wal *wal);
 uint64_t wal_epoch(const struct wal *wal);
+/* Names this life of the log: made by wal_open(), durable with its epoch. */
+const char *wal_run_id(const struct wal *wal);
+/* Has this log had this life? What a participant knows and this log has not had, another copy of
+ * the log has done. */
+bool wal_had_life(const struct wal *wal, uint64_t epoch, const char *run_id);
 
 /* ---- records -------------------------------------------------------------------------------- */
 

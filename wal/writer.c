@@ -447,6 +447,22 @@ uint64_t wal_epoch(const struct wal *wal) {
   return wal->epoch;
 }
 
+const char *wal_run_id(const struct wal *wal) {
+  size_t count;
+  const struct log_life *lives = store_lives(wal->store, &count);
+  assert(count > 0);
+  return lives[count - 1].run_id;
+}
+
+/* The lives do not change while the log is open: the writer thread does not matter here. */
+bool wal_had_life(const struct wal *wal, uint64_t epoch, const char *run_id) {
+  size_t count;
+  const struct log_life *lives = store_lives(wal->store, &count);
+  for (size_t i = count; i-- > 0;)
+    if (lives[i].epoch == epoch) return strcmp(lives[i].run_id, run_id) == 0;
+  return false;
+}
+
 struct wal_stats wal_stats(const struct wal *wal) {
   return (struct wal_stats){.decisions = atomic_load(&wal->decisions),
                             .groups = atomic_load(&wal->groups),

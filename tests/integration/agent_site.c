@@ -135,16 +135,31 @@ struct got site_got(const struct site *site) {
   return (struct got){.loop = site->pg->loop};
 }
 
-void site_fence_begin(struct site *site, uint64_t epoch, const char *run_id, struct got *got) {
+void site_fence_after(struct site *site, uint64_t epoch, const char *run_id,
+                      const struct fence_reply *former, struct got *got) {
   struct fence_request request = {.cluster = site->cluster, .epoch = epoch};
   (void)snprintf(request.run_id, sizeof request.run_id, "%s", run_id);
+  if (former) {
+    request.after_epoch = former->former_epoch;
+    memcpy(request.after_run_id, former->former_run_id, sizeof request.after_run_id);
+  }
   site->participant->ops->fence(site->participant, &request, on_fence, got);
+}
+
+void site_fence_begin(struct site *site, uint64_t epoch, const char *run_id, struct got *got) {
+  site_fence_after(site, epoch, run_id, NULL, got);
 }
 
 struct got site_fence_as(struct site *site, uint64_t epoch, const char *run_id) {
   struct got got = site_got(site);
   site_fence_begin(site, epoch, run_id, &got);
   site_wait(&got, 1);
+  if (got.err.code == ERR_OK && got.fence.former_epoch > 0) {
+    struct fence_reply former = got.fence;
+    got = site_got(site);
+    site_fence_after(site, epoch, run_id, &former, &got);
+    site_wait(&got, 1);
+  }
   if (got.err.code == ERR_OK)
     (void)snprintf(site->incarnation, sizeof site->incarnation, "%s", got.fence.incarnation);
   return got;

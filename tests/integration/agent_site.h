@@ -62,6 +62,10 @@ void site_gid(const struct site *site, uint64_t epoch, char out[GID_SIZE]);
 /* Requests: _begin starts one, the others wait for its answer. */
 struct got site_got(const struct site *site);
 void site_wait(struct got *got, unsigned count);
+/* `former`: names the life it tells of; NULL: none. site_fence_as() asks again with the one that the
+ * agent has told, as a coordinator whose log has had it. */
+void site_fence_after(struct site *site, uint64_t epoch, const char *run_id,
+                      const struct fence_reply *former, struct got *got);
 void site_fence_begin(struct site *site, uint64_t epoch, const char *run_id, struct got *got);
 struct got site_fence_as(struct site *site, uint64_t epoch, const char *run_id);
 /* Keeps the incarnation for the runs to come. */

@@ -167,11 +167,11 @@ void pg_on_done(void *data, const struct error *err) {
   (void)came(data, NULL, err);
 }
 
-void pg_on_claimed(void *data, enum session_claimed claimed, uint64_t known_epoch,
+void pg_on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                    const struct cause *cause) {
   struct pg_answer *answer = came(data, cause, NULL);
   answer->claimed = claimed;
-  answer->known_epoch = known_epoch;
+  answer->known = *known;
 }
 
 void pg_on_probed(void *data, const struct session_probe *probe, const struct error *err) {

@@ -46,7 +46,7 @@ struct pg_answer {
   enum session_looked looked;
   enum xact_status status;
   enum session_claimed claimed;
-  uint64_t known_epoch;
+  struct epoch_known known;
   struct session_identity identity;
   struct prepared_branch branches[PG_GID_COUNT];
   size_t branch_count;
@@ -88,7 +88,7 @@ void pg_on_status(void *data, enum xact_status status, const struct cause *cause
 void pg_on_listed(void *data, const struct prepared_branch *branches, size_t count,
                   const struct error *err);
 void pg_on_done(void *data, const struct error *err);
-void pg_on_claimed(void *data, enum session_claimed claimed, uint64_t known_epoch,
+void pg_on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                    const struct cause *cause);
 void pg_on_probed(void *data, const struct session_probe *probe, const struct error *err);
 void pg_on_opened(void *data, const struct session_identity *identity, const struct error *err);

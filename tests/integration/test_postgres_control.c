@@ -389,13 +389,19 @@ static void cancel_ends_a_statement(void) {
 
 /* ---- the epoch ------------------------------------------------------------------------------- */
 
-static enum session_claimed claim_by(struct session *by, uint64_t epoch, const char *run_id) {
-  struct epoch_claim claim = {.cluster = pg.cluster, .epoch = epoch};
+static enum session_claimed claim_after(struct session *by, uint64_t epoch, const char *run_id,
+                                        uint64_t after_epoch, const char *after_run_id) {
+  struct epoch_claim claim = {.cluster = pg.cluster, .epoch = epoch, .after_epoch = after_epoch};
   (void)snprintf(claim.run_id, sizeof claim.run_id, "%s", run_id);
+  (void)snprintf(claim.after_run_id, sizeof claim.after_run_id, "%s", after_run_id);
   pg_answer_clear(&answer);
   pg.adapter->ops->claim_epoch(by, &claim, pg_on_claimed, &answer);
   pg_wait(&pg, &answer, 1);
   return answer.claimed;
+}
+
+static enum session_claimed claim_by(struct session *by, uint64_t epoch, const char *run_id) {
+  return claim_after(by, epoch, run_id, 0, "");
 }
 
 static void drop_epochs(void) {
@@ -406,9 +412,12 @@ static void claim_of_a_higher_epoch_is_granted(void) {
   begin();
   drop_epochs();
   CU_ASSERT_EQUAL(claim_by(session, 5, "a"), CLAIM_GRANTED);
+  CU_ASSERT_EQUAL(answer.known.epoch, 0);
   CU_ASSERT_EQUAL(claim_by(session, 5, "a"), CLAIM_GRANTED); /* the same life again */
-  CU_ASSERT_EQUAL(claim_by(session, 6, "b"), CLAIM_GRANTED);
-  CU_ASSERT_EQUAL(answer.known_epoch, 6);
+  CU_ASSERT_EQUAL(answer.known.epoch, 5);
+  CU_ASSERT_EQUAL(claim_after(session, 6, "b", 5, "a"), CLAIM_GRANTED);
+  CU_ASSERT_EQUAL(answer.known.epoch, 5);
+  CU_ASSERT_EQUAL(claim_after(session, 9, "c", 7, "x"), CLAIM_GRANTED); /* 6 is older than 7 */
   CU_ASSERT_TRUE(pg.adapter->ops->is_idle(session));
   end();
 }
@@ -418,11 +427,27 @@ static void claim_of_a_lower_epoch_is_stale(void) {
   drop_epochs();
   CU_ASSERT_EQUAL(claim_by(session, 6, "b"), CLAIM_GRANTED);
   CU_ASSERT_EQUAL(claim_by(session, 5, "a"), CLAIM_STALE);
-  CU_ASSERT_EQUAL(answer.known_epoch, 6);
+  CU_ASSERT_EQUAL(answer.known.epoch, 6);
+  CU_ASSERT_STRING_EQUAL(answer.known.run_id, "b");
   CU_ASSERT_EQUAL(claim_by(session, 6, "c"), CLAIM_STALE); /* two lives, one epoch */
   CU_ASSERT_EQUAL(pg_int(pg.dsn, "SELECT count(*) FROM assent.coordinator WHERE epoch = 6 AND "
                                  "run_id = 'b'"),
                   1);
+  end();
+}
+
+/* An old copy of the log that has been started often enough. */
+static void claim_of_a_higher_epoch_after_another_life_is_stale(void) {
+  begin();
+  drop_epochs();
+  CU_ASSERT_EQUAL(claim_by(session, 6, "b"), CLAIM_GRANTED);
+  CU_ASSERT_EQUAL(claim_by(session, 9, "d"), CLAIM_STALE);
+  CU_ASSERT_EQUAL(answer.known.epoch, 6);
+  CU_ASSERT_STRING_EQUAL(answer.known.run_id, "b");
+  CU_ASSERT_EQUAL(claim_after(session, 9, "d", 6, "c"), CLAIM_STALE);
+  CU_ASSERT_EQUAL(claim_after(session, 9, "d", 5, "b"), CLAIM_STALE);
+  CU_ASSERT_EQUAL(pg_int(pg.dsn, "SELECT epoch FROM assent.coordinator"), 6);
+  CU_ASSERT_EQUAL(claim_after(session, 9, "d", 6, "b"), CLAIM_GRANTED);
   end();
 }
 
@@ -437,13 +462,13 @@ static void claim_without_rights_tells_so(void) {
   pg_sql(pg.dsn, "GRANT USAGE ON SCHEMA assent TO bob");
   CU_ASSERT_EQUAL(claim_by(bob, 6, "a"), CLAIM_NO_RIGHTS);
   pg_sql(pg.dsn, "GRANT SELECT, INSERT, UPDATE ON assent.coordinator TO bob");
-  CU_ASSERT_EQUAL(claim_by(bob, 6, "a"), CLAIM_GRANTED);
+  CU_ASSERT_EQUAL(claim_after(bob, 6, "a", 5, "a"), CLAIM_GRANTED);
   CU_ASSERT_TRUE(pg.adapter->ops->is_idle(bob));
   pg_close(&pg, bob);
   end();
 }
 
-static void claim_by_two_at_once_is_granted_to_the_higher(void) {
+static void claim_by_two_at_once_is_granted_to_one(void) {
   struct pg_answer other;
   begin();
   for (int round = 0; round < 5; round++) {
@@ -457,9 +482,10 @@ static void claim_by_two_at_once_is_granted_to_the_higher(void) {
     pg.adapter->ops->claim_epoch(second, &high, pg_on_claimed, &other);
     pg_wait(&pg, &answer, 1);
     pg_wait(&pg, &other, 1);
-    CU_ASSERT_EQUAL(other.claimed, CLAIM_GRANTED);
-    CU_ASSERT_TRUE(answer.claimed == CLAIM_GRANTED || answer.claimed == CLAIM_STALE);
-    CU_ASSERT_EQUAL(pg_int(pg.dsn, "SELECT epoch FROM assent.coordinator"), 6);
+    bool low_won = answer.claimed == CLAIM_GRANTED;
+    CU_ASSERT_EQUAL(answer.claimed, low_won ? CLAIM_GRANTED : CLAIM_STALE);
+    CU_ASSERT_EQUAL(other.claimed, low_won ? CLAIM_STALE : CLAIM_GRANTED);
+    CU_ASSERT_EQUAL(pg_int(pg.dsn, "SELECT epoch FROM assent.coordinator"), low_won ? 5 : 6);
     pg_close(&pg, second);
   }
   end();
@@ -479,4 +505,5 @@ SUITE(postgres_control, CASE(identity_names_server_timeline_and_database),
       CASE(probe_counts_what_is_prepared), CASE(end_sessions_ends_those_of_the_prefix_only),
       CASE(end_sessions_without_rights_tells_so), CASE(cancel_ends_a_statement),
       CASE(claim_of_a_higher_epoch_is_granted), CASE(claim_of_a_lower_epoch_is_stale),
-      CASE(claim_without_rights_tells_so), CASE(claim_by_two_at_once_is_granted_to_the_higher))
+      CASE(claim_of_a_higher_epoch_after_another_life_is_stale),
+      CASE(claim_without_rights_tells_so), CASE(claim_by_two_at_once_is_granted_to_one))

@@ -68,7 +68,7 @@ static void names_unknown_leave_the_value(void) {
 /* ---- fence ---- */
 
 static void fence_request_reads_back(void) {
-  struct fence_request in = {{"0123456789az"}, INT64_MAX, RUN_ID};
+  struct fence_request in = {.cluster = {"0123456789az"}, .epoch = INT64_MAX, .run_id = RUN_ID};
   struct fence_request out;
   struct json_writer w;
   json_writer_init(&w);
@@ -78,6 +78,33 @@ static void fence_request_reads_back(void) {
   CU_ASSERT_STRING_EQUAL(out.cluster.text, in.cluster.text);
   CU_ASSERT_EQUAL(out.epoch, in.epoch);
   CU_ASSERT_STRING_EQUAL(out.run_id, in.run_id);
+  json_decref(json);
+}
+
+static void fence_request_with_a_former_life_reads_back(void) {
+  struct fence_request in = {{"0123456789az"}, 7, RUN_ID, 6, "fedcba9876543210"};
+  struct fence_request out;
+  struct json_writer w;
+  json_writer_init(&w);
+  fence_request_encode(&w, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL(fence_request_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(out.after_epoch, 6);
+  CU_ASSERT_STRING_EQUAL(out.after_run_id, "fedcba9876543210");
+  json_decref(json);
+}
+
+static void fence_reply_with_a_former_life_reads_back(void) {
+  struct fence_reply in = {.former_epoch = 6, .former_run_id = RUN_ID};
+  struct fence_reply out;
+  struct json_writer w;
+  json_writer_init(&w);
+  fence_reply_encode(&w, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL(fence_reply_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(out.former_epoch, 6);
+  CU_ASSERT_STRING_EQUAL(out.former_run_id, RUN_ID);
+  CU_ASSERT_STRING_EQUAL(out.incarnation, "");
   json_decref(json);
 }
 
@@ -96,6 +123,8 @@ static void fence_request_wrong_is_refused(void) {
       {"{\"cluster\":\"0123456789az\",\"epoch\":1,\"run_id\":\"a'b\"}", "/run_id", ERR_INVALID},
       {"{\"cluster\":\"0123456789az\",\"epoch\":1,\"run_id\":\"" RUN_ID "0\"}", "/run_id",
        ERR_INVALID},
+      {"{\"cluster\":\"0123456789az\",\"epoch\":2,\"run_id\":\"" RUN_ID "\",\"after_epoch\":1}",
+       "/after_run_id", ERR_INVALID},
       {"{\"cluster\":\"0123456789az\",\"epoch\":1,\"run_id\":\"" RUN_ID "\",\"x\":1}", "/x",
        ERR_UNKNOWN_FIELD},
       {"[]", "", ERR_INVALID},
@@ -111,7 +140,8 @@ static void fence_request_wrong_is_refused(void) {
 }
 
 static void fence_reply_reads_back(void) {
-  struct fence_reply in = {RUN_ID, SERVER, 150018, 100};
+  struct fence_reply in = {
+      .incarnation = RUN_ID, .server = SERVER, .server_version = 150018, .prepared_max = 100};
   struct fence_reply out;
   struct json_writer w;
   json_writer_init(&w);
@@ -123,6 +153,74 @@ static void fence_reply_reads_back(void) {
   CU_ASSERT_EQUAL(out.server_version, 150018);
   CU_ASSERT_EQUAL(out.prepared_max, 100);
   json_decref(json);
+}
+
+/* ---- survey ---- */
+
+static void survey_request_reads_back(void) {
+  const struct txid ids[] = {{"01a1fcd1-c3e1-7689-9857-8ed54e6afd10"}};
+  struct survey_request in = {.cluster = {"0123456789az"}, .txids = ids, .txid_count = 1}, out;
+  struct txid *txids = NULL;
+  struct json_writer w;
+  json_writer_init(&w);
+  survey_request_encode(&w, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL_FATAL(survey_request_decode(json, &out, &txids, NULL), ERR_OK);
+  CU_ASSERT_STRING_EQUAL(out.cluster.text, in.cluster.text);
+  CU_ASSERT_EQUAL(out.txid_count, 1);
+  CU_ASSERT_STRING_EQUAL(out.txids[0].text, ids[0].text);
+  free(txids);
+  json_decref(json);
+}
+
+static void survey_reply_reads_back(void) {
+  const struct survey_life life = {{"0123456789az"}, 7, RUN_ID, 3, 9, {""}};
+  const struct prepared_branch branch = {
+      "assent_0123456789az_7_01a1fcd1-c3e1-7689-9857-8ed54e6afd10_1", "1234", 5};
+  const struct survey_outcome outcome = {{"01a1fcd1-c3e1-7689-9857-8ed54e6afd11"},
+                                         BRANCH_OUTCOME_COMMITTED};
+  struct survey_reply in = {.server = SERVER,
+                            .lives = &life,
+                            .life_count = 1,
+                            .branches = &branch,
+                            .branch_count = 1,
+                            .outcomes = &outcome,
+                            .outcome_count = 1,
+                            .memory_from_epoch = 5,
+                            .memory_after_txid = outcome.txid};
+  struct survey_reply out;
+  struct json_writer w;
+  json_writer_init(&w);
+  survey_reply_encode(&w, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL_FATAL(survey_reply_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_STRING_EQUAL(out.server, SERVER);
+  CU_ASSERT_TRUE(out.life_count == 1 && memcmp(&out.lives[0], &life, sizeof life) == 0);
+  CU_ASSERT_TRUE(out.branch_count == 1 && memcmp(&out.branches[0], &branch, sizeof branch) == 0);
+  CU_ASSERT_TRUE(out.outcome_count == 1 && out.outcomes[0].outcome == outcome.outcome);
+  CU_ASSERT_STRING_EQUAL(out.outcomes[0].txid.text, outcome.txid.text);
+  CU_ASSERT_EQUAL(out.memory_from_epoch, 5);
+  CU_ASSERT_STRING_EQUAL(out.memory_after_txid.text, outcome.txid.text);
+  survey_reply_release(&out);
+  json_decref(json);
+}
+
+static void survey_reply_wrong_is_refused(void) {
+  static const char *const texts[] = {
+      "{\"lives\":[],\"branches\":[]}",
+      "{\"lives\":[{\"epoch\":1}],\"branches\":[],\"outcomes\":[]}",
+      "{\"lives\":[],\"branches\":[{\"gid\":\"x\"}],\"outcomes\":[]}",
+      "{\"lives\":[],\"branches\":[],\"outcomes\":[{\"txid\":\"x\",\"outcome\":\"committed\"}]}",
+      "{\"lives\":[],\"branches\":[],\"outcomes\":[],\"memory_after_txid\":\"x\"}",
+      "[]"};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    json_t *json = parsed(texts[i]);
+    struct survey_reply out;
+    struct error err = {0};
+    CU_ASSERT_EQUAL(survey_reply_decode(json, &out, &err), ERR_INVALID);
+    survey_reply_release(&out);
+    json_decref(json);
+  }
 }
 
 /* ---- statements ---- */
@@ -505,7 +603,10 @@ static void health_reads_back(void) {
 }
 
 SUITE(message_json, CASE(names_read_back), CASE(names_unknown_leave_the_value),
-      CASE(fence_request_reads_back), CASE(fence_request_wrong_is_refused),
+      CASE(survey_request_reads_back), CASE(survey_reply_reads_back),
+      CASE(survey_reply_wrong_is_refused), CASE(fence_request_reads_back),
+      CASE(fence_request_with_a_former_life_reads_back),
+      CASE(fence_reply_with_a_former_life_reads_back), CASE(fence_request_wrong_is_refused),
       CASE(fence_reply_reads_back), CASE(statement_params_become_text),
       CASE(statement_without_options_expects_any_rows),
       CASE(statements_wrong_name_the_whole_pointer), CASE(statements_over_a_limit_are_refused),
