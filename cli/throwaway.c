@@ -64,7 +64,7 @@ struct throwaway_server {
 struct throwaway {
   char directory[sizeof((struct sockaddr_un *)0)->sun_path];
   char bin[THROWAWAY_PATH_SIZE];
-  bool keep;
+  bool keep, keep_files;
   bool change_user; /* we are root */
   uid_t uid;
   gid_t gid;
@@ -144,6 +144,10 @@ struct throwaway *throwaway_new(struct error *err) {
 void throwaway_keep(struct throwaway *t) {
   assert(t->server_count == 0);
   t->keep = true;
+}
+
+void throwaway_keep_files(struct throwaway *t) {
+  t->keep_files = true;
 }
 
 const char *throwaway_directory(const struct throwaway *t) {
@@ -560,7 +564,8 @@ void throwaway_free(struct throwaway *t) {
       free(server->settings[s]);
     free(server);
   }
-  if (t->directory[0] && !t->keep) (void)nftw(t->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  if (t->directory[0] && !t->keep && !t->keep_files)
+    (void)nftw(t->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
   free(t);
 }
 

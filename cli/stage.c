@@ -1,9 +1,9 @@
-/* See demo_stage.h.
+/* See stage.h.
  *
  * Ports of the daemons come from below the kernel's ephemeral range: while a daemon is down no
  * outgoing connection can take its port, nor connect to itself on it.
  */
-#include "cli/demo_stage.h"
+#include "cli/stage.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -34,6 +34,7 @@ enum {
   WRAPPER_WORDS_MAX = 32,
   PROBE_MS_MAX = 1000,
   TAIL_LINES = 12,
+  KEYS_EXTRA = 32,
   STAGE_PATH_SIZE = 512
 };
 
@@ -41,21 +42,24 @@ struct daemon_slot {
   bool is_used;
   struct process *process; /* NULL: killed, or not started yet */
   uint16_t port;
-  char program[4096], config[STAGE_PATH_SIZE], log[STAGE_PATH_SIZE];
+  uint16_t route; /* the port where others reach it: its own, unless told otherwise */
+  const char *const *environment;
+  char program[4096], config[STAGE_PATH_SIZE], log[STAGE_PATH_SIZE], data[STAGE_PATH_SIZE];
 };
 
 struct stage {
   struct stage_options options;
-  struct throwaway *throwaway;
+  struct throwaway *throwaway; /* NULL: the databases are the user's */
   struct throwaway_server *servers[2];
-  char dsn[2][THROWAWAY_DSN_SIZE];
+  struct stage_database databases[2];
+  char dsn[2][THROWAWAY_DSN_SIZE];               /* of throwaway servers */
+  char keys[2][THROWAWAY_DSN_SIZE + KEYS_EXTRA]; /* of theirs, as the daemons reach them */
+  bool keep_files;
   char directory[STAGE_PATH_SIZE - 64];
   char url[64];
-  struct daemon_slot daemons[TARGETS];
+  struct daemon_slot daemons[STAGE_TARGETS];
   struct http_caller *caller;
 };
-
-static const char *const bank_names[2] = {"bank_a", "bank_b"};
 
 const char *stage_url(const struct stage *stage) {
   return stage->url;
@@ -65,13 +69,44 @@ const char *stage_directory(const struct stage *stage) {
   return stage->directory;
 }
 
-const char *stage_dsn(const struct stage *stage, int bank) {
-  assert(bank == 0 || bank == 1);
-  return stage->dsn[bank];
+const char *stage_data_directory(const struct stage *stage, enum stage_target target) {
+  return stage->daemons[target].data;
 }
 
-const char *stage_target_name(enum demo_target target) {
-  static const char *const names[TARGETS] = {"assentd", "agent_a", "agent_b"};
+const char *stage_log(const struct stage *stage, enum stage_target target) {
+  return stage->daemons[target].log;
+}
+
+const char *stage_dsn(const struct stage *stage, int bank) {
+  assert(bank == 0 || bank == 1);
+  return stage->databases[bank].dsn;
+}
+
+const char *stage_bank_name(const struct stage *stage, int bank) {
+  assert(bank == 0 || bank == 1);
+  return stage->databases[bank].name;
+}
+
+bool stage_has(const struct stage *stage, enum stage_target target) {
+  return stage->daemons[target].is_used;
+}
+
+uint16_t stage_port(const struct stage *stage, enum stage_target target) {
+  return stage->daemons[target].port;
+}
+
+pid_t stage_pid(const struct stage *stage, enum stage_target target) {
+  struct process *process = stage->daemons[target].process;
+  return process && process_is_alive(process) ? process_pid(process) : 0;
+}
+
+struct throwaway_server *stage_server(const struct stage *stage, int bank) {
+  assert(bank == 0 || bank == 1);
+  return stage->servers[bank];
+}
+
+const char *stage_target_name(enum stage_target target) {
+  static const char *const names[STAGE_TARGETS] = {"assentd", "agent_a", "agent_b"};
   return names[target];
 }
 
@@ -98,53 +133,69 @@ static enum error_code pick_port(uint16_t *out, struct error *err) {
   return error_set(err, ERR_UNAVAILABLE, "no free port on 127.0.0.1");
 }
 
-static enum error_code make_directory(const struct stage *stage, const char *name,
-                                      struct error *err) {
-  char path[STAGE_PATH_SIZE];
-  (void)snprintf(path, sizeof path, "%s/%s", stage->directory, name);
-  if (mkdir(path, 0700) != 0) return error_set(err, ERR_IO, "%s: %s", path, strerror(errno));
-  return ERR_OK;
-}
-
-static enum error_code write_text(const char *path, const char *text, struct error *err) {
-  FILE *file = fopen(path, "we");
-  bool failed = !file || fputs(text, file) == EOF;
+static enum error_code written(FILE *file, bool failed, const char *path, struct error *err) {
   if (file && fclose(file) != 0) failed = true;
   if (failed) return error_set(err, ERR_IO, "%s: %s", path, strerror(errno));
   return ERR_OK;
 }
 
 static enum error_code write_coordinator_config(const struct stage *stage, struct error *err) {
-  const struct daemon_slot *slot = &stage->daemons[TARGET_COORDINATOR];
-  char text[4096], where[2][THROWAWAY_DSN_SIZE + 32];
-  for (int i = 0; i < 2; i++) {
+  const struct daemon_slot *slot = &stage->daemons[STAGE_COORDINATOR];
+  const char *more = stage->options.coordinator_keys;
+  FILE *file = fopen(slot->config, "we");
+  bool failed = !file || fprintf(file, "[coordinator]\nlisten = 127.0.0.1:%d\ndata_dir = %s\n%s",
+                                 (int)slot->port, slot->data, more ? more : "") < 0;
+  for (int i = 0; !failed && i < 2; i++) {
+    const struct stage_database *database = &stage->databases[i];
+    failed = fprintf(file, "\n[participant.%s]\n", database->name) < 0;
     if (stage->options.agents)
-      (void)snprintf(where[i], sizeof where[i], "agent = http://127.0.0.1:%d",
-                     (int)stage->daemons[TARGET_AGENT_A + i].port);
+      failed = failed || fprintf(file, "agent = http://127.0.0.1:%d\n",
+                                 (int)stage->daemons[STAGE_AGENT_A + i].route) < 0;
     else
-      (void)snprintf(where[i], sizeof where[i], "dsn = %s", stage->dsn[i]);
+      failed = failed || fputs(database->keys, file) == EOF;
   }
-  (void)snprintf(text, sizeof text,
-                 "[coordinator]\nlisten = 127.0.0.1:%d\ndata_dir = %s/coordinator\n\n"
-                 "[participant.bank_a]\n%s\n\n[participant.bank_b]\n%s\n",
-                 (int)slot->port, stage->directory, where[0], where[1]);
-  return write_text(slot->config, text, err);
+  return written(file, failed, slot->config, err);
 }
 
 static enum error_code write_agent_config(const struct stage *stage, int bank, struct error *err) {
-  const struct daemon_slot *slot = &stage->daemons[TARGET_AGENT_A + bank];
-  char text[2048];
-  (void)snprintf(text, sizeof text,
-                 "[agent]\nlisten = 127.0.0.1:%d\nstate_dir = %s/%s\n\n[database.%s]\ndsn = %s\n",
-                 (int)slot->port, stage->directory,
-                 stage_target_name((enum demo_target)(TARGET_AGENT_A + bank)), bank_names[bank],
-                 stage->dsn[bank]);
-  return write_text(slot->config, text, err);
+  const struct daemon_slot *slot = &stage->daemons[STAGE_AGENT_A + bank];
+  const struct stage_database *database = &stage->databases[bank];
+  FILE *file = fopen(slot->config, "we");
+  bool failed =
+      !file || fprintf(file, "[agent]\nlisten = 127.0.0.1:%d\nstate_dir = %s\n\n[database.%s]\n%s",
+                       (int)slot->port, slot->data, database->name, database->keys) < 0;
+  return written(file, failed, slot->config, err);
+}
+
+/* ---- routes ---------------------------------------------------------------------------------- */
+
+void stage_route_database(struct stage *stage, int bank, const char *dsn) {
+  assert(stage->servers[bank]);
+  (void)snprintf(stage->keys[bank], sizeof stage->keys[bank], "dsn = %s\n", dsn);
+}
+
+void stage_route_agent(struct stage *stage, int bank, uint16_t port) {
+  stage->daemons[STAGE_AGENT_A + bank].route = port;
+}
+
+void stage_set_environment(struct stage *stage, enum stage_target target,
+                           const char *const *environment) {
+  stage->daemons[target].environment = environment;
 }
 
 /* ---- daemons --------------------------------------------------------------------------------- */
 
-void stage_kill(struct stage *stage, enum demo_target target) {
+void stage_signal(struct stage *stage, enum stage_target target, int signum) {
+  struct process *process = stage->daemons[target].process;
+  if (process) process_kill(process, signum);
+}
+
+bool stage_is_alive(struct stage *stage, enum stage_target target) {
+  struct process *process = stage->daemons[target].process;
+  return process && process_is_alive(process);
+}
+
+void stage_kill(struct stage *stage, enum stage_target target) {
   process_free(stage->daemons[target].process);
   stage->daemons[target].process = NULL;
 }
@@ -162,7 +213,7 @@ static size_t wrapper_words(char text[WRAPPER_SIZE], const char *words[WRAPPER_W
   return count;
 }
 
-enum error_code stage_start(struct stage *stage, enum demo_target target, struct error *err) {
+enum error_code stage_start(struct stage *stage, enum stage_target target, struct error *err) {
   struct daemon_slot *slot = &stage->daemons[target];
   const char *argv[WRAPPER_WORDS_MAX + 4];
   char wrapper[WRAPPER_SIZE];
@@ -173,26 +224,27 @@ enum error_code stage_start(struct stage *stage, enum demo_target target, struct
   argv[count] = NULL;
   const struct process_options options = {.argv = argv,
                                           .log_path = slot->log,
+                                          .env_add = slot->environment,
                                           .keep = stage->options.keep};
   assert(slot->is_used && !slot->process);
   return process_start(&slot->process, &options, err);
 }
 
 /* The coordinator says that its participants are reached; an agent, that it is there. */
-static bool is_ready(struct stage *stage, enum demo_target target) {
+static bool is_ready(struct stage *stage, enum stage_target target) {
   char url[64], *response = NULL;
   size_t length = 0;
   int status = 0;
   struct error err = {0};
   (void)snprintf(url, sizeof url, "http://127.0.0.1:%d%s", (int)stage->daemons[target].port,
-                 target == TARGET_COORDINATOR ? "/readyz" : "/healthz");
+                 target == STAGE_COORDINATOR ? "/readyz" : "/healthz");
   enum error_code code = http_caller_call(stage->caller, "GET", url, NULL, PROBE_MS_MAX, &status,
                                           &response, &length, &err);
   free(response);
   return code == ERR_OK && status == 200;
 }
 
-enum error_code stage_wait_ready(struct stage *stage, enum demo_target target, unsigned timeout_ms,
+enum error_code stage_wait_ready(struct stage *stage, enum stage_target target, unsigned timeout_ms,
                                  struct error *err) {
   uint64_t deadline_us = clock_monotonic_us() + (uint64_t)timeout_ms * 1000;
   while (!is_ready(stage, target)) {
@@ -208,25 +260,25 @@ enum error_code stage_wait_ready(struct stage *stage, enum demo_target target, u
 
 enum error_code stage_check_alive(struct stage *stage, struct error *err) {
   char how[32];
-  for (int i = 0; i < TARGETS; i++) {
+  for (int i = 0; i < STAGE_TARGETS; i++) {
     struct process *process = stage->daemons[i].process;
     if (!process || process_is_alive(process)) continue;
     process_describe(process, how, sizeof how);
     return error_set(err, ERR_IO, "%s has ended by itself (%s)",
-                     stage_target_name((enum demo_target)i), how);
+                     stage_target_name((enum stage_target)i), how);
   }
   return ERR_OK;
 }
 
 void stage_tell_dead(struct stage *stage, FILE *out) {
   char how[32], tail[8192];
-  for (int i = 0; stage && i < TARGETS; i++) {
+  for (int i = 0; stage && i < STAGE_TARGETS; i++) {
     struct process *process = stage->daemons[i].process;
     if (!process || process_is_alive(process)) continue;
     process_describe(process, how, sizeof how);
     process_log_tail(process, TAIL_LINES, tail, sizeof tail);
     (void)fprintf(out, "%s ended by itself (%s); the end of its log:\n%s",
-                  stage_target_name((enum demo_target)i), how, tail);
+                  stage_target_name((enum stage_target)i), how, tail);
   }
 }
 
@@ -234,9 +286,9 @@ void stage_tell_dead(struct stage *stage, FILE *out) {
 
 /* First of all: making databases takes seconds, to find then that there is no program. */
 static enum error_code find_programs(struct stage *stage, struct error *err) {
-  for (int i = 0; i < TARGETS; i++) {
+  for (int i = 0; i < STAGE_TARGETS; i++) {
     struct daemon_slot *slot = &stage->daemons[i];
-    bool is_coordinator = i == TARGET_COORDINATOR;
+    bool is_coordinator = i == STAGE_COORDINATOR;
     slot->is_used = is_coordinator || stage->options.agents;
     if (!slot->is_used) continue;
     enum error_code code = process_sibling(is_coordinator ? "assentd" : "assent-agent",
@@ -246,36 +298,49 @@ static enum error_code find_programs(struct stage *stage, struct error *err) {
   return ERR_OK;
 }
 
-static enum error_code prepare_daemon(struct stage *stage, enum demo_target target,
+static enum error_code prepare_daemon(struct stage *stage, enum stage_target target,
                                       struct error *err) {
   struct daemon_slot *slot = &stage->daemons[target];
   const char *name = stage_target_name(target);
-  bool is_coordinator = target == TARGET_COORDINATOR;
+  bool is_coordinator = target == STAGE_COORDINATOR;
   (void)snprintf(slot->config, sizeof slot->config, "%s/%s.ini", stage->directory, name);
   (void)snprintf(slot->log, sizeof slot->log, "%s/%s.log", stage->directory, name);
-  enum error_code code = make_directory(stage, is_coordinator ? "coordinator" : name, err);
+  (void)snprintf(slot->data, sizeof slot->data, "%s/%s", stage->directory,
+                 is_coordinator ? "coordinator" : name);
+  if (mkdir(slot->data, 0700) != 0)
+    return error_set(err, ERR_IO, "%s: %s", slot->data, strerror(errno));
   /* What is left running should be where people look for it. */
   slot->port = PORT_USUAL;
-  if (is_coordinator && stage->options.keep && is_free_port(PORT_USUAL)) return code;
-  return code == ERR_OK ? pick_port(&slot->port, err) : code;
-}
-
-static enum error_code prepare_daemons(struct stage *stage, struct error *err) {
-  for (int i = 0; i < TARGETS; i++) {
-    if (!stage->daemons[i].is_used) continue;
-    enum error_code code = prepare_daemon(stage, (enum demo_target)i, err);
-    if (code != ERR_OK) return code;
-  }
-  (void)snprintf(stage->url, sizeof stage->url, "http://127.0.0.1:%d",
-                 (int)stage->daemons[TARGET_COORDINATOR].port);
-  enum error_code code = write_coordinator_config(stage, err);
-  for (int bank = 0; code == ERR_OK && stage->options.agents && bank < 2; bank++)
-    code = write_agent_config(stage, bank, err);
+  enum error_code code = ERR_OK;
+  if (!is_coordinator || !stage->options.keep || !is_free_port(PORT_USUAL))
+    code = pick_port(&slot->port, err);
+  slot->route = slot->port;
   return code;
 }
 
-static enum error_code open_databases(struct stage *stage, struct error *err) {
-  static const char *const names[2] = {"postgres_a", "postgres_b"};
+static enum error_code prepare_daemons(struct stage *stage, struct error *err) {
+  for (int i = 0; i < STAGE_TARGETS; i++) {
+    if (!stage->daemons[i].is_used) continue;
+    enum error_code code = prepare_daemon(stage, (enum stage_target)i, err);
+    if (code != ERR_OK) return code;
+  }
+  (void)snprintf(stage->url, sizeof stage->url, "http://127.0.0.1:%d",
+                 (int)stage->daemons[STAGE_COORDINATOR].port);
+  return ERR_OK;
+}
+
+static enum error_code make_directory(struct stage *stage, struct error *err) {
+  const char *base = getenv("TMPDIR");
+  if (!base || *base != '/') base = "/tmp";
+  (void)snprintf(stage->directory, sizeof stage->directory, "%s/assent-XXXXXX", base);
+  if (mkdtemp(stage->directory)) return ERR_OK;
+  stage->directory[0] = '\0';
+  return error_set(err, ERR_IO, "cannot make a directory in %s: %s", base, strerror(errno));
+}
+
+static enum error_code make_databases(struct stage *stage, struct error *err) {
+  static const char *const names[2] = {"postgres_a", "postgres_b"}, *const banks[2] = {"bank_a",
+                                                                                       "bank_b"};
   char dsn[THROWAWAY_DSN_SIZE];
   stage->throwaway = throwaway_new(err);
   if (!stage->throwaway) return err->code;
@@ -287,73 +352,99 @@ static enum error_code open_databases(struct stage *stage, struct error *err) {
     throwaway_server_dsn(stage->servers[i], "postgres", dsn);
     code = throwaway_exec(dsn, "CREATE DATABASE bank", err);
     throwaway_server_dsn(stage->servers[i], "bank", stage->dsn[i]);
+    stage->databases[i] = (struct stage_database){banks[i], stage->keys[i], stage->dsn[i]};
+    stage_route_database(stage, i, stage->dsn[i]);
   }
   return code;
 }
 
-enum error_code stage_open(struct stage **out, const struct stage_options *options,
-                           struct error *err) {
+enum error_code stage_new(struct stage **out, const struct stage_options *options,
+                          struct error *err) {
   struct stage *stage = calloc(1, sizeof *stage);
   *out = stage;
   if (!stage) return error_set(err, ERR_MEMORY, "out of memory");
   stage->options = *options;
   stage->caller = http_caller_new();
   if (!stage->caller) return error_set(err, ERR_MEMORY, "out of memory");
+  for (int i = 0; options->databases && i < 2; i++)
+    stage->databases[i] = options->databases[i];
   enum error_code code = find_programs(stage, err);
-  if (code == ERR_OK) code = open_databases(stage, err);
+  if (code == ERR_OK)
+    code = options->databases ? make_directory(stage, err) : make_databases(stage, err);
   if (code == ERR_OK) code = prepare_daemons(stage, err);
-  for (int i = TARGETS - 1; code == ERR_OK && i >= 0; i--) { /* the coordinator last */
+  return code;
+}
+
+enum error_code stage_run(struct stage *stage, struct error *err) {
+  enum error_code code = write_coordinator_config(stage, err);
+  for (int bank = 0; code == ERR_OK && stage->options.agents && bank < 2; bank++)
+    code = write_agent_config(stage, bank, err);
+  for (int i = STAGE_TARGETS - 1; code == ERR_OK && i >= 0; i--) { /* the coordinator last */
     if (!stage->daemons[i].is_used) continue;
-    code = stage_start(stage, (enum demo_target)i, err);
-    if (code == ERR_OK) code = stage_wait_ready(stage, (enum demo_target)i, READY_MS_MAX, err);
+    code = stage_start(stage, (enum stage_target)i, err);
+    if (code == ERR_OK) code = stage_wait_ready(stage, (enum stage_target)i, READY_MS_MAX, err);
   }
   return code;
+}
+
+enum error_code stage_open(struct stage **out, const struct stage_options *options,
+                           struct error *err) {
+  enum error_code code = stage_new(out, options, err);
+  return code == ERR_OK ? stage_run(*out, err) : code;
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
 enum error_code stage_stop_daemons(struct stage *stage, struct error *err) {
-  for (int i = 0; i < TARGETS; i++) { /* the coordinator first */
+  for (int i = 0; i < STAGE_TARGETS; i++) { /* the coordinator first */
     struct process *process = stage->daemons[i].process;
     char how[32];
     if (!process) continue;
     bool is_by_itself = process_stop(process, SIGTERM, STOP_MS_MAX);
     process_describe(process, how, sizeof how);
     if (is_by_itself && strcmp(how, "exit 0") == 0)
-      stage_kill(stage, (enum demo_target)i);
+      stage_kill(stage, (enum stage_target)i);
     else
       (void)error_set(err, ERR_IO, "%s was asked to end, and did so with %s",
-                      stage_target_name((enum demo_target)i), how);
+                      stage_target_name((enum stage_target)i), how);
   }
   return err->code;
 }
 
+void stage_keep_files(struct stage *stage) {
+  stage->keep_files = true;
+  if (stage->throwaway) throwaway_keep_files(stage->throwaway);
+}
+
 void stage_close(struct stage *stage) {
   if (!stage) return;
-  for (int i = 0; i < TARGETS; i++)
-    stage_kill(stage, (enum demo_target)i);
+  for (int i = 0; i < STAGE_TARGETS; i++)
+    stage_kill(stage, (enum stage_target)i);
   for (int i = 0; stage->options.keep && i < 2; i++)
     if (stage->servers[i]) throwaway_server_stop(stage->servers[i]);
   throwaway_free(stage->throwaway);
-  if (stage->options.keep && stage->directory[0]) kept_remove(stage->directory);
+  /* A throwaway that is kept leaves its directory; the user's databases have none. */
+  if ((stage->options.keep || stage->options.databases) && !stage->keep_files &&
+      stage->directory[0])
+    kept_remove(stage->directory);
   http_caller_free(stage->caller);
   free(stage);
 }
 
 enum error_code stage_leave(struct stage *stage, struct error *err) {
-  struct kept_process processes[TARGETS + 2];
+  struct kept_process processes[STAGE_TARGETS + 2];
   size_t count = 0;
-  assert(stage->options.keep);
-  for (int i = 0; i < TARGETS; i++)
+  assert(stage->options.keep && stage->throwaway);
+  for (int i = 0; i < STAGE_TARGETS; i++)
     if (stage->daemons[i].process)
-      processes[count++] = (struct kept_process){stage_target_name((enum demo_target)i),
+      processes[count++] = (struct kept_process){stage_target_name((enum stage_target)i),
                                                  process_pid(stage->daemons[i].process), SIGTERM};
   for (int i = 0; i < 2; i++) /* SIGINT is PostgreSQL's fast shutdown */
-    processes[count++] =
-        (struct kept_process){bank_names[i], throwaway_server_pid(stage->servers[i]), SIGINT};
+    processes[count++] = (struct kept_process){stage->databases[i].name,
+                                               throwaway_server_pid(stage->servers[i]), SIGINT};
   enum error_code code = kept_write(stage->directory, processes, count, err);
   if (code != ERR_OK) return code;
-  for (int i = 0; i < TARGETS; i++)
+  for (int i = 0; i < STAGE_TARGETS; i++)
     process_leave(stage->daemons[i].process);
   throwaway_free(stage->throwaway);
   http_caller_free(stage->caller);
