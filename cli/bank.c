@@ -8,16 +8,28 @@
 
 #include "cli/transfer_plan.h"
 
-enum { SCHEMA_SIZE = 64 };
+enum { SCHEMA_SIZE = 64, PREFIX_SIZE = 64 };
 
 struct bank {
   PGconn *connection;
   char schema[SCHEMA_SIZE];
+  char gids[PREFIX_SIZE], sessions[PREFIX_SIZE];
 };
 
 static enum error_code check_connected(struct bank *bank, struct error *err) {
   if (PQstatus(bank->connection) == CONNECTION_OK) return ERR_OK;
   return error_set(err, ERR_UNAVAILABLE, "%s", PQerrorMessage(bank->connection));
+}
+
+void bank_set_ours(struct bank *bank, const char *gids, const char *sessions) {
+  (void)snprintf(bank->gids, sizeof bank->gids, "%s", gids);
+  (void)snprintf(bank->sessions, sizeof bank->sessions, "%s", sessions);
+}
+
+/* A server that ends a session says so, which is expected here. */
+static void drop_notice(void *data, const char *text) {
+  (void)data;
+  (void)text;
 }
 
 enum error_code bank_open(struct bank **out, const char *dsn, const char *schema,
@@ -26,7 +38,9 @@ enum error_code bank_open(struct bank **out, const char *dsn, const char *schema
   *out = bank;
   if (!bank) return error_set(err, ERR_MEMORY, "out of memory");
   (void)snprintf(bank->schema, sizeof bank->schema, "%s", schema);
+  bank_set_ours(bank, "assent_", "assent:");
   bank->connection = PQconnectdb(dsn);
+  (void)PQsetNoticeProcessor(bank->connection, drop_notice, NULL);
   return check_connected(bank, err);
 }
 
@@ -96,13 +110,63 @@ enum error_code bank_money(struct bank *bank, int64_t *sum, struct error *err) {
 
 enum error_code bank_prepared(struct bank *bank, int64_t before_us, int64_t *count,
                               struct error *err) {
-  char sql[256];
+  char sql[320];
   (void)snprintf(sql, sizeof sql,
                  "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"
-                 " AND starts_with(gid, 'assent_')"
+                 " AND starts_with(gid, '%s')"
                  " AND (extract(epoch FROM prepared) * 1000000)::bigint < %" PRId64,
-                 before_us);
+                 bank->gids, before_us);
   return bank_integer(bank, sql, count, err);
+}
+
+/* Two integers in one row. */
+static enum error_code query_pair(struct bank *bank, const char *sql, int64_t *one, int64_t *two,
+                                  struct error *err) {
+  PGresult *result = query(bank, sql, err);
+  if (!result) return err->code;
+  *one = strtoimax(PQgetvalue(result, 0, 0), NULL, 10);
+  *two = strtoimax(PQgetvalue(result, 0, 1), NULL, 10);
+  PQclear(result);
+  return ERR_OK;
+}
+
+enum error_code bank_oldest_prepared(struct bank *bank, int64_t *oldest_us, int64_t *count,
+                                     struct error *err) {
+  char sql[320];
+  (void)snprintf(sql, sizeof sql,
+                 "SELECT coalesce((extract(epoch FROM min(prepared)) * 1000000)::bigint,"
+                 " 9223372036854775807), count(*) FROM pg_prepared_xacts"
+                 " WHERE database = current_database() AND starts_with(gid, '%s')",
+                 bank->gids);
+  return query_pair(bank, sql, oldest_us, count, err);
+}
+
+enum error_code bank_busy(struct bank *bank, int64_t *in_transaction, int64_t *locks,
+                          struct error *err) {
+  char sql[512];
+  (void)snprintf(sql, sizeof sql,
+                 "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                 " AND starts_with(application_name, '%s') AND xact_start IS NOT NULL),"
+                 " (SELECT count(*) FROM pg_locks WHERE relation IN ('%saccount'::regclass,"
+                 " '%sledger'::regclass))",
+                 bank->sessions, bank->schema, bank->schema);
+  return query_pair(bank, sql, in_transaction, locks, err);
+}
+
+enum error_code bank_sessions(struct bank *bank, int64_t *pids, unsigned max, unsigned *count,
+                              struct error *err) {
+  char sql[256];
+  (void)snprintf(sql, sizeof sql,
+                 "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, '%s')"
+                 " ORDER BY random() LIMIT %u",
+                 bank->sessions, max);
+  PGresult *result = query(bank, sql, err);
+  if (!result) return err->code;
+  *count = (unsigned)PQntuples(result);
+  for (unsigned i = 0; i < *count; i++)
+    pids[i] = strtoimax(PQgetvalue(result, (int)i, 0), NULL, 10);
+  PQclear(result);
+  return ERR_OK;
 }
 
 enum error_code bank_each_ledger(struct bank *bank, const char *first, const char *last,

@@ -6,5 +6,6 @@ int command_tx(int argc, char **argv);
 int command_transfer(int argc, char **argv);
 int command_participants(int argc, char **argv);
 int command_demo(int argc, char **argv);
+int command_torture(int argc, char **argv);
 
 #endif

@@ -13,7 +13,8 @@ static const char help[] =
     "  tx            begin, exec, commit, rollback, show, list\n"
     "  transfer      move money between two accounts of the example schema\n"
     "  participants  the databases, and how they do\n"
-    "  demo          two databases, thousands of transfers, the coordinator killed in between\n\n"
+    "  demo          two databases, thousands of transfers, the coordinator killed in between\n"
+    "  torture       the same while everything is broken at random, with all promises checked\n\n"
     "  --help, --version\n\n"
     "`assent COMMAND --help` says more. The coordinator is looked for at --url, $ASSENT_URL, or\n"
     "http://127.0.0.1:7410. NO_COLOR turns colours off.\n\n"
@@ -33,7 +34,8 @@ struct command {
 static const struct command commands[] = {{"tx", command_tx},
                                           {"transfer", command_transfer},
                                           {"participants", command_participants},
-                                          {"demo", command_demo}};
+                                          {"demo", command_demo},
+                                          {"torture", command_torture}};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int unknown_command(const char *name) {

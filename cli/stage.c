@@ -34,7 +34,7 @@ enum {
   WRAPPER_WORDS_MAX = 32,
   PROBE_MS_MAX = 1000,
   TAIL_LINES = 12,
-  KEYS_EXTRA = 32,
+  KEYS_EXTRA = 256,
   STAGE_PATH_SIZE = 512
 };
 
@@ -171,7 +171,9 @@ static enum error_code write_agent_config(const struct stage *stage, int bank, s
 
 void stage_route_database(struct stage *stage, int bank, const char *dsn) {
   assert(stage->servers[bank]);
-  (void)snprintf(stage->keys[bank], sizeof stage->keys[bank], "dsn = %s\n", dsn);
+  const char *more = stage->options.database_keys;
+  (void)snprintf(stage->keys[bank], sizeof stage->keys[bank], "dsn = %s\n%s", dsn,
+                 more ? more : "");
 }
 
 void stage_route_agent(struct stage *stage, int bank, uint16_t port) {
@@ -347,7 +349,9 @@ static enum error_code make_databases(struct stage *stage, struct error *err) {
   if (stage->options.keep) throwaway_keep(stage->throwaway);
   (void)snprintf(stage->directory, sizeof stage->directory, "%s",
                  throwaway_directory(stage->throwaway));
-  enum error_code code = throwaway_servers(stage->throwaway, 2, names, NULL, stage->servers, err);
+  const struct throwaway_options options = {.settings = stage->options.server_settings};
+  enum error_code code =
+      throwaway_servers(stage->throwaway, 2, names, &options, stage->servers, err);
   for (int i = 0; code == ERR_OK && i < 2; i++) {
     throwaway_server_dsn(stage->servers[i], "postgres", dsn);
     code = throwaway_exec(dsn, "CREATE DATABASE bank", err);

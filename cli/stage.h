@@ -28,6 +28,8 @@ struct stage_options {
   bool agents;
   bool keep;                              /* the processes outlive us, if stage_leave() is called */
   const char *coordinator_keys;           /* more lines of [coordinator], borrowed; NULL: none */
+  const char *database_keys;              /* and of throwaway servers' participants */
+  const char *const *server_settings;     /* "name=value", of throwaway servers; ends with NULL */
   const struct stage_database *databases; /* two; NULL: throwaway servers */
 };
 
