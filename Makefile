@@ -42,7 +42,7 @@ TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integrat
 
 .DEFAULT_GOAL := all
 .PHONY: all
-all: $(PROGRAMS) ## build the three programs into build/
+all: $(PROGRAMS) $(BUILD)/assent-fault.so ## build the three programs into build/
 
 $(BUILD)/assentd:      $(call objects,$(DAEMON) coordinator/main.c)
 $(BUILD)/assent-agent: $(call objects,$(AGENT) participant-agent/main.c)
@@ -57,6 +57,14 @@ $(PROGRAMS) $(TESTS):
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(if $(findstring /test/,$@),-lcunit)
+
+# For LD_PRELOAD; beside the programs, so that `assent torture` and the tests find it.
+FAULTS   := $(BUILD)/assent-fault.so $(BUILD)/test/assent-fault.so
+$(FAULTS): tests/fault/preload.c
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(filter-out --coverage,$(ALL_CFLAGS)) -U_FORTIFY_SOURCE -fPIC \
+	  $(if $(SANITIZE),-fno-sanitize=all -DFAULT_NO_MALLOC) -shared -Wl,-z,relro,-z,now -o $@ $<
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -73,14 +81,14 @@ $(BUILD)/test/obj/%.o: %.c
 # ---- tests ------------------------------------------------------------------------------------------
 .PHONY: test unit integration
 test: deps ## run all tests (real PostgreSQL servers in a temporary directory)
-	$(Q)$(MAKE) --no-print-directory -j2 $(TESTS)
+	$(Q)$(MAKE) --no-print-directory -j2 test-programs
 	$(Q)$(BUILD)/test/unit
 	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/integration
 
 unit: $(BUILD)/test/unit ## run the unit tests only
 	$(Q)$(BUILD)/test/unit $(ONLY)
 
-integration: $(TESTS) ## run the integration tests only; ONLY=name narrows
+integration: test-programs ## run the integration tests only; ONLY=name narrows
 	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/integration $(ONLY)
 
 # ---- the demonstration ------------------------------------------------------------------------------
@@ -95,7 +103,7 @@ torture: deps ## the same while everything is broken at random, all promises che
 	$(Q)$(BUILD)/assent torture $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters cli common coordinator participant-agent wal tests/lib tests/unit tests/integration
+ROOMS   := adapters cli common coordinator participant-agent wal tests/fault tests/lib tests/unit tests/integration
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
@@ -122,8 +130,8 @@ check-scripts:
 check-docs:
 	$(Q)sh tools/check_docs.sh
 
-everything: $(PROGRAMS) $(TESTS)
-test-programs: $(TESTS)
+everything: $(PROGRAMS) $(TESTS) $(FAULTS)
+test-programs: $(TESTS) $(BUILD)/test/assent-fault.so
 check-gcc check-clang: check-%:
 	@echo "$*: builds everything, warnings are errors"
 	$(Q)$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/check-$* CC=$* SANITIZE= COVERAGE= everything

@@ -9,7 +9,9 @@
 
 #include <CUnit/TestRun.h>
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,37 +70,81 @@ static const char *or_empty(const char *lines) {
   return lines ? lines : "";
 }
 
+/* As the daemons reach it: through the proxy, where there is one. */
+static const char *daemon_dsn(const struct world *w, int bank, char dsn[THROWAWAY_DSN_SIZE]) {
+  if (!w->to_database[bank]) return w->dsn[bank];
+  (void)snprintf(dsn, THROWAWAY_DSN_SIZE, "host=127.0.0.1 port=%u dbname='%s' user=postgres",
+                 proxy_port(w->to_database[bank]), w->database[bank]);
+  return dsn;
+}
+
+static unsigned agent_port(const struct world *w, int bank) {
+  return w->to_agent[bank] ? proxy_port(w->to_agent[bank]) : w->ports[AGENT_A + bank];
+}
+
 static void write_coordinator_config(const struct world *w) {
   FILE *file = config_create(w, COORDINATOR);
   (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
                 or_empty(w->settings));
   (void)fprintf(file, "data_dir = %s/log\n", w->directory);
   for (int bank = 0; bank < BANKS; bank++) {
+    char dsn[THROWAWAY_DSN_SIZE];
     (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
     if (w->mode == WORLD_AGENTS)
-      (void)fprintf(file, "agent = http://127.0.0.1:%d\n", (int)w->ports[AGENT_A + bank]);
+      (void)fprintf(file, "agent = http://127.0.0.1:%u\n", agent_port(w, bank));
     else
-      (void)fprintf(file, "dsn = %s\n%s", w->dsn[bank], or_empty(w->database_settings));
+      (void)fprintf(file, "dsn = %s\n%s", daemon_dsn(w, bank, dsn), or_empty(w->database_settings));
   }
   (void)fclose(file);
 }
 
 static void write_agent_config(const struct world *w, enum world_target target) {
   FILE *file = config_create(w, target);
+  char dsn[THROWAWAY_DSN_SIZE];
   int bank = (int)target - AGENT_A;
   (void)fprintf(file,
                 "[agent]\nlisten = 127.0.0.1:%d\nlog_format = json\nstate_dir = %s/%s\n\n"
                 "[database.%s]\ndsn = %s\n%s",
                 (int)w->ports[target], w->directory, target_names[target], bank_names[bank],
-                w->dsn[bank], or_empty(w->database_settings));
+                daemon_dsn(w, bank, dsn), or_empty(w->database_settings));
   (void)fclose(file);
+}
+
+/* ---- proxies --------------------------------------------------------------------------------- */
+
+static struct proxy *proxy_to(const char *target) {
+  static uint64_t seed = 1;
+  struct error err = {0};
+  struct proxy *proxy = NULL;
+  if (proxy_start(&proxy, target, seed++, &err) != ERR_OK)
+    check_failed(__FILE__, __LINE__, true, "%s", err.text);
+  return proxy;
+}
+
+static void start_database_proxies(struct world *w) {
+  for (int bank = 0; bank < BANKS; bank++) {
+    const struct throwaway_server *server = w->servers[bank];
+    char target[512];
+    (void)snprintf(target, sizeof target, "%s/.s.PGSQL.%d", throwaway_server_socket_dir(server),
+                   throwaway_server_port(server));
+    w->to_database[bank] = proxy_to(target);
+  }
+}
+
+static void start_agent_proxies(struct world *w) {
+  for (int bank = 0; bank < BANKS; bank++) {
+    char target[64];
+    (void)snprintf(target, sizeof target, "127.0.0.1:%d", (int)w->ports[AGENT_A + bank]);
+    w->to_agent[bank] = proxy_to(target);
+  }
 }
 
 /* ---- start, stop ----------------------------------------------------------------------------- */
 
 static struct process *launch(const struct world *w, enum world_target target, const char *suffix,
                               const char *crash) {
-  char program[4096], config[512], port_file[512], log[512], environment[64];
+  char program[4096], config[512], port_file[512], log[512], crash_at[64];
+  char preload[4096 + 16], fault[128], directory[512], broken[512];
   struct error err = {0};
   struct process *process = NULL;
   if (process_sibling(target == COORDINATOR ? "assentd" : "assent-agent", program, sizeof program,
@@ -108,9 +154,20 @@ static struct process *launch(const struct world *w, enum world_target target, c
   path_of(w, target, suffix, port_file, sizeof port_file);
   path_of(w, target, ".log", log, sizeof log);
   (void)unlink(port_file);
-  (void)snprintf(environment, sizeof environment, "ASSENT_CRASH=%s", crash ? crash : "none");
+  (void)snprintf(crash_at, sizeof crash_at, "ASSENT_CRASH=%s", crash ? crash : "none");
   const char *const argv[] = {program, "--config", config, "--port-file", port_file, NULL};
-  const char *const env[] = {environment, NULL};
+  const char *env[] = {crash_at, NULL, NULL, NULL, NULL, NULL, NULL};
+  if (w->fault && target == COORDINATOR) {
+    char library[4096];
+    if (process_sibling("assent-fault.so", library, sizeof library, &err) != ERR_OK)
+      check_failed(__FILE__, __LINE__, true, "%s", err.text);
+    (void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library);
+    (void)snprintf(fault, sizeof fault, "ASSENT_FAULT=%s", w->fault);
+    (void)snprintf(directory, sizeof directory, "ASSENT_FAULT_DIR=%s", w->directory);
+    (void)snprintf(broken, sizeof broken, "ASSENT_FAULT_WHILE=%s/broken", w->directory);
+    env[1] = preload, env[2] = fault, env[3] = directory, env[4] = broken;
+    env[5] = "ASAN_OPTIONS=verify_asan_link_order=0"; /* it wants to be the first library */
+  }
   const struct process_options options = {.argv = argv, .log_path = log, .env_add = env};
   if (process_start(&process, &options, &err) != ERR_OK)
     check_failed(__FILE__, __LINE__, true, "%s", err.text);
@@ -203,6 +260,52 @@ int world_run_second(struct world *w, char *log, size_t log_size) {
   return status;
 }
 
+/* ---- faults, what a daemon holds and says ---------------------------------------------------- */
+
+static void broken_path(const struct world *w, char out[512]) {
+  (void)snprintf(out, 512, "%s/broken", w->directory);
+}
+
+void world_break(struct world *w) {
+  char path[512];
+  broken_path(w, path);
+  int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd < 0) check_failed(__FILE__, __LINE__, true, "%s: %s", path, strerror(errno));
+  (void)close(fd);
+}
+
+void world_mend(struct world *w) {
+  char path[512];
+  broken_path(w, path);
+  (void)unlink(path);
+}
+
+unsigned world_open_files(const struct world *w, enum world_target target) {
+  char path[64];
+  unsigned count = 0;
+  (void)snprintf(path, sizeof path, "/proc/%ld/fd", (long)process_pid(w->processes[target]));
+  DIR *files = opendir(path);
+  if (!files) check_failed(__FILE__, __LINE__, true, "%s: %s", path, strerror(errno));
+  for (const struct dirent *file = readdir(files); file; file = readdir(files))
+    count += file->d_name[0] != '.';
+  (void)closedir(files);
+  return count;
+}
+
+unsigned world_logged(const struct world *w, enum world_target target, const char *text) {
+  char path[512];
+  char *line = NULL;
+  size_t size = 0;
+  unsigned count = 0;
+  path_of(w, target, ".log", path, sizeof path);
+  FILE *file = fopen(path, "re");
+  while (file && getline(&line, &size, file) >= 0)
+    count += strstr(line, text) != NULL;
+  free(line);
+  if (file) (void)fclose(file);
+  return count;
+}
+
 /* ---- open, close ----------------------------------------------------------------------------- */
 
 /* Also of those that have ended. */
@@ -228,6 +331,10 @@ static void release(struct world *w) {
   if (CU_get_number_of_failures() > w->failures_before && !w->logs_printed) print_logs(w);
   for (int i = 0; i < WORLD_TARGETS; i++)
     world_kill(w, (enum world_target)i);
+  for (int bank = 0; bank < BANKS; bank++) {
+    proxy_free(w->to_agent[bank]);
+    proxy_free(w->to_database[bank]);
+  }
   api_free(w->api);
   free(w);
   current = NULL;
@@ -264,12 +371,15 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   w->mode = mode;
   w->settings = options->settings;
   w->database_settings = options->database;
+  w->fault = options->fault;
   w->api = api_new("http://127.0.0.1:0");
   servers_give_databases(w, options);
   make_directory(w);
+  if (options->proxies & PROXY_DATABASES) start_database_proxies(w);
   if (mode == WORLD_AGENTS) {
     start_agent(w, AGENT_A);
     start_agent(w, AGENT_B);
+    if (options->proxies & PROXY_AGENTS) start_agent_proxies(w);
   }
   write_coordinator_config(w);
   world_start(w, COORDINATOR, options->crash);

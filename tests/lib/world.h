@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "cli/process.h"
+#include "cli/proxy.h"
 #include "cli/throwaway.h"
 #include "tests/lib/api.h"
 #include "tests/lib/suite.h"
@@ -32,12 +33,18 @@ enum { BANK_A, BANK_B, BANKS };
  *   gated    a row makes the end of its transaction (PREPARE, COMMIT) wait for the gate */
 enum { ACCOUNTS = 10, ACCOUNT_BALANCE = 1000 };
 
+/* Hops that go through a proxy (proxy.h), one for each bank. What a test itself asks never does. */
+enum { PROXY_AGENTS = 1, PROXY_DATABASES = 2 };
+
 struct world_options {
   bool one_server;       /* both databases are on the first server */
   bool without_prepared; /* bank_b is on a server with max_prepared_transactions = 0 */
   const char *settings;  /* further lines of [coordinator]; NULL: none */
   const char *database;  /* further lines of each database section; NULL: none */
   const char *crash;     /* crash point of the coordinator's first life; NULL: none */
+  const char *fault;     /* what fails in the coordinator (tests/fault/preload.c) while the world is
+                            broken; NULL: nothing */
+  unsigned proxies;      /* PROXY_AGENTS (to the coordinator's agents; none embedded), ... */
 };
 
 struct world {
@@ -48,7 +55,8 @@ struct world {
   struct throwaway_server *servers[BANKS];
   struct process *processes[WORLD_TARGETS]; /* NULL: not running */
   uint16_t ports[WORLD_TARGETS];
-  const char *settings, *database_settings;
+  const char *settings, *database_settings, *fault;
+  struct proxy *to_agent[BANKS], *to_database[BANKS]; /* NULL: no proxy on this hop */
   char database[BANKS][32];
   unsigned failures_before;
   bool logs_printed;
@@ -76,6 +84,16 @@ void world_wait_crashed(struct world *w, enum world_target target);
 enum world_target world_agent_of(const struct world *w, int bank);
 /* Another coordinator on the same log; returns its exit status, and the end of its log. */
 int world_run_second(struct world *w, char *log, size_t log_size);
+
+/* Open files, of the process. */
+unsigned world_open_files(const struct world *w, enum world_target target);
+
+/* From now on, until it is mended, what options.fault says fails; in lives that begin before and
+ * after. Calls are counted from here on, of each life on its own. */
+void world_break(struct world *w);
+void world_mend(struct world *w);
+/* How often the log of a daemon has this text. */
+unsigned world_logged(const struct world *w, enum world_target target, const char *text);
 
 /* ---- databases ------------------------------------------------------------------------------- */
 
