@@ -202,6 +202,11 @@ void stage_kill(struct stage *stage, enum stage_target target) {
   stage->daemons[target].process = NULL;
 }
 
+bool stage_has_ended(struct stage *stage, enum stage_target target, int *status) {
+  struct process *process = stage->daemons[target].process;
+  return process && process_wait(process, 0, status);
+}
+
 /* $ASSENT_DAEMON_WRAPPER: words (between spaces) that go before the daemon's, "/usr/bin/valgrind
  * -q" say. They point into `text`. */
 static size_t wrapper_words(char text[WRAPPER_SIZE], const char *words[WRAPPER_WORDS_MAX]) {
@@ -232,8 +237,7 @@ enum error_code stage_start(struct stage *stage, enum stage_target target, struc
   return process_start(&slot->process, &options, err);
 }
 
-/* The coordinator says that its participants are reached; an agent, that it is there. */
-static bool is_ready(struct stage *stage, enum stage_target target) {
+bool stage_is_ready(struct stage *stage, enum stage_target target) {
   char url[64], *response = NULL;
   size_t length = 0;
   int status = 0;
@@ -249,7 +253,7 @@ static bool is_ready(struct stage *stage, enum stage_target target) {
 enum error_code stage_wait_ready(struct stage *stage, enum stage_target target, unsigned timeout_ms,
                                  struct error *err) {
   uint64_t deadline_us = clock_monotonic_us() + (uint64_t)timeout_ms * 1000;
-  while (!is_ready(stage, target)) {
+  while (!stage_is_ready(stage, target)) {
     enum error_code code = stage_check_alive(stage, err);
     if (code != ERR_OK) return code;
     if (clock_monotonic_us() >= deadline_us)

@@ -83,11 +83,15 @@ void stage_signal(struct stage *stage, enum stage_target target, int signum);
 /* Starts it again; on return it runs, and is ready or not. */
 enum error_code stage_start(struct stage *stage, enum stage_target target, struct error *err)
     __attribute__((warn_unused_result));
+/* The coordinator says that its participants are reached; an agent, that it is there. */
+bool stage_is_ready(struct stage *stage, enum stage_target target);
 /* Waits until it says that it is ready. */
 enum error_code stage_wait_ready(struct stage *stage, enum stage_target target, unsigned timeout_ms,
                                  struct error *err) __attribute__((warn_unused_result));
 
 bool stage_is_alive(struct stage *stage, enum stage_target target);
+/* False: it runs, or was never started or was killed by stage_kill(). `status`: of waitpid(2). */
+bool stage_has_ended(struct stage *stage, enum stage_target target, int *status);
 /* ERR_IO when a process that should run has ended. */
 enum error_code stage_check_alive(struct stage *stage, struct error *err)
     __attribute__((warn_unused_result));

@@ -5,7 +5,7 @@
  * it); whatever happens, Ctrl-C included, they are ended before we return. The run ends with the
  * first round that has a violation: what there is to see is still there.
  */
-#include "cli/torture.h"
+#include "cli/torture_kinds.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -87,6 +87,11 @@ static enum error_code make_banks(struct torture *t, struct error *err) {
   return code == ERR_OK ? ledger_money(t->banks, &t->findings.money_before, err) : code;
 }
 
+static bool needs_library(const struct torture *t) {
+  return torture_has_kinds(t, "disk") || torture_has_kinds(t, "memory") ||
+         torture_has_kinds(t, "descriptors");
+}
+
 static enum error_code set_up(struct torture *t, struct error *err) {
   const struct stage_options options = {.agents = t->options.agents,
                                         .coordinator_keys = coordinator_keys,
@@ -94,7 +99,10 @@ static enum error_code set_up(struct torture *t, struct error *err) {
                                         .server_settings = server_settings};
   t->caller = http_caller_new();
   if (!t->caller) return error_set(err, ERR_MEMORY, "out of memory");
-  enum error_code code = stage_open(&t->stage, &options, err);
+  enum error_code code = stage_new(&t->stage, &options, err);
+  if (code == ERR_OK && torture_has_kinds(t, "net")) code = net_open(t, err);
+  if (code == ERR_OK && needs_library(t)) code = calls_open(t, err);
+  if (code == ERR_OK) code = stage_run(t->stage, err);
   if (code == ERR_OK) code = make_banks(t, err);
   if (code == ERR_OK) code = watch_start(&t->watch, t->stage, "assent_", err);
   return code;
@@ -134,6 +142,7 @@ static void tear_down(struct torture *t) {
     (void)fprintf(stderr, "logs and data are kept in %s\n", stage_directory(t->stage));
   }
   stage_close(t->stage);
+  net_close(t);
   http_caller_free(t->caller);
 }
 

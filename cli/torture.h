@@ -49,6 +49,19 @@ struct torture_mark {
 
 struct watch;
 struct http_caller;
+struct proxy;
+
+enum { TORTURE_PATH_SIZE = 512, TORTURE_FAULTS_SIZE = 64 };
+
+enum hop { HOP_DATABASE, HOP_AGENT, HOPS };
+
+/* What a daemon is started with (torture_calls.c). */
+struct torture_life {
+  char preload[TORTURE_PATH_SIZE + 32], faults[TORTURE_FAULTS_SIZE + 32];
+  char below[TORTURE_PATH_SIZE + 32], only_while[TORTURE_PATH_SIZE + 32];
+  const char *environment[5];
+  bool may_abort;
+};
 
 struct torture {
   struct torture_options options;
@@ -69,7 +82,14 @@ struct torture {
   int64_t remembered_max; /* transfers in the log, as a bound */
   /* What is broken now. */
   bool is_down[STAGE_TARGETS], is_paused[STAGE_TARGETS];
+  bool is_faulty[STAGE_TARGETS]; /* lives in which calls fail: it may end by itself */
   bool is_database_down[BANKS], is_database_paused[BANKS];
+  bool is_hop_bad[HOPS][BANKS];
+  bool is_disk_full, was_disk_full;   /* now; in the coordinator's present life */
+  struct proxy *proxies[HOPS][BANKS]; /* NULL: none */
+  struct torture_life lives[STAGE_TARGETS];
+  char library[TORTURE_PATH_SIZE]; /* "": not in use */
+  char disk_full[TORTURE_PATH_SIZE];
   /* For the live view. */
   bool is_terminal;
   uint64_t shown_us;
@@ -88,12 +108,18 @@ void torture_violation(struct torture *t, const char *format, ...)
 /* All kinds with the weights that this stage allows for. */
 void torture_kinds(const struct torture_options *options, struct fault_choice *out, size_t *count);
 const char *torture_kind_name(unsigned kind);
+/* Some of the kinds that begin so ("net-") are among those chosen. */
+bool torture_has_kinds(const struct torture *t, const char *begin);
 /* A line for each kind, for --help. */
 extern const char torture_kinds_help[];
 /* Breaks it. False when it could not be done now, being broken already; then there is nothing to
  * mend. */
 bool torture_break(struct torture *t, const struct fault_event *event);
 enum error_code torture_mend(struct torture *t, const struct fault_event *event, struct error *err)
+    __attribute__((warn_unused_result));
+/* Daemons may end only by our hand, or where calls of theirs fail. One that ended on a full disk is
+ * started again when there is room. What is not so is a violation. */
+enum error_code torture_watch_over(struct torture *t, struct error *err)
     __attribute__((warn_unused_result));
 /* Whatever is paused goes on, so that nobody waits for it. */
 void torture_resume_all(struct torture *t);

@@ -66,17 +66,20 @@ static enum error_code wait_quiet(struct torture *t, struct error *err) {
   }
 }
 
-/* A daemon that does not come back is no fault of ours. */
-static void wait_ready(struct torture *t) {
-  for (int i = STAGE_TARGETS - 1; i >= 0; i--) {
-    enum stage_target target = (enum stage_target)i;
-    struct error err = {0};
-    if (!stage_has(t->stage, target) || torture_interrupted()) continue;
-    if (stage_wait_ready(t->stage, target, READY_MS_MAX, &err) == ERR_OK) continue;
-    torture_violation(t, "%s", err.text);
-    stage_tell_dead(t->stage, stderr);
-    return;
+/* A daemon that does not come back is a violation. */
+static enum error_code wait_ready(struct torture *t, enum stage_target target, struct error *err) {
+  uint64_t begin_us = clock_monotonic_us();
+  while (!stage_is_ready(t->stage, target)) {
+    enum error_code code = torture_watch_over(t, err);
+    if (code != ERR_OK || t->findings.violations.count > 0 || torture_interrupted()) return code;
+    if ((clock_monotonic_us() - begin_us) / 1000 > READY_MS_MAX) {
+      torture_violation(t, "%s is not ready after %d s", stage_target_name(target),
+                        READY_MS_MAX / 1000);
+      return ERR_OK;
+    }
+    process_pause_ms(POLL_MS);
   }
+  return ERR_OK;
 }
 
 /* One whose backend was killed may still be recovering. */
@@ -96,7 +99,10 @@ enum error_code torture_settle(struct torture *t, uint64_t mended_us, struct err
     enum error_code code = wait_bank(t->banks[i], err);
     if (code != ERR_OK) return code;
   }
-  wait_ready(t);
+  enum error_code code = ERR_OK;
+  for (int i = STAGE_TARGETS - 1; code == ERR_OK && i >= 0; i--)
+    if (stage_has(t->stage, (enum stage_target)i)) code = wait_ready(t, (enum stage_target)i, err);
+  if (code != ERR_OK) return code;
   if (t->findings.violations.count > 0 || torture_interrupted()) return ERR_OK;
   struct error why = {0};
   bool is_drained = load_drain(t->load, DRAIN_MS_MAX);
@@ -105,7 +111,7 @@ enum error_code torture_settle(struct torture *t, uint64_t mended_us, struct err
   else if (!is_drained)
     torture_violation(t, "transfers have no outcome after %d s", DRAIN_MS_MAX / 1000);
   if (t->findings.violations.count > 0) return ERR_OK;
-  enum error_code code = wait_quiet(t, err);
+  code = wait_quiet(t, err);
   samples_add(&t->findings.settle_us, (int64_t)(clock_monotonic_us() - mended_us));
   t->findings.unrecovered = watch_take(t->watch, &t->findings.recovery_us);
   return code;

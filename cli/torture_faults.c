@@ -12,13 +12,19 @@
 
 #include "cli/throwaway.h"
 #include "cli/throwaway_find.h"
-#include "cli/torture.h"
+#include "cli/torture_kinds.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 enum { SESSIONS_MAX = 64 };
 
-enum needs { NEEDS_NOTHING, NEEDS_AGENTS = 1, NEEDS_SERVERS = 2 };
+enum needs {
+  NEEDS_NOTHING,
+  NEEDS_AGENTS = 1,
+  NEEDS_SERVERS = 2,
+  NEEDS_HOPS = 4, /* any that a proxy can be put on */
+  NEEDS_LIBRARY = 8
+};
 
 struct fault_kind {
   const char *name;
@@ -35,19 +41,19 @@ static enum stage_target agent_of(const struct fault_event *event) {
   return STAGE_AGENT_A + (enum stage_target)event->bank;
 }
 
-static bool kill_daemon(struct torture *t, enum stage_target target) {
+bool daemon_kill(struct torture *t, enum stage_target target) {
   if (t->is_down[target]) return false;
   t->is_down[target] = true;
   t->is_paused[target] = false;
   if (target == STAGE_COORDINATOR && t->load) load_set_up(t->load, false);
   stage_kill(t->stage, target);
+  calls_forget(t, target);
   return true;
 }
 
-static enum error_code start_daemon(struct torture *t, enum stage_target target,
-                                    struct error *err) {
+enum error_code daemon_start(struct torture *t, enum stage_target target, struct error *err) {
   assert(t->is_down[target]);
-  watch_restart(t->watch);
+  if (!t->is_faulty[target]) watch_restart(t->watch);
   enum error_code code = stage_start(t->stage, target, err);
   if (code != ERR_OK) return code;
   t->is_down[target] = false;
@@ -71,22 +77,22 @@ static void resume_daemon(struct torture *t, enum stage_target target) {
 
 static bool kill_coordinator(struct torture *t, const struct fault_event *event) {
   (void)event;
-  return kill_daemon(t, STAGE_COORDINATOR);
+  return daemon_kill(t, STAGE_COORDINATOR);
 }
 
 static enum error_code start_coordinator(struct torture *t, const struct fault_event *event,
                                          struct error *err) {
   (void)event;
-  return start_daemon(t, STAGE_COORDINATOR, err);
+  return daemon_start(t, STAGE_COORDINATOR, err);
 }
 
 static bool kill_agent(struct torture *t, const struct fault_event *event) {
-  return kill_daemon(t, agent_of(event));
+  return daemon_kill(t, agent_of(event));
 }
 
 static enum error_code start_agent(struct torture *t, const struct fault_event *event,
                                    struct error *err) {
-  return start_daemon(t, agent_of(event), err);
+  return daemon_start(t, agent_of(event), err);
 }
 
 static bool pause_coordinator(struct torture *t, const struct fault_event *event) {
@@ -204,6 +210,16 @@ static const struct fault_kind kinds[] = {
     {"pause-agent", 6, 20, 700, NEEDS_AGENTS, false, pause_agent, resume_agent},
     {"pause-database", 6, 20, 700, NEEDS_SERVERS, false, pause_database, resume_database},
     {"sessions", 8, 0, 0, NEEDS_SERVERS, false, end_sessions, mend_nothing},
+    {"net-delay", 3, 100, 700, NEEDS_HOPS, false, net_delay, net_mend},
+    {"net-cut", 5, 20, 700, NEEDS_HOPS, false, net_cut, net_mend},
+    {"net-truncate", 5, 20, 700, NEEDS_HOPS, false, net_truncate, net_mend},
+    {"net-hold", 5, 20, 1200, NEEDS_HOPS, false, net_hold, net_mend},
+    {"net-refuse", 3, 20, 500, NEEDS_HOPS, false, net_refuse, net_mend},
+    {"net-repeat", 5, 100, 700, NEEDS_AGENTS, false, net_repeat, net_mend_repeat},
+    {"disk-full", 5, 20, 700, NEEDS_LIBRARY, false, disk_fill, disk_clear},
+    {"disk-fail", 5, 50, 700, NEEDS_LIBRARY, true, disk_fail, disk_fail_mend},
+    {"memory", 5, 50, 700, NEEDS_LIBRARY, true, memory_fail, daemon_fail_mend},
+    {"descriptors", 4, 50, 700, NEEDS_LIBRARY, true, descriptors_fail, daemon_fail_mend},
 };
 
 const char torture_kinds_help[] =
@@ -212,10 +228,20 @@ const char torture_kinds_help[] =
     "  kill-database      SIGKILL to all processes of a PostgreSQL server\n"
     "  kill-backend       SIGKILL to one of its sessions: the server recovers by itself\n"
     "  pause-coordinator, pause-agent, pause-database   SIGSTOP, and SIGCONT after up to 0.7 s\n"
-    "  sessions           some of a database's sessions are ended, as an operator would\n";
+    "  sessions           some of a database's sessions are ended, as an operator would\n"
+    "  net-delay, net-cut, net-truncate, net-hold, net-refuse   on the way to an agent or "
+    "database:\n"
+    "                     late, reset, cut off in the middle, lost one way or both, not reachable\n"
+    "  net-repeat         requests to an agent arrive twice\n"
+    "  disk-full          the decision log can write nothing for a while\n"
+    "  disk-fail          a write or a sync of the log fails, then or from then on\n"
+    "  memory             an allocation fails in assentd or an agent\n"
+    "  descriptors        no more files, sockets or connections can be had\n";
 
 void torture_kinds(const struct torture_options *options, struct fault_choice *out, size_t *count) {
-  unsigned has = (options->agents ? NEEDS_AGENTS : 0) | (options->config ? 0 : NEEDS_SERVERS);
+  unsigned has = (options->agents ? NEEDS_AGENTS | NEEDS_HOPS : 0) |
+                 (options->config ? 0 : NEEDS_SERVERS | NEEDS_HOPS) |
+                 (calls_possible() ? NEEDS_LIBRARY : 0);
   static_assert(COUNT(kinds) <= FAULT_KINDS_MAX, "room for all kinds");
   *count = COUNT(kinds);
   for (size_t i = 0; i < COUNT(kinds); i++) {
@@ -223,6 +249,12 @@ void torture_kinds(const struct torture_options *options, struct fault_choice *o
     out[i] = (struct fault_choice){kinds[i].name, is_possible ? kinds[i].weight : 0,
                                    kinds[i].for_ms_min, kinds[i].for_ms_max};
   }
+}
+
+bool torture_has_kinds(const struct torture *t, const char *begin) {
+  for (size_t i = 0; i < t->choice_count; i++)
+    if (t->choices[i].weight > 0 && strncmp(kinds[i].name, begin, strlen(begin)) == 0) return true;
+  return false;
 }
 
 bool torture_break(struct torture *t, const struct fault_event *event) {
@@ -237,6 +269,28 @@ bool torture_break(struct torture *t, const struct fault_event *event) {
 enum error_code torture_mend(struct torture *t, const struct fault_event *event,
                              struct error *err) {
   return kinds[event->kind].mend(t, event, err);
+}
+
+static bool may_end(const struct torture *t, enum stage_target target) {
+  return t->is_faulty[target] || (target == STAGE_COORDINATOR && t->was_disk_full);
+}
+
+enum error_code torture_watch_over(struct torture *t, struct error *err) {
+  for (int i = 0; i < STAGE_TARGETS; i++) {
+    enum stage_target target = (enum stage_target)i;
+    int status;
+    if (t->is_down[i] || !stage_has_ended(t->stage, target, &status)) continue;
+    if (!may_end(t, target)) {
+      torture_violation(t, "%s has ended by itself", stage_target_name(target));
+      stage_tell_dead(t->stage, stderr);
+    } else if (!t->is_faulty[i] && !t->is_disk_full) {
+      calls_judge_end(t, target);
+      (void)daemon_kill(t, target);
+      enum error_code code = daemon_start(t, target, err);
+      if (code != ERR_OK) return code;
+    }
+  }
+  return ERR_OK;
 }
 
 void torture_resume_all(struct torture *t) {

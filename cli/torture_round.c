@@ -42,29 +42,21 @@ static struct step next_step(const struct round *round) {
   return step;
 }
 
-/* Daemons may end only by our hand. */
-static bool watch_over(struct torture *t) {
-  struct error err = {0};
+/* Whether the round goes on. */
+static bool watch_over(struct torture *t, struct error *err) {
+  struct error why = {0};
   torture_show(t, false);
-  if (load_failure(t->load, &err)) {
-    torture_violation(t, "a client: %s", err.text);
-    return false;
-  }
-  for (int i = 0; i < STAGE_TARGETS; i++) {
-    enum stage_target target = (enum stage_target)i;
-    if (!stage_has(t->stage, target) || t->is_down[i] || stage_is_alive(t->stage, target)) continue;
-    torture_violation(t, "%s has ended by itself", stage_target_name(target));
-    stage_tell_dead(t->stage, stderr);
-    return false;
-  }
-  return true;
+  if (load_failure(t->load, &why)) torture_violation(t, "a client: %s", why.text);
+  return torture_watch_over(t, err) == ERR_OK && t->findings.violations.count == 0 &&
+         !torture_interrupted();
 }
 
 /* False: the round is over before its time. */
-static bool wait_until(struct torture *t, const struct round *round, uint64_t at_ms) {
+static bool wait_until(struct torture *t, const struct round *round, uint64_t at_ms,
+                       struct error *err) {
   for (;;) {
     uint64_t now_ms = elapsed_ms(round);
-    if (!watch_over(t) || torture_interrupted()) return false;
+    if (!watch_over(t, err)) return false;
     if (now_ms >= at_ms) return true;
     process_pause_ms(at_ms - now_ms < SLICE_MS ? (unsigned)(at_ms - now_ms) : SLICE_MS);
   }
@@ -73,7 +65,7 @@ static bool wait_until(struct torture *t, const struct round *round, uint64_t at
 static enum error_code run_faults(struct torture *t, struct round *round, struct error *err) {
   for (;;) {
     struct step step = next_step(round);
-    if (step.at_ms >= round->plan.length_ms || !wait_until(t, round, step.at_ms)) break;
+    if (step.at_ms >= round->plan.length_ms || !wait_until(t, round, step.at_ms, err)) break;
     const struct fault_event *event = &round->plan.events[step.index];
     if (!step.is_mend) {
       round->is_open[round->broken++] = torture_break(t, event);
@@ -83,8 +75,8 @@ static enum error_code run_faults(struct torture *t, struct round *round, struct
     enum error_code code = torture_mend(t, event, err);
     if (code != ERR_OK) return code;
   }
-  (void)wait_until(t, round, round->plan.length_ms);
-  return ERR_OK;
+  (void)wait_until(t, round, round->plan.length_ms, err);
+  return err->code;
 }
 
 static enum error_code mend_all(struct torture *t, struct round *round, struct error *err) {
