@@ -180,7 +180,7 @@ static bool fire(struct link *link, enum proxy_direction direction, const struct
     if (!whole) return false;
     memcpy(pipe->bytes + start, rule->instead, rule->length);
     break;
-  default: assert(!"an action");
+  default: assert(false && "an action");
   }
   return true;
 }

@@ -128,12 +128,29 @@ static enum error_code check_text(const char *text, size_t length, struct error 
   return ERR_OK;
 }
 
+/* jansson (2.14) does not look whether the text that it reads could grow: when it could not, a byte
+ * of a string is left out and the parser goes on. It would be another statement, or amount. So its
+ * allocator remembers. */
+static _Thread_local bool allocation_failed;
+
+static void *allocate(size_t size) {
+  void *memory = malloc(size);
+  if (!memory && size > 0) allocation_failed = true;
+  return memory;
+}
+
+__attribute__((constructor)) static void watch_allocations(void) {
+  json_set_alloc_funcs(allocate, free);
+}
+
 json_t *json_parse(const char *text, size_t length, struct error *err) {
   if (check_text(text, length, err) != ERR_OK) return NULL;
   json_error_t failure;
+  allocation_failed = false;
   json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &failure);
-  if (value) return value;
-  if (json_error_code(&failure) == json_error_out_of_memory) {
+  if (value && !allocation_failed) return value;
+  json_decref(value);
+  if (allocation_failed) {
     error_set(err, ERR_MEMORY, "out of memory reading JSON");
     return NULL;
   }

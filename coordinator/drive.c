@@ -38,11 +38,30 @@ static struct cause unreachable_cause(const struct transaction_branch *branch, c
 
 /* ---- run, vote -------------------------------------------------------------------------------- */
 
+/* False when memory has run out: then the transaction must not commit, for nobody could tell what
+ * its statements have read. */
+static bool keep_results(struct transaction_branch *branch, const char *results) {
+  free(branch->results);
+  branch->results = results ? strdup(results) : NULL;
+  return !results || branch->results;
+}
+
+/* In place of a vote whose results are lost. What only read has ended already. */
+static struct run_reply vote_without_results(const struct run_reply *reply) {
+  struct run_reply none = {.vote = reply->vote == VOTE_READ_ONLY ? VOTE_NO : VOTE_UNKNOWN,
+                           .cause = {.kind = CAUSE_LIMIT, .statement = -1}};
+  (void)snprintf(none.cause.text, sizeof none.cause.text, "no memory for the results");
+  return none;
+}
+
 static void take_vote(struct transaction_branch *branch, const struct run_reply *reply) {
   struct transaction *t = branch->transaction;
+  struct run_reply none;
   if (txn_is_undecided(&t->core)) {
-    free(branch->results);
-    branch->results = reply->results ? strdup(reply->results) : NULL;
+    if (!keep_results(branch, reply->results)) {
+      none = vote_without_results(reply);
+      reply = &none;
+    }
     (void)snprintf(branch->xid, sizeof branch->xid, "%s", reply->xid);
     (void)snprintf(branch->server, sizeof branch->server, "%s", reply->server);
   }

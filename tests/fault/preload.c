@@ -3,6 +3,7 @@
  *   ASSENT_FAULT=fsync:3:EIO               the third fsync or fdatasync
  *   ASSENT_FAULT=write:5+:ENOSPC           every write from the fifth on: a full disk
  *   ASSENT_FAULT=malloc:1000,accept:1+     several, each with a count of its own
+ *   ASSENT_FAULT=malloc:2@777              the second allocation of just 777 bytes
  *   ASSENT_FAULT_DIR=/var/lib/assent       write, fsync, open: of files below this directory only
  *   ASSENT_FAULT_WHILE=/run/broken         calls count, and fail, only while this file exists
  *
@@ -54,6 +55,7 @@ static struct fault {
   enum call call;
   unsigned long from;
   bool onward; /* and all behind it */
+  size_t size; /* of malloc: those of this size only; 0: of any */
   int number;
   atomic_ulong count;
   atomic_bool told;
@@ -90,7 +92,7 @@ static int find_number(const char *name, size_t length, const char *wish) {
   refuse(wish);
 }
 
-/* "fsync:3+:EIO"; returns what is behind it. */
+/* "fsync:3+:EIO", "malloc:3+@777"; returns what is behind it. */
 static const char *read_fault(const char *wish) {
   if (fault_count == FAULTS_MAX) refuse(wish);
   struct fault *fault = &faults[fault_count];
@@ -103,6 +105,11 @@ static const char *read_fault(const char *wish) {
   if (fault->from == 0) refuse(wish);
   fault->onward = *end == '+';
   at = end + fault->onward;
+  if (*at == '@') {
+    fault->size = strtoul(at + 1, &end, 10);
+    if (fault->size == 0 || fault->call != CALL_MALLOC) refuse(wish);
+    at = end;
+  }
   if (*at == ':') {
     size_t length = strcspn(++at, ",");
     fault->number = find_number(at, length, wish);
@@ -152,13 +159,13 @@ static bool is_wished(enum call call) {
   return false;
 }
 
-/* True: errno is set, and the call shall fail. Leaves errno alone otherwise. */
-static bool fails(enum call call) {
+/* True: errno is set, and the call shall fail. Leaves errno alone otherwise. `size`: of malloc. */
+static bool fails_for(enum call call, size_t size) {
   int before = errno;
   bool failing = false;
   for (size_t i = 0; i < fault_count; i++) {
     struct fault *fault = &faults[i];
-    if (fault->call != call || !counts_now()) continue;
+    if (fault->call != call || (fault->size > 0 && fault->size != size) || !counts_now()) continue;
     unsigned long nth = atomic_fetch_add(&fault->count, 1) + 1;
     if (fault->onward ? nth < fault->from : nth != fault->from) continue;
     if (!atomic_exchange(&fault->told, true)) tell(calls[call].name, "fails");
@@ -169,11 +176,17 @@ static bool fails(enum call call) {
   return failing;
 }
 
+static bool fails(enum call call) {
+  return fails_for(call, 0);
+}
+
 static bool fails_on(enum call call, int fd) {
   return is_wished(call) && is_ours(fd) && fails(call);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------- */
+/* glibc's headers name the arguments in ways that are reserved to it.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 
 ssize_t write(int fd, const void *bytes, size_t length) {
   if (fails_on(CALL_WRITE, fd)) return -1;
@@ -244,15 +257,16 @@ extern void *glibc_calloc(size_t count, size_t size) __asm__("__libc_calloc");
 extern void *glibc_realloc(void *old, size_t size) __asm__("__libc_realloc");
 
 void *malloc(size_t size) {
-  return fails(CALL_MALLOC) ? NULL : glibc_malloc(size);
+  return fails_for(CALL_MALLOC, size) ? NULL : glibc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size) {
-  return fails(CALL_MALLOC) ? NULL : glibc_calloc(count, size);
+  return fails_for(CALL_MALLOC, count * size) ? NULL : glibc_calloc(count, size);
 }
 
 void *realloc(void *old, size_t size) {
-  return fails(CALL_MALLOC) ? NULL : glibc_realloc(old, size);
+  return fails_for(CALL_MALLOC, size) ? NULL : glibc_realloc(old, size);
 }
 
 #endif
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -22,7 +22,8 @@ static const char transfer[] = ONE_CALL("'label':'net',", TRANSFER(10));
 static const char short_transfer[] = ONE_CALL("'label':'net','timeout_ms':500,", TRANSFER(10));
 
 static struct world *open_world(void) {
-  return world_open(WORLD_AGENTS, &(struct world_options){.proxies = PROXY_AGENTS});
+  return world_open(WORLD_AGENTS, &(struct world_options){.proxies = PROXY_AGENTS,
+                                                          .settings = "agent_timeout = 500ms\n"});
 }
 
 static bool is_up(struct world *w, const char *participant) {

@@ -157,7 +157,7 @@ static struct process *launch(const struct world *w, enum world_target target, c
   (void)snprintf(crash_at, sizeof crash_at, "ASSENT_CRASH=%s", crash ? crash : "none");
   const char *const argv[] = {program, "--config", config, "--port-file", port_file, NULL};
   const char *env[] = {crash_at, NULL, NULL, NULL, NULL, NULL, NULL};
-  if (w->fault && target == COORDINATOR) {
+  if (w->fault && target == w->fault_target) {
     char library[4096];
     if (process_sibling("assent-fault.so", library, sizeof library, &err) != ERR_OK)
       check_failed(__FILE__, __LINE__, true, "%s", err.text);
@@ -174,27 +174,36 @@ static struct process *launch(const struct world *w, enum world_target target, c
   return process;
 }
 
+/* One that has failed is left for the caller to look at. */
 static bool try_start(struct world *w, enum world_target target, const char *crash,
                       struct error *err) {
   char port_file[512];
   path_of(w, target, ".port", port_file, sizeof port_file);
   assert(!w->processes[target]);
   w->processes[target] = launch(w, target, ".port", crash);
-  if (wait_port_file(port_file, w->processes[target], WAIT_MS_MAX, &w->ports[target], err) ==
-      ERR_OK)
-    return true;
-  world_kill(w, target);
-  return false;
+  return wait_port_file(port_file, w->processes[target], WAIT_MS_MAX, &w->ports[target], err) ==
+         ERR_OK;
+}
+
+static void note_address(struct world *w, enum world_target target) {
+  char url[64];
+  if (target != COORDINATOR) return;
+  (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)w->ports[COORDINATOR]);
+  api_set_url(w->api, url);
 }
 
 void world_start(struct world *w, enum world_target target, const char *crash) {
   struct error err = {0};
   if (!try_start(w, target, crash, &err))
     check_failed(__FILE__, __LINE__, true, "%s: %s", target_names[target], err.text);
-  if (target != COORDINATOR) return;
-  char url[64];
-  (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)w->ports[COORDINATOR]);
-  api_set_url(w->api, url);
+  note_address(w, target);
+}
+
+bool world_starts(struct world *w, enum world_target target) {
+  struct error err = {0};
+  if (!try_start(w, target, NULL, &err)) return false;
+  note_address(w, target);
+  return true;
 }
 
 /* The first start of an agent finds its port. */
@@ -207,6 +216,7 @@ static void start_agent(struct world *w, enum world_target target) {
     write_agent_config(w, target);
     error_clear(&err);
     if (try_start(w, target, NULL, &err)) return;
+    world_kill(w, target);
   }
   check_failed(__FILE__, __LINE__, true, "%s: %s", target_names[target], err.text);
 }
@@ -372,6 +382,7 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   w->settings = options->settings;
   w->database_settings = options->database;
   w->fault = options->fault;
+  w->fault_target = options->fault_target;
   w->api = api_new("http://127.0.0.1:0");
   servers_give_databases(w, options);
   make_directory(w);

@@ -42,9 +42,10 @@ struct world_options {
   const char *settings;  /* further lines of [coordinator]; NULL: none */
   const char *database;  /* further lines of each database section; NULL: none */
   const char *crash;     /* crash point of the coordinator's first life; NULL: none */
-  const char *fault;     /* what fails in the coordinator (tests/fault/preload.c) while the world is
-                            broken; NULL: nothing */
-  unsigned proxies;      /* PROXY_AGENTS (to the coordinator's agents; none embedded), ... */
+  const char
+      *fault; /* what fails (tests/fault/preload.c) while the world is broken; NULL: nothing */
+  enum world_target fault_target; /* in which process: the coordinator, unless told */
+  unsigned proxies; /* PROXY_AGENTS (to the coordinator's agents; none embedded), ... */
 };
 
 struct world {
@@ -55,7 +56,9 @@ struct world {
   struct throwaway_server *servers[BANKS];
   struct process *processes[WORLD_TARGETS]; /* NULL: not running */
   uint16_t ports[WORLD_TARGETS];
-  const char *settings, *database_settings, *fault;
+  const char *settings, *database_settings;
+  const char *fault; /* of lives to come; a test may change it */
+  enum world_target fault_target;
   struct proxy *to_agent[BANKS], *to_database[BANKS]; /* NULL: no proxy on this hop */
   char database[BANKS][32];
   unsigned failures_before;
@@ -72,6 +75,8 @@ void world_close(struct world *w);
 
 /* On return it has bound its port. `crash`: a crash point (crash_point.h), or NULL. */
 void world_start(struct world *w, enum world_target target, const char *crash);
+/* The same; false when it has ended, or hangs, before it has bound its port. */
+bool world_starts(struct world *w, enum world_target target);
 void world_wait_ready(struct world *w);
 /* kill -9, start, ready. */
 void world_restart(struct world *w, enum world_target target);

@@ -17,7 +17,7 @@ enum { FAR_S = 20, FAR_MS = 20000, QUIET_MS = 60, SEED = 1 };
 static struct proxy *proxy;
 static int listener, client, target;
 
-static void limit(int fd, int far_ms) {
+static void limit(int fd, long far_ms) {
   const struct timeval time = {.tv_sec = far_ms / 1000, .tv_usec = far_ms % 1000 * 1000};
   (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
 }
