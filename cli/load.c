@@ -306,6 +306,10 @@ static enum step read_answer(struct load *load, const struct answer *answer, con
                              struct load_record *record) {
   const json_t *transaction = answer_transaction(answer);
   record->told = told_by(transaction);
+  /* Said by the problem's code alone, where there was no memory for more. */
+  if (!transaction && answer->status == 409 &&
+      strcmp(member_text(answer->body, "code", ""), "aborted") == 0)
+    record->told = TOLD_ABORTED;
   if (record->told == TOLD_ABORTED && is_timeout(transaction)) {
     lock(load);
     load->counts.aborted_by_timeout++;
