@@ -362,12 +362,13 @@ static void on_wake(void *data) {
   leave(s);
 }
 
-void wire_connect(struct session *s, const char *dsn, const char *application_name,
-                  const struct session_op *op) {
+void wire_connect(struct session *s, const char *application_name, const struct session_op *op) {
   /* The first entry may be a whole connection string; entries after it win over what it says. What
    * else a session is to be (time zone, search path) is the user's business and the dsn's. */
-  const char *const keywords[] = {"dbname", "application_name", "client_encoding", NULL};
-  const char *const values[] = {dsn, application_name, "UTF8", NULL};
+  const char *keywords[4 + HOST_KEYWORDS] = {"dbname", "application_name", "client_encoding"};
+  const char *values[4 + HOST_KEYWORDS] = {s->postgres->dsn, application_name, "UTF8"};
+  struct hosts *hosts = s->postgres->hosts;
+  if (hosts) s->host_first = hosts_keywords(hosts, keywords + 3, values + 3);
   s->timer = loop_timer_new(s->loop, on_timer, s);
   s->wake = loop_timer_new(s->loop, on_wake, s);
   s->state = SESSION_CONNECTING;

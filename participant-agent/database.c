@@ -57,6 +57,7 @@ struct agent *database_agent_new(struct loop *loop, const struct database_settin
                                   .waiting_max = (unsigned)settings->waiting,
                                   .call_timeout_ms = settings->call_timeout_ms,
                                   .result_rows_max = (size_t)settings->result_rows,
-                                  .result_bytes_max = (size_t)settings->result_bytes};
+                                  .result_bytes_max = (size_t)settings->result_bytes,
+                                  .synchronous_failover = settings->synchronous_failover};
   return agent_new(loop, adapter, &options);
 }

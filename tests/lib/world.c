@@ -316,6 +316,18 @@ unsigned world_logged(const struct world *w, enum world_target target, const cha
   return count;
 }
 
+int world_in_log(const struct world *w, const char *text) {
+  char path[512], line[4096];
+  int count = 0;
+  path_of(w, COORDINATOR, ".log", path, sizeof path);
+  FILE *file = fopen(path, "re");
+  if (!file) return 0;
+  while (fgets(line, sizeof line, file))
+    count += strstr(line, text) != NULL;
+  (void)fclose(file);
+  return count;
+}
+
 /* ---- open, close ----------------------------------------------------------------------------- */
 
 /* Also of those that have ended. */

@@ -37,11 +37,13 @@ enum { ACCOUNTS = 10, ACCOUNT_BALANCE = 1000 };
 enum { PROXY_AGENTS = 1, PROXY_DATABASES = 2 };
 
 struct world_options {
-  bool one_server;       /* both databases are on the first server */
-  bool without_prepared; /* bank_b is on a server with max_prepared_transactions = 0 */
-  const char *settings;  /* further lines of [coordinator]; NULL: none */
-  const char *database;  /* further lines of each database section; NULL: none */
-  const char *crash;     /* crash point of the coordinator's first life; NULL: none */
+  bool one_server;                   /* both databases are on the first server */
+  bool without_prepared;             /* bank_b is on a server with max_prepared_transactions = 0 */
+  struct throwaway_server *server_b; /* bank_b is on this server; NULL: not */
+  const char *reach_b;  /* and is reached by this connection string, without its dbname */
+  const char *settings; /* further lines of [coordinator]; NULL: none */
+  const char *database; /* further lines of each database section; NULL: none */
+  const char *crash;    /* crash point of the coordinator's first life; NULL: none */
   const char
       *fault; /* what fails (tests/fault/preload.c) while the world is broken; NULL: nothing */
   enum world_target fault_target; /* in which process: the coordinator, unless told */
@@ -89,6 +91,8 @@ void world_wait_crashed(struct world *w, enum world_target target);
 enum world_target world_agent_of(const struct world *w, int bank);
 /* Another coordinator on the same log; returns its exit status, and the end of its log. */
 int world_run_second(struct world *w, char *log, size_t log_size);
+/* How many lines of the coordinator's log have this text. */
+int world_in_log(const struct world *w, const char *text);
 
 /* Open files, of the process. */
 unsigned world_open_files(const struct world *w, enum world_target target);

@@ -60,7 +60,7 @@ static void check(enum error_code code, const struct error *err) {
   if (code != ERR_OK) check_failed(__FILE__, __LINE__, true, "PostgreSQL: %s", err->text);
 }
 
-static void make_template(const struct throwaway_server *server) {
+void servers_make_template(const struct throwaway_server *server) {
   struct error err = {0};
   char dsn[THROWAWAY_DSN_SIZE];
   throwaway_server_dsn(server, "postgres", dsn);
@@ -83,8 +83,8 @@ struct throwaway *servers_owner(void) {
   (void)sigaction(SIGTERM, &action, NULL);
   (void)atexit(stop_servers);
   check(throwaway_servers(owner, 2, names, &options, servers, &err), &err);
-  make_template(servers[FIRST]);
-  make_template(servers[SECOND]);
+  servers_make_template(servers[FIRST]);
+  servers_make_template(servers[SECOND]);
   return owner;
 }
 
@@ -95,7 +95,7 @@ static struct throwaway_server *unprepared_server(void) {
   if (servers[UNPREPARED]) return servers[UNPREPARED];
   servers[UNPREPARED] = throwaway_server(owner, "unprepared", &options, &err);
   if (!servers[UNPREPARED]) check_failed(__FILE__, __LINE__, true, "%s", err.text);
-  make_template(servers[UNPREPARED]);
+  servers_make_template(servers[UNPREPARED]);
   return servers[UNPREPARED];
 }
 
@@ -117,8 +117,15 @@ static bool take_spare(struct world *w, int bank, const struct throwaway_server 
   return false;
 }
 
+static bool is_shared(const struct throwaway_server *server) {
+  for (int i = 0; i < SERVERS; i++)
+    if (servers[i] == server) return true;
+  return false;
+}
+
 void servers_take_back(const struct world *w) {
   for (int bank = 0; bank < BANKS; bank++) {
+    if (!is_shared(w->servers[bank])) continue; /* whoever made the server removes it */
     struct spare *spare = spares;
     while (spare->server)
       spare++;
@@ -152,9 +159,13 @@ void servers_give_databases(struct world *w, const struct world_options *options
   (void)servers_owner();
   give_database(w, BANK_A, servers[FIRST]);
   give_database(w, BANK_B,
-                options->without_prepared ? unprepared_server()
-                : options->one_server     ? servers[FIRST]
-                                          : servers[SECOND]);
+                options->server_b           ? options->server_b
+                : options->without_prepared ? unprepared_server()
+                : options->one_server       ? servers[FIRST]
+                                            : servers[SECOND]);
+  if (options->reach_b)
+    (void)snprintf(w->dsn[BANK_B], sizeof w->dsn[BANK_B], "%s dbname=%s", options->reach_b,
+                   w->database[BANK_B]);
 }
 
 void world_server_kill(struct world *w, int bank) {
