@@ -26,6 +26,10 @@ void bank_set_ours(struct bank *bank, const char *gids, const char *sessions) {
   (void)snprintf(bank->sessions, sizeof bank->sessions, "%s", sessions);
 }
 
+void bank_copy_ours(struct bank *bank, const struct bank *from) {
+  bank_set_ours(bank, from->gids, from->sessions);
+}
+
 /* A server that ends a session says so, which is expected here. */
 static void drop_notice(void *data, const char *text) {
   (void)data;
@@ -167,6 +171,24 @@ enum error_code bank_sessions(struct bank *bank, int64_t *pids, unsigned max, un
     pids[i] = strtoimax(PQgetvalue(result, (int)i, 0), NULL, 10);
   PQclear(result);
   return ERR_OK;
+}
+
+/* A gid needs no quoting (common/id.h). */
+enum error_code bank_roll_back_prepared(struct bank *bank, struct error *err) {
+  char sql[320];
+  enum error_code code = ERR_OK;
+  (void)snprintf(sql, sizeof sql,
+                 "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+                 " AND starts_with(gid, '%s')",
+                 bank->gids);
+  PGresult *result = query(bank, sql, err);
+  if (!result) return err->code;
+  for (int row = 0; code == ERR_OK && row < PQntuples(result); row++) {
+    (void)snprintf(sql, sizeof sql, "ROLLBACK PREPARED '%s'", PQgetvalue(result, row, 0));
+    code = bank_exec(bank, sql, err);
+  }
+  PQclear(result);
+  return code;
 }
 
 enum error_code bank_each_ledger(struct bank *bank, const char *first, const char *last,

@@ -42,6 +42,7 @@ enum error_code bank_prepared(struct bank *bank, int64_t before_us, int64_t *cou
 /* Whose prepared transactions and sessions are looked at: gids that begin with `gids` (by default
  * "assent_"), application names that begin with `sessions` ("assent:"). Copied. */
 void bank_set_ours(struct bank *bank, const char *gids, const char *sessions);
+void bank_copy_ours(struct bank *bank, const struct bank *from);
 /* When the oldest of them was prepared (INT64_MAX: there is none), and how many there are. */
 enum error_code bank_oldest_prepared(struct bank *bank, int64_t *oldest_us, int64_t *count,
                                      struct error *err) __attribute__((warn_unused_result));
@@ -51,6 +52,9 @@ enum error_code bank_busy(struct bank *bank, int64_t *in_transaction, int64_t *l
 /* The pids of sessions of ours, at random. Returns how many were filled in. */
 enum error_code bank_sessions(struct bank *bank, int64_t *pids, unsigned max, unsigned *count,
                               struct error *err) __attribute__((warn_unused_result));
+
+enum error_code bank_roll_back_prepared(struct bank *bank, struct error *err)
+    __attribute__((warn_unused_result));
 
 typedef void (*ledger_fn)(void *data, const char *label, int64_t amount);
 /* Rows with labels from `first` to `last`; NULL: all. */

@@ -5,6 +5,7 @@
  * it); whatever happens, Ctrl-C included, they are ended before we return. The run ends with the
  * first round that has a violation: what there is to see is still there.
  */
+#include "cli/torture_config.h"
 #include "cli/torture_kinds.h"
 
 #include <inttypes.h>
@@ -82,6 +83,7 @@ static enum error_code make_banks(struct torture *t, struct error *err) {
   for (int i = 0; code == ERR_OK && i < BANKS; i++) {
     code = bank_open(&t->banks[i], stage_dsn(t->stage, i), torture_schema, err);
     if (code == ERR_OK) code = bank_exec(t->banks[i], "CREATE SCHEMA assent_torture", err);
+    if (code == ERR_OK) t->has_schema[i] = true;
     if (code == ERR_OK) code = bank_make_tables(t->banks[i], err);
   }
   return code == ERR_OK ? ledger_money(t->banks, &t->findings.money_before, err) : code;
@@ -96,7 +98,8 @@ static enum error_code set_up(struct torture *t, struct error *err) {
   const struct stage_options options = {.agents = t->options.agents,
                                         .coordinator_keys = coordinator_keys,
                                         .database_keys = database_keys,
-                                        .server_settings = server_settings};
+                                        .server_settings = server_settings,
+                                        .databases = t->options.config ? t->databases.stage : NULL};
   t->caller = http_caller_new();
   if (!t->caller) return error_set(err, ERR_MEMORY, "out of memory");
   enum error_code code = stage_new(&t->stage, &options, err);
@@ -104,7 +107,8 @@ static enum error_code set_up(struct torture *t, struct error *err) {
   if (code == ERR_OK && needs_library(t)) code = calls_open(t, err);
   if (code == ERR_OK) code = stage_run(t->stage, err);
   if (code == ERR_OK) code = make_banks(t, err);
-  if (code == ERR_OK) code = watch_start(&t->watch, t->stage, "assent_", err);
+  if (code == ERR_OK && t->options.config) code = torture_config_know_ours(t, err);
+  if (code == ERR_OK) code = watch_start(&t->watch, t, err);
   return code;
 }
 
@@ -131,16 +135,33 @@ static enum error_code run_rounds(struct torture *t, struct error *err) {
   return code;
 }
 
+/* After a violation the databases stay as they are, to be looked at. */
+static void leave_databases(struct torture *t) {
+  struct error err = {0};
+  if (!t->options.config || !(t->has_schema[0] || t->has_schema[1])) return;
+  if (t->findings.violations.count > 0 || t->options.keep)
+    (void)fprintf(stderr,
+                  "schema assent_torture is left in both databases, and in assent.coordinator the "
+                  "row of cluster %s.\nPrepared transactions whose gid begins with assent_%s_ are "
+                  "of this run: ROLLBACK PREPARED ends them.\n",
+                  t->cluster, t->cluster);
+  else if (torture_config_tidy(t, &err) != ERR_OK)
+    (void)fprintf(stderr, "assent torture: cannot tidy up: %s\n", err.text);
+}
+
 static void tear_down(struct torture *t) {
   bool keeps = t->stage && (t->options.keep || t->findings.violations.count > 0);
   if (t->stage) torture_resume_all(t);
   watch_free(t->watch);
-  for (int i = 0; i < BANKS; i++)
-    bank_close(t->banks[i]);
   if (keeps) {
     stage_keep_files(t->stage);
     (void)fprintf(stderr, "logs and data are kept in %s\n", stage_directory(t->stage));
   }
+  for (int i = 0; t->stage && i < STAGE_TARGETS; i++)
+    stage_kill(t->stage, (enum stage_target)i);
+  leave_databases(t);
+  for (int i = 0; i < BANKS; i++)
+    bank_close(t->banks[i]);
   stage_close(t->stage);
   net_close(t);
   http_caller_free(t->caller);
@@ -150,8 +171,9 @@ static int run_torture(struct torture *t) {
   const char *term = getenv("TERM");
   struct error err = {0};
   t->is_terminal = isatty(STDERR_FILENO) == 1 && term && strcmp(term, "dumb") != 0;
-  (void)fprintf(stderr, "seed %" PRId64 "; making two PostgreSQL servers and starting assentd%s\n",
-                t->options.seed, t->options.agents ? " and two agents" : "");
+  (void)fprintf(stderr, "seed %" PRId64 "; %sstarting assentd%s\n", t->options.seed,
+                t->options.config ? "" : "making two PostgreSQL servers and ",
+                t->options.agents ? " and two agents" : "");
   enum error_code code = set_up(t, &err);
   if (code == ERR_OK && !torture_interrupted()) code = run_rounds(t, &err);
   if (torture_interrupted()) {
@@ -189,6 +211,26 @@ static const char about[] =
     "exit codes: 0 no violation; 1 a violation (logs and data are kept); 2 usage; 3 could not be "
     "run";
 
+/* Nothing of a user's is written without a clear word. */
+static bool check_config(struct torture *t) {
+  struct error err = {0};
+  if (!t->options.config) {
+    if (t->options.write) (void)fputs("assent torture: --write goes with --config\n", stderr);
+    return !t->options.write;
+  }
+  if (torture_config_read(t->options.config, &t->databases, &err) != ERR_OK) {
+    (void)fprintf(stderr, "assent torture: %s: %s\n", t->options.config, err.text);
+    return false;
+  }
+  if (!t->options.write)
+    (void)fprintf(stderr,
+                  "assent torture: this would write to the databases of %s and %s: a schema "
+                  "assent_torture,\nand a row in assent.coordinator, both removed at the end. Say "
+                  "--write to allow it.\n",
+                  t->databases.databases[0].name, t->databases.databases[1].name);
+  return t->options.write;
+}
+
 static bool check_faults(struct torture *t) {
   char wrong[64];
   unsigned weights = 0;
@@ -221,13 +263,17 @@ int command_torture(int argc, char **argv) {
       {"faults", "KINDS", "these kinds only", OPTION_TEXT, &o->faults, 0, 0, NULL},
       {"seed", "N", "make the plan of that run again", OPTION_INTEGER, &o->seed, 0, INT64_MAX,
        NULL},
+      {"config", "FILE",
+       "between the first two databases of this assentd.ini, which are not broken", OPTION_TEXT,
+       &o->config, 0, 0, NULL},
+      {"write", NULL, "allow it to write to them", OPTION_FLAG, &o->write, 0, 0, NULL},
       {"keep", NULL, "keep logs and data, also when all is well", OPTION_FLAG, &o->keep, 0, 0,
        NULL},
       {"json", NULL, "the report as JSON", OPTION_FLAG, &o->json, 0, 0, NULL}};
   const struct command_line line = {"assent torture", "", about_all, options, COUNT(options), 0, 0};
   enum parsed parsed = options_parse(&line, &argc, argv);
   if (parsed != PARSED_GO) return parsed == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-  if (!check_faults(&t)) return EXIT_USAGE;
+  if (!check_config(&t) || !check_faults(&t)) return EXIT_USAGE;
   if (o->seconds == 0 && o->rounds == 0 && o->kills == 0) o->seconds = SECONDS_DEFAULT;
   if (o->seed < 0) {
     uint32_t random;

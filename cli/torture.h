@@ -53,6 +53,16 @@ struct proxy;
 
 enum { TORTURE_PATH_SIZE = 512, TORTURE_FAULTS_SIZE = 64 };
 
+/* The user's (torture_config.c). */
+struct torture_database {
+  char name[64], keys[2048], dsn[TORTURE_PATH_SIZE];
+};
+
+struct torture_databases {
+  struct torture_database databases[BANKS];
+  struct stage_database stage[BANKS]; /* the same, as the stage wants them */
+};
+
 enum hop { HOP_DATABASE, HOP_AGENT, HOPS };
 
 /* What a daemon is started with (torture_calls.c). */
@@ -69,6 +79,9 @@ struct torture {
   struct fault_choice choices[FAULT_KINDS_MAX];
   size_t choice_count;
   struct stage *stage;
+  struct torture_databases databases; /* only with options.config */
+  char cluster[16];                   /* only then */
+  bool has_schema[BANKS];             /* made by us */
   struct bank *banks[BANKS];
   struct watch *watch;
   struct load *load; /* of this round; NULL between rounds */
@@ -145,9 +158,9 @@ enum error_code torture_check_all(struct torture *t, struct error *err)
 
 /* ---- torture_watch.c: a thread that looks how long a recovery takes ---------------------------- */
 
-/* Owner: watch_free(). */
-enum error_code watch_start(struct watch **out, const struct stage *stage, const char *gids,
-                            struct error *err) __attribute__((warn_unused_result));
+/* Looks at what t->banks look at, on connections of its own. Owner: watch_free(). */
+enum error_code watch_start(struct watch **out, const struct torture *t, struct error *err)
+    __attribute__((warn_unused_result));
 /* NULL is allowed; nothing may be paused any more. */
 void watch_free(struct watch *watch);
 /* Something is started now: takes the time until nothing that is prepared now is left. */

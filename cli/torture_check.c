@@ -16,6 +16,7 @@
 enum {
   READY_MS_MAX = 30000,
   DRAIN_MS_MAX = 90000,
+  DRAIN_SLICE_MS = 100,
   QUIET_MS_MAX = 30000,
   POLL_MS = 5,
   /* More would be a leak: a daemon has a megabyte or ten, some dozens of sessions, and a descriptor
@@ -94,6 +95,17 @@ static enum error_code wait_bank(struct bank *bank, struct error *err) {
   }
 }
 
+static bool wait_drained(struct torture *t) {
+  uint64_t begin_us = clock_monotonic_us();
+  bool is_drained = false;
+  while (!is_drained && !torture_interrupted() &&
+         (clock_monotonic_us() - begin_us) / 1000 < DRAIN_MS_MAX) {
+    is_drained = load_drain(t->load, DRAIN_SLICE_MS);
+    torture_show(t, false);
+  }
+  return is_drained;
+}
+
 enum error_code torture_settle(struct torture *t, uint64_t mended_us, struct error *err) {
   for (int i = 0; i < BANKS; i++) {
     enum error_code code = wait_bank(t->banks[i], err);
@@ -105,7 +117,8 @@ enum error_code torture_settle(struct torture *t, uint64_t mended_us, struct err
   if (code != ERR_OK) return code;
   if (t->findings.violations.count > 0 || torture_interrupted()) return ERR_OK;
   struct error why = {0};
-  bool is_drained = load_drain(t->load, DRAIN_MS_MAX);
+  bool is_drained = wait_drained(t);
+  if (torture_interrupted()) return ERR_OK;
   if (load_failure(t->load, &why))
     torture_violation(t, "a client: %s", why.text);
   else if (!is_drained)

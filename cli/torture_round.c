@@ -148,7 +148,8 @@ enum error_code torture_round(struct torture *t, struct error *err) {
   bool goes_on = code == ERR_OK && !torture_interrupted() && t->findings.violations.count == 0;
   if (goes_on) code = mend_all(t, &round, err);
   if (goes_on && code == ERR_OK) code = torture_settle(t, clock_monotonic_us(), err);
-  goes_on = goes_on && code == ERR_OK && t->findings.violations.count == 0;
+  goes_on =
+      goes_on && code == ERR_OK && !torture_interrupted() && t->findings.violations.count == 0;
   if (goes_on) code = torture_check(t, err);
   if (goes_on && code == ERR_OK) code = keep_told(t, err);
   if (goes_on && code == ERR_OK) t->findings.rounds++;

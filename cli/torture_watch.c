@@ -89,19 +89,18 @@ static void *run(void *data) {
   return NULL;
 }
 
-enum error_code watch_start(struct watch **out, const struct stage *stage, const char *gids,
-                            struct error *err) {
+enum error_code watch_start(struct watch **out, const struct torture *t, struct error *err) {
   struct watch *watch = calloc(1, sizeof *watch);
   *out = watch;
   if (!watch) return error_set(err, ERR_MEMORY, "out of memory");
   (void)pthread_mutex_init(&watch->mutex, NULL);
   for (int i = 0; i < BANKS; i++) {
     int64_t theirs_us;
-    enum error_code code = bank_open(&watch->banks[i], stage_dsn(stage, i), torture_schema, err);
+    enum error_code code = bank_open(&watch->banks[i], stage_dsn(t->stage, i), torture_schema, err);
     if (code == ERR_OK) code = bank_clock_us(watch->banks[i], &theirs_us, err);
     if (code != ERR_OK) return code;
     watch->ahead_us[i] = theirs_us - clock_wall_us();
-    bank_set_ours(watch->banks[i], gids, "");
+    bank_copy_ours(watch->banks[i], t->banks[i]);
   }
   int failed = pthread_create(&watch->thread, NULL, run, watch);
   if (failed) return error_set(err, ERR_IO, "pthread_create: %s", strerror(failed));

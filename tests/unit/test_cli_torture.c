@@ -1,9 +1,11 @@
 /* The parts of a torture that need no database: its plan, which kinds it takes, what it says of
  * times. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/samples.h"
+#include "cli/torture_config.h"
 #include "cli/torture_plan.h"
 #include "cli/transfer_plan.h"
 #include "tests/lib/suite.h"
@@ -160,9 +162,48 @@ static void percentiles_of_one_and_of_none(void) {
   samples_free(&samples);
 }
 
+/* ---- the user's configuration ------------------------------------------------------------------ */
+
+static enum error_code parse(const char *text, struct torture_databases *out) {
+  struct error err = {0};
+  char *copy = strdup(text);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+  enum error_code code = torture_config_parse(copy, out, &err);
+  free(copy);
+  return code;
+}
+
+static void config_gives_the_first_two_databases_with_their_keys(void) {
+  static struct torture_databases out;
+  enum error_code code = parse("[coordinator]\nlisten = 127.0.0.1:1\ndsn = not this\n"
+                               "; [participant.comment]\n"
+                               "[participant.remote]\nagent = http://127.0.0.1:2\n"
+                               "  [participant.one]\n dsn = host=x password='a;b = c' \n"
+                               "; dsn = old\nconnections = 4\n\n"
+                               "[participant.two]\nconnections=5\ndsn=dbname=two\n"
+                               "[participant.three]\ndsn = dbname=three\n",
+                               &out);
+  CU_ASSERT_EQUAL_FATAL(code, ERR_OK);
+  CU_ASSERT_STRING_EQUAL(out.stage[0].name, "one");
+  CU_ASSERT_STRING_EQUAL(out.stage[0].dsn, "host=x password='a;b = c'");
+  CU_ASSERT_STRING_EQUAL(out.stage[0].keys, "dsn = host=x password='a;b = c'\nconnections = 4\n");
+  CU_ASSERT_STRING_EQUAL(out.stage[1].name, "two");
+  CU_ASSERT_STRING_EQUAL(out.stage[1].dsn, "dbname=two");
+  CU_ASSERT_STRING_EQUAL(out.stage[1].keys, "connections=5\ndsn=dbname=two\n");
+}
+
+static void config_with_one_database_is_refused(void) {
+  static struct torture_databases out;
+  CU_ASSERT_EQUAL(parse("[participant.one]\ndsn = a\n[participant.two]\nagent = b\n", &out),
+                  ERR_CONFIG);
+  CU_ASSERT_EQUAL(parse("", &out), ERR_CONFIG);
+}
+
 SUITE(cli_torture, CASE(round_of_the_same_seed_is_the_same), CASE(round_of_a_seed_is_this_one),
       CASE(rounds_of_one_seed_differ), CASE(events_come_in_order_within_the_round_and_their_bounds),
       CASE(round_without_any_weight_is_quiet), CASE(chosen_kinds_keep_their_weight),
       CASE(first_word_names_all_of_its_kind), CASE(unknown_kind_is_named),
       CASE(mixed_transfers_have_all_shapes_and_rows_that_cancel_out),
-      CASE(percentiles_are_of_the_nearest_rank), CASE(percentiles_of_one_and_of_none))
+      CASE(percentiles_are_of_the_nearest_rank), CASE(percentiles_of_one_and_of_none),
+      CASE(config_gives_the_first_two_databases_with_their_keys),
+      CASE(config_with_one_database_is_refused))
