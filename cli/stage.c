@@ -110,6 +110,15 @@ const char *stage_target_name(enum stage_target target) {
   return names[target];
 }
 
+struct throwaway *stage_throwaway(const struct stage *stage) {
+  return stage->throwaway;
+}
+
+void stage_set_server(struct stage *stage, int bank, struct throwaway_server *server) {
+  assert(stage->servers[bank]);
+  stage->servers[bank] = server;
+}
+
 /* ---- ports, files ---------------------------------------------------------------------------- */
 
 static bool is_free_port(uint16_t port) {
@@ -398,7 +407,7 @@ enum error_code stage_run(struct stage *stage, struct error *err) {
 enum error_code stage_open(struct stage **out, const struct stage_options *options,
                            struct error *err) {
   enum error_code code = stage_new(out, options, err);
-  return code == ERR_OK ? stage_run(*out, err) : code;
+  return code == ERR_OK && *out ? stage_run(*out, err) : code;
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 enum stage_target { STAGE_COORDINATOR, STAGE_AGENT_A, STAGE_AGENT_B, STAGE_TARGETS };
 
 struct stage;
+struct throwaway;
 struct throwaway_server;
 
 /* A database of the user's; all borrowed until stage_close(). */
@@ -67,7 +68,10 @@ const char *stage_bank_name(const struct stage *stage, int bank); /* as a partic
 const char *stage_target_name(enum stage_target target);          /* "assentd" */
 bool stage_has(const struct stage *stage, enum stage_target target);
 uint16_t stage_port(const struct stage *stage, enum stage_target target);
-pid_t stage_pid(const struct stage *stage, enum stage_target target);       /* 0: not running */
+pid_t stage_pid(const struct stage *stage, enum stage_target target); /* 0: not running */
+struct throwaway *stage_throwaway(const struct stage *stage);         /* NULL: the user's */
+/* Another one has taken its place. */
+void stage_set_server(struct stage *stage, int bank, struct throwaway_server *server);
 struct throwaway_server *stage_server(const struct stage *stage, int bank); /* NULL: the user's */
 
 /* Between stage_new() and stage_run(): the daemons reach the database, or the agent, there. */

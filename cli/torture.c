@@ -74,14 +74,16 @@ static const char coordinator_keys[] = "log_format = json\n"
                                        "agent_timeout = 1s\n"
                                        "sweep_interval = 1s\n"
                                        "health_interval = 200ms\n";
-static const char database_keys[] = "call_timeout = 1s\n";
-/* A start after a kill syncs all files: in one call, not a thousand. */
-static const char *const server_settings[] = {"recovery_init_sync_method=syncfs", NULL};
+static const char database_keys[] = "call_timeout = 1s\n"
+                                    "synchronous_failover = yes\n"; /* see torture_replicas.c */
+/* A start after a kill syncs all files: in one call, not a thousand. A standby comes back soon. */
+static const char *const server_settings[] = {"recovery_init_sync_method=syncfs",
+                                              "wal_retrieve_retry_interval=100ms", NULL};
 
 static enum error_code make_banks(struct torture *t, struct error *err) {
   enum error_code code = ERR_OK;
   for (int i = 0; code == ERR_OK && i < BANKS; i++) {
-    code = bank_open(&t->banks[i], stage_dsn(t->stage, i), torture_schema, err);
+    code = bank_open(&t->banks[i], t->dsn[i], torture_schema, err);
     if (code == ERR_OK) code = bank_exec(t->banks[i], "CREATE SCHEMA assent_torture", err);
     if (code == ERR_OK) t->has_schema[i] = true;
     if (code == ERR_OK) code = bank_make_tables(t->banks[i], err);
@@ -103,7 +105,11 @@ static enum error_code set_up(struct torture *t, struct error *err) {
   t->caller = http_caller_new();
   if (!t->caller) return error_set(err, ERR_MEMORY, "out of memory");
   enum error_code code = stage_new(&t->stage, &options, err);
-  if (code == ERR_OK && torture_has_kinds(t, "net")) code = net_open(t, err);
+  for (int i = 0; code == ERR_OK && i < BANKS; i++)
+    (void)snprintf(t->dsn[i], sizeof t->dsn[i], "%s", stage_dsn(t->stage, i));
+  if (code == ERR_OK && (torture_has_kinds(t, "net") || t->options.standbys))
+    code = net_open(t, err);
+  if (code == ERR_OK && t->options.standbys) code = replicas_open(t, err);
   if (code == ERR_OK && needs_library(t)) code = calls_open(t, err);
   if (code == ERR_OK) code = stage_run(t->stage, err);
   if (code == ERR_OK) code = make_banks(t, err);
@@ -214,6 +220,10 @@ static const char about[] =
 /* Nothing of a user's is written without a clear word. */
 static bool check_config(struct torture *t) {
   struct error err = {0};
+  if (t->options.config && t->options.standbys) {
+    (void)fputs("assent torture: --standbys: not with --config\n", stderr);
+    return false;
+  }
   if (!t->options.config) {
     if (t->options.write) (void)fputs("assent torture: --write goes with --config\n", stderr);
     return !t->options.write;
@@ -260,6 +270,8 @@ int command_torture(int argc, char **argv) {
       {"clients", "16", "how many at the same time", OPTION_INTEGER, &o->clients, 1, CLIENTS_MAX,
        NULL},
       {"agents", NULL, "with two assent-agent processes", OPTION_FLAG, &o->agents, 0, 0, NULL},
+      {"standbys", NULL, "each database with a synchronous standby, which is promoted", OPTION_FLAG,
+       &o->standbys, 0, 0, NULL},
       {"faults", "KINDS", "these kinds only", OPTION_TEXT, &o->faults, 0, 0, NULL},
       {"seed", "N", "make the plan of that run again", OPTION_INTEGER, &o->seed, 0, INT64_MAX,
        NULL},

@@ -21,7 +21,7 @@ enum {
 };
 
 struct torture_options {
-  bool agents, json, keep, write;
+  bool agents, standbys, json, keep, write;
   int64_t seconds, rounds, kills; /* the first limit reached ends the run; 0: no such limit */
   int64_t clients, seed;
   const char *faults; /* NULL: all */
@@ -63,7 +63,7 @@ struct torture_databases {
   struct stage_database stage[BANKS]; /* the same, as the stage wants them */
 };
 
-enum hop { HOP_DATABASE, HOP_AGENT, HOPS };
+enum hop { HOP_DATABASE, HOP_AGENT, HOP_OURS, HOPS };
 
 /* What a daemon is started with (torture_calls.c). */
 struct torture_life {
@@ -98,8 +98,12 @@ struct torture {
   bool is_faulty[STAGE_TARGETS]; /* lives in which calls fail: it may end by itself */
   bool is_database_down[BANKS], is_database_paused[BANKS];
   bool is_hop_bad[HOPS][BANKS];
-  bool is_disk_full, was_disk_full;   /* now; in the coordinator's present life */
-  struct proxy *proxies[HOPS][BANKS]; /* NULL: none */
+  bool is_disk_full, was_disk_full;         /* now; in the coordinator's present life */
+  struct proxy *proxies[HOPS][BANKS];       /* NULL: none */
+  struct throwaway_server *standbys[BANKS]; /* NULL: none */
+  bool is_held[BANKS];                      /* they receive nothing */
+  unsigned standby_number;
+  char dsn[BANKS][TORTURE_PATH_SIZE]; /* by which we look at the databases */
   struct torture_life lives[STAGE_TARGETS];
   char library[TORTURE_PATH_SIZE]; /* "": not in use */
   char disk_full[TORTURE_PATH_SIZE];

@@ -23,7 +23,8 @@ enum needs {
   NEEDS_AGENTS = 1,
   NEEDS_SERVERS = 2,
   NEEDS_HOPS = 4, /* any that a proxy can be put on */
-  NEEDS_LIBRARY = 8
+  NEEDS_LIBRARY = 8,
+  NEEDS_STANDBYS = 16
 };
 
 struct fault_kind {
@@ -210,6 +211,8 @@ static const struct fault_kind kinds[] = {
     {"pause-agent", 6, 20, 700, NEEDS_AGENTS, false, pause_agent, resume_agent},
     {"pause-database", 6, 20, 700, NEEDS_SERVERS, false, pause_database, resume_database},
     {"sessions", 8, 0, 0, NEEDS_SERVERS, false, end_sessions, mend_nothing},
+    {"failover", 4, 0, 200, NEEDS_STANDBYS, true, replica_fail_over, replica_promote},
+    {"standby", 4, 50, 700, NEEDS_STANDBYS, false, replica_hold, replica_release},
     {"net-delay", 3, 100, 700, NEEDS_HOPS, false, net_delay, net_mend},
     {"net-cut", 5, 20, 700, NEEDS_HOPS, false, net_cut, net_mend},
     {"net-truncate", 5, 20, 700, NEEDS_HOPS, false, net_truncate, net_mend},
@@ -229,6 +232,9 @@ const char torture_kinds_help[] =
     "  kill-backend       SIGKILL to one of its sessions: the server recovers by itself\n"
     "  pause-coordinator, pause-agent, pause-database   SIGSTOP, and SIGCONT after up to 0.7 s\n"
     "  sessions           some of a database's sessions are ended, as an operator would\n"
+    "  failover           SIGKILL to a server; its synchronous standby is promoted (with "
+    "--standbys)\n"
+    "  standby            the standby receives nothing for a while, so that commits wait\n"
     "  net-delay, net-cut, net-truncate, net-hold, net-refuse   on the way to an agent or "
     "database:\n"
     "                     late, reset, cut off in the middle, lost one way or both, not reachable\n"
@@ -241,7 +247,7 @@ const char torture_kinds_help[] =
 void torture_kinds(const struct torture_options *options, struct fault_choice *out, size_t *count) {
   unsigned has = (options->agents ? NEEDS_AGENTS | NEEDS_HOPS : 0) |
                  (options->config ? 0 : NEEDS_SERVERS | NEEDS_HOPS) |
-                 (calls_possible() ? NEEDS_LIBRARY : 0);
+                 (calls_possible() ? NEEDS_LIBRARY : 0) | (options->standbys ? NEEDS_STANDBYS : 0);
   static_assert(COUNT(kinds) <= FAULT_KINDS_MAX, "room for all kinds");
   *count = COUNT(kinds);
   for (size_t i = 0; i < COUNT(kinds); i++) {

@@ -29,6 +29,18 @@ enum error_code net_mend(struct torture *t, const struct fault_event *event, str
 enum error_code net_mend_repeat(struct torture *t, const struct fault_event *event,
                                 struct error *err) __attribute__((warn_unused_result));
 
+/* ---- torture_replicas.c: failovers ------------------------------------------------------------- */
+
+/* After net_open(), before stage_run(): makes the standbys, and what we reach the databases by. */
+enum error_code replicas_open(struct torture *t, struct error *err)
+    __attribute__((warn_unused_result));
+bool replica_fail_over(struct torture *t, const struct fault_event *event);
+enum error_code replica_promote(struct torture *t, const struct fault_event *event,
+                                struct error *err) __attribute__((warn_unused_result));
+bool replica_hold(struct torture *t, const struct fault_event *event);
+enum error_code replica_release(struct torture *t, const struct fault_event *event,
+                                struct error *err) __attribute__((warn_unused_result));
+
 /* ---- torture_calls.c: lives in which calls fail, by a preloaded library ------------------------ */
 
 /* Whether the library is there. */

@@ -2,7 +2,7 @@
  *
  *   assentd --[agent hop]--> assent-agent --[database hop]--> PostgreSQL
  *
- * Without agents there is the database hop only. Clients reach assentd directly: without idempotency
+ * Without agents there is the database hop only. (HOP_OURS is ours, and never bad.) Clients reach assentd directly: without idempotency
  * keys a request that a network repeats is a second request.
  * Invariant: a hop has one fault at a time, and only while `is_hop_bad`.
  */

@@ -96,7 +96,7 @@ enum error_code watch_start(struct watch **out, const struct torture *t, struct 
   (void)pthread_mutex_init(&watch->mutex, NULL);
   for (int i = 0; i < BANKS; i++) {
     int64_t theirs_us;
-    enum error_code code = bank_open(&watch->banks[i], stage_dsn(t->stage, i), torture_schema, err);
+    enum error_code code = bank_open(&watch->banks[i], t->dsn[i], torture_schema, err);
     if (code == ERR_OK) code = bank_clock_us(watch->banks[i], &theirs_us, err);
     if (code != ERR_OK) return code;
     watch->ahead_us[i] = theirs_us - clock_wall_us();
