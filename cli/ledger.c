@@ -65,6 +65,8 @@ static void compare(const struct ledger_claims *claims, unsigned index, const bo
         is_right && in[bank] == (told == TOLD_COMMITTED && transfer_plan_row(&plan, bank, &amount));
   if (is_right) return;
   findings->wrong++;
+  if (findings->transfer_count < LEDGER_WRONG_MAX)
+    findings->transfers[findings->transfer_count++] = index;
   problems_add(findings->problems, "transfer %u: told %s, but bank a %s it and bank b %s it", index,
                words[told], in[0] ? "has" : "lacks", in[1] ? "has" : "lacks");
 }

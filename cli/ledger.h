@@ -16,9 +16,12 @@ struct ledger_claims {
   const void *data;
 };
 
+enum { LEDGER_WRONG_MAX = 5 };
+
 struct ledger_findings {
   unsigned checked, wrong;
-  struct problems *problems; /* a line for each that is wrong */
+  unsigned transfers[LEDGER_WRONG_MAX], transfer_count; /* the first ones that are wrong */
+  struct problems *problems;                            /* a line for each that is wrong */
 };
 
 /* A transfer told committed is in the ledgers of the banks it changes with its amounts, one told

@@ -245,6 +245,8 @@ enum error_code torture_check(struct torture *t, struct error *err) {
   struct ledger_findings ledger = {.problems = &t->findings.violations};
   enum error_code code = check_money(t, err);
   if (code == ERR_OK) code = ledger_check(t->banks, &claims, &ledger, err);
+  for (unsigned i = 0; i < ledger.transfer_count; i++)
+    listing_tell(t, ledger.transfers[i]);
   if (code == ERR_OK) code = listing_check(t, err);
   if (code == ERR_OK) code = listing_ask_again(t, oldest_asked_for(t), err);
   for (int i = 0; code == ERR_OK && i < STAGE_TARGETS; i++)
@@ -259,5 +261,8 @@ enum error_code torture_check_all(struct torture *t, struct error *err) {
       .source = &t->source, .count = t->first, .is_all = true, .told = told_before, .data = t};
   struct ledger_findings ledger = {.problems = &t->findings.violations};
   enum error_code code = check_money(t, err);
-  return code == ERR_OK ? ledger_check(t->banks, &claims, &ledger, err) : code;
+  if (code == ERR_OK) code = ledger_check(t->banks, &claims, &ledger, err);
+  for (unsigned i = 0; i < ledger.transfer_count; i++)
+    listing_tell(t, ledger.transfers[i]);
+  return code;
 }

@@ -45,6 +45,19 @@ enum error_code listing_undecided(struct torture *t, int64_t *count, struct erro
   return ERR_OK;
 }
 
+void listing_tell(struct torture *t, unsigned index) {
+  char label[TRANSFER_LABEL_SIZE], query[64];
+  json_t *body = NULL;
+  struct error err = {0};
+  transfer_label(&t->source, index, label);
+  (void)snprintf(query, sizeof query, "label=%s", label);
+  (void)!get(t, query, &body, &err);
+  char *text = body ? json_dumps(json_object_get(body, "transactions"), JSON_COMPACT) : NULL;
+  (void)fprintf(stderr, "%s: the coordinator's account: %s\n", label, text ? text : err.text);
+  free(text);
+  json_decref(body);
+}
+
 /* ---- the round's ------------------------------------------------------------------------------- */
 
 struct walk {

@@ -13,6 +13,9 @@ enum error_code listing_undecided(struct torture *t, int64_t *count, struct erro
 enum error_code listing_check(struct torture *t, struct error *err)
     __attribute__((warn_unused_result));
 
+/* Shows on stderr what the coordinator knows of a transfer. */
+void listing_tell(struct torture *t, unsigned index);
+
 /* Asks once more for some transfers of rounds that are over, not older than `from`. */
 enum error_code listing_ask_again(struct torture *t, unsigned from, struct error *err)
     __attribute__((warn_unused_result));
