@@ -69,7 +69,7 @@ enum hop { HOP_DATABASE, HOP_AGENT, HOP_OURS, HOPS };
 struct torture_life {
   char preload[TORTURE_PATH_SIZE + 32], faults[TORTURE_FAULTS_SIZE + 32];
   char below[TORTURE_PATH_SIZE + 32], only_while[TORTURE_PATH_SIZE + 32];
-  const char *environment[5];
+  const char *environment[6];
   bool may_abort;
 };
 

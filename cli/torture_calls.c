@@ -37,6 +37,8 @@ static void set_life(struct torture *t, enum stage_target target, const char *fa
   life->environment[count++] = life->preload;
   life->environment[count++] = life->faults;
   life->environment[count++] = life->below;
+  life->environment[count++] =
+      "ASAN_OPTIONS=verify_asan_link_order=0"; /* else it wants to be first */
   if (only_while) {
     (void)snprintf(life->only_while, sizeof life->only_while, "ASSENT_FAULT_WHILE=%s", only_while);
     life->environment[count++] = life->only_while;
