@@ -110,6 +110,11 @@ demo: deps ## two databases, thousands of transfers, the coordinator killed in b
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)$(BUILD)/assent demo $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
+.PHONY: torture
+torture: deps ## the same while everything is broken at random, all promises checked; ARGS="--seconds 600"
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(BUILD)/assent torture $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
+
 # ---- checks -----------------------------------------------------------------------------------------
 ROOMS   := adapters bench cli common coordinator participant-agent wal $(patsubst %/,%,$(wildcard tests/*/))
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))

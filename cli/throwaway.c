@@ -94,6 +94,10 @@ void throwaway_keep(struct throwaway *t) {
   t->keep = true;
 }
 
+void throwaway_keep_files(struct throwaway *t) {
+  t->keep_files = true;
+}
+
 const char *throwaway_directory(const struct throwaway *t) {
   return t->directory;
 }
@@ -336,6 +340,6 @@ void throwaway_free(struct throwaway *t) {
     if (!t->keep) server_end(t->servers[i]);
     server_free(t->servers[i]);
   }
-  if (t->directory[0] && !t->keep) remove_tree(t->directory);
+  if (t->directory[0] && !t->keep && !t->keep_files) remove_tree(t->directory);
   free(t);
 }

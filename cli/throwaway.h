@@ -43,6 +43,9 @@ void throwaway_free(struct throwaway *t);
 /* Servers started from now on outlive us. To be called before the first server. */
 void throwaway_keep(struct throwaway *t);
 
+/* throwaway_free() will stop the servers, and leave the directory. */
+void throwaway_keep_files(struct throwaway *t);
+
 const char *throwaway_directory(const struct throwaway *t);
 
 /* Makes and starts a server; on return it answers. `name`: a plain file name, for its directory and

@@ -33,7 +33,7 @@ struct throwaway_server {
 struct throwaway {
   char directory[sizeof((struct sockaddr_un *)0)->sun_path];
   char bin[THROWAWAY_PATH_SIZE];
-  bool keep;
+  bool keep, keep_files;
   bool change_user; /* we are root */
   uid_t uid;
   gid_t gid;

@@ -1,25 +1,29 @@
-/* The demonstration's clients: threads that make transfers over HTTP and remember what they were
- * told about each.
+/* Clients of a demonstration or a torture: threads that make transfers over HTTP and remember what
+ * they were told about each.
  *
  * A transfer ends when its outcome is known: told in its answer, or, where the answer was lost,
  * asked for by its label. A transfer is sent again only when the answer says that nothing happened.
  * While the coordinator is down (load_set_up) clients wait; those whose request is under way lose
  * their answer.
  */
-#ifndef ASSENT_CLI_DEMO_LOAD_H
-#define ASSENT_CLI_DEMO_LOAD_H
+#ifndef ASSENT_CLI_LOAD_H
+#define ASSENT_CLI_LOAD_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/transfer_plan.h"
 #include "common/error.h"
 
 struct load;
 
 struct load_options {
-  const char *url; /* borrowed */
-  uint64_t seed;
-  unsigned transfers, clients;
+  const char *url;             /* borrowed, as all here */
+  const char *participants[2]; /* the banks' names */
+  const char *schema;          /* of their tables, with its dot: "other."; or "" */
+  struct transfer_source source;
+  unsigned first, transfers; /* the indices from `first` on */
+  unsigned clients;
   unsigned timeout_ms; /* of each transfer */
 };
 
@@ -38,12 +42,15 @@ struct load_counts {
   unsigned resent; /* the request never left, or was refused for the moment */
 };
 
-/* All threads end by load_stop(), or when all transfers have. Owner: load_free(). */
+/* All threads end by load_stop() or load_drain(), or when all transfers have. Owner: load_free(). */
 enum error_code load_start(struct load **out, const struct load_options *options, struct error *err)
     __attribute__((warn_unused_result));
 /* Stops, if need be, and joins; calls under way must end by themselves (kill the coordinator). */
 void load_free(struct load *load);
 void load_stop(struct load *load);
+
+/* Begins no more transfers; waits until those begun have ended. False: not within the time. */
+bool load_drain(struct load *load, unsigned timeout_ms);
 
 void load_set_up(struct load *load, bool is_up);
 
@@ -54,7 +61,9 @@ struct load_counts load_count(struct load *load);
  * within a minute); false: nothing. */
 bool load_failure(struct load *load, struct error *err);
 
-/* After all have ended; index below options.transfers. */
+/* After all have ended: the number of transfers begun, which are the first ones. */
+unsigned load_begun(struct load *load);
+/* After all have ended; index from options.first on. */
 const struct load_record *load_record(const struct load *load, unsigned index);
 
 /* Asks by label what became of a transfer; NOTHING while it has no outcome. `is_listed` false: the
