@@ -77,7 +77,6 @@ static _Noreturn void work(void) {
   suite = CU_add_suite("crash_matrix", NULL, NULL);
   test = suite ? CU_add_test(suite, "cell", try_current) : NULL;
   if (!test) exit(2);
-  world_sync_servers();
   for (;;) {
     size_t index = atomic_fetch_add(&shared->next, 1);
     if (index >= cell_count) break;

@@ -142,7 +142,8 @@ IN_BOTH_MODES(open_transaction_with_a_failed_statement_aborts)
 
 /* ---- waiting for others ---------------------------------------------------------------------- */
 
-/* Called by its name, a little before the transaction's time is over. */
+/* The wait for the lock is given up a little before the transaction's time is over, so that it is called
+ * by its name; on a busy machine the time may be over first. */
 static void lock_held_by_another_aborts_within_the_timeout(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
   PGconn *other = world_connect(w, BANK_B);
@@ -150,8 +151,7 @@ static void lock_held_by_another_aborts_within_the_timeout(enum world_mode mode)
   world_run_on(other, "UPDATE account SET balance = balance WHERE id = 1");
   const struct reply *reply = api_run(w->api, ONE_CALL("'timeout_ms':300,", TRANSFER(10)));
   CHECK_PROBLEM(reply, 409, "aborted");
-  CHECK_STRING(reply, "/transaction/cause/kind", "conflict");
-  CHECK_STRING(reply, "/transaction/cause/sqlstate", "55P03");
+  CHECK_GAVE_WAY(reply);
   CU_ASSERT_EQUAL(PQtransactionStatus(other), PQTRANS_INTRANS);
   PQfinish(other);
   CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(10))), 200);

@@ -164,8 +164,7 @@ static void ddl_that_waits_for_a_reader_aborts_within_the_timeout(enum world_mod
                        BRANCH("bank_a", DEBIT(10)) "," BRANCH(
                            "bank_b", STATEMENT("ALTER TABLE account ADD COLUMN extra int"))));
   CHECK_PROBLEM(reply, 409, "aborted");
-  CHECK_STRING(reply, "/transaction/cause/kind", "conflict");
-  CHECK_STRING(reply, "/transaction/cause/sqlstate", "55P03");
+  CHECK_GAVE_WAY(reply);
   world_run_on(reader,
                "SELECT * FROM account"); /* it was not disturbed, nor is it in the way now */
   PQfinish(reader);

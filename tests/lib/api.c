@@ -382,6 +382,12 @@ void check_string(const struct reply *reply, const char *pointer, const char *ex
   check_same(reply, pointer, json_string(expected), file, line);
 }
 
+void check_gave_way(const struct reply *reply, const char *file, unsigned line) {
+  if (strcmp(reply_string(reply, "/transaction/cause/kind"), "timeout") == 0) return;
+  check_string(reply, "/transaction/cause/kind", "conflict", file, line);
+  check_string(reply, "/transaction/cause/sqlstate", "55P03", file, line);
+}
+
 void check_integer(const struct reply *reply, const char *pointer, int64_t expected,
                    const char *file, unsigned line) {
   check_same(reply, pointer, json_integer(expected), file, line);

@@ -95,6 +95,8 @@ const char *reply_string(const struct reply *reply, const char *pointer); /* "":
   check_json(reply, pointer, expected, __FILE__, __LINE__)
 /* A whole problem document with this status and code. */
 #define CHECK_PROBLEM(reply, status, code) check_problem(reply, status, code, __FILE__, __LINE__)
+/* Aborted since it waited for a lock: as a conflict, or, when the machine was busy, as out of time. */
+#define CHECK_GAVE_WAY(reply) check_gave_way(reply, __FILE__, __LINE__)
 
 void check_status(const struct reply *reply, int status, const char *file, unsigned line);
 void check_string(const struct reply *reply, const char *pointer, const char *expected,
@@ -105,6 +107,7 @@ void check_json(const struct reply *reply, const char *pointer, const char *expe
                 const char *file, unsigned line);
 void check_problem(const struct reply *reply, int status, const char *code, const char *file,
                    unsigned line);
+void check_gave_way(const struct reply *reply, const char *file, unsigned line);
 
 /* Called before a fatal failure leaves the test. */
 void check_on_fatal(void (*hook)(void));

@@ -69,9 +69,6 @@ struct world {
   bool logs_printed;
 };
 
-/* The servers sync as real ones do, which takes time. To be called before the first world. */
-void world_sync_servers(void);
-
 /* All runs and the coordinator is ready; with a crash point it may have gone again. */
 struct world *world_open(enum world_mode mode, const struct world_options *options);
 /* Checks that nothing is left prepared in the databases and that each daemon ends by itself, with

@@ -3,8 +3,7 @@
  * Making a database takes longer than most tests, so those of a closed world are emptied and used
  * again; those of a world whose test was left are not.
  *
- * fsync is off, unless asked for: the tests kill processes, not the machine, and what a process has
- * written the kernel keeps. Nothing is started before the first world is opened.
+ * The servers sync as real ones do. Nothing is started before the first world is opened.
  */
 #include "tests/lib/world_servers.h"
 
@@ -19,7 +18,6 @@ enum { FIRST, SECOND, THIRD, UNPREPARED, SERVERS, SQL_BYTES = 4096, GATE_LOCK = 
 
 static struct throwaway *owner;
 static struct throwaway_server *servers[SERVERS];
-static bool synced;
 static volatile sig_atomic_t interrupted;
 
 static const char schema[] =
@@ -70,16 +68,7 @@ void servers_make_template(const struct throwaway_server *server) {
   check(throwaway_exec(dsn, schema, &err), &err);
 }
 
-void world_sync_servers(void) {
-  assert(!owner);
-  synced = true;
-}
-
-static const char *const *settings(void) {
-  static const char *settings[] = {"fsync=off", "autovacuum=off", "deadlock_timeout=100ms", NULL};
-  if (synced) settings[0] = "fsync=on";
-  return settings;
-}
+static const char *const settings[] = {"autovacuum=off", "deadlock_timeout=100ms", NULL};
 
 struct throwaway *servers_owner(void) {
   static const char *const names[] = {"first", "second"};
@@ -91,7 +80,7 @@ struct throwaway *servers_owner(void) {
   (void)sigaction(SIGINT, &action, NULL);
   (void)sigaction(SIGTERM, &action, NULL);
   (void)atexit(stop_servers);
-  const struct throwaway_options options = {.settings = settings()};
+  const struct throwaway_options options = {.settings = settings};
   check(throwaway_servers(owner, 2, names, &options, servers, &err), &err);
   servers_make_template(servers[FIRST]);
   servers_make_template(servers[SECOND]);
@@ -101,7 +90,7 @@ struct throwaway *servers_owner(void) {
 /* Those that few worlds want are made when the first does. */
 static struct throwaway_server *further_server(int which) {
   const struct throwaway_options options = {.prepared_max = which == UNPREPARED ? -1 : 0,
-                                            .settings = settings()};
+                                            .settings = settings};
   struct error err = {0};
   if (servers[which]) return servers[which];
   servers[which] =
