@@ -10,13 +10,15 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "cli/process.h"
 #include "cli/throwaway.h"
 #include "cli/throwaway_find.h"
 #include "cli/torture_kinds.h"
+#include "common/clock.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-enum { SESSIONS_MAX = 64 };
+enum { SESSIONS_MAX = 64, CRASH_SEEN_MS_MAX = 5000 };
 
 enum needs {
   NEEDS_NOTHING,
@@ -192,6 +194,20 @@ static bool end_sessions(struct torture *t, const struct fault_event *event) {
   return signal_backends(t, event->bank, 1 + (unsigned)(event->draw % SESSIONS_MAX), SIGTERM);
 }
 
+/* The server ends all sessions, and with them ours: then it has begun, and whoever comes next waits
+ * for its recovery and is not cut off in the middle. */
+static enum error_code crash_seen(struct torture *t, const struct fault_event *event,
+                                  struct error *err) {
+  uint64_t begin_us = clock_monotonic_us();
+  struct error lost = {0};
+  (void)err;
+  while (!t->is_database_paused[event->bank] && /* by another fault: it would not answer */
+         bank_exec(t->banks[event->bank], "SELECT 1", &lost) == ERR_OK &&
+         (clock_monotonic_us() - begin_us) / 1000 < CRASH_SEEN_MS_MAX)
+    process_pause_ms(1);
+  return ERR_OK;
+}
+
 static enum error_code mend_nothing(struct torture *t, const struct fault_event *event,
                                     struct error *err) {
   (void)t;
@@ -206,7 +222,7 @@ static const struct fault_kind kinds[] = {
     {"kill-coordinator", 24, 0, 300, NEEDS_NOTHING, true, kill_coordinator, start_coordinator},
     {"kill-agent", 24, 0, 300, NEEDS_AGENTS, true, kill_agent, start_agent},
     {"kill-database", 8, 0, 300, NEEDS_SERVERS, true, kill_database, start_database},
-    {"kill-backend", 4, 0, 0, NEEDS_SERVERS, true, crash_backend, mend_nothing},
+    {"kill-backend", 4, 0, 0, NEEDS_SERVERS, true, crash_backend, crash_seen},
     {"pause-coordinator", 6, 20, 700, NEEDS_NOTHING, false, pause_coordinator, resume_coordinator},
     {"pause-agent", 6, 20, 700, NEEDS_AGENTS, false, pause_agent, resume_agent},
     {"pause-database", 6, 20, 700, NEEDS_SERVERS, false, pause_database, resume_database},
