@@ -9,6 +9,9 @@
 #ifndef ASSENT_PARTICIPANT_AGENT_INTERNAL_H
 #define ASSENT_PARTICIPANT_AGENT_INTERNAL_H
 
+/* Without memory: by a signal, as wherever else it is missing, not by exit(-1) without a word. */
+#define uthash_fatal(message) abort()
+#include <stdlib.h>
 #include <uthash.h>
 
 #include "adapters/adapter.h"
@@ -100,7 +103,7 @@ struct agent {
   size_t result_rows_max, result_bytes_max;
   unsigned connections_max;
   bool synchronous_failover;
-  uint64_t first_xid; /* next_xid of the current server when we first came to it */
+  uint64_t first_xid;            /* next_xid of the current server when we first came to it */
   char incarnation[RUN_ID_SIZE]; /* this life, as coordinators know it; a new one when the server
                                     changes, which is as good as a restart */
   struct session_names names;
