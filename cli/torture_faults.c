@@ -293,24 +293,23 @@ enum error_code torture_mend(struct torture *t, const struct fault_event *event,
   return kinds[event->kind].mend(t, event, err);
 }
 
-static bool may_end(const struct torture *t, enum stage_target target) {
-  return t->is_faulty[target] || (target == STAGE_COORDINATOR && t->was_disk_full);
-}
-
 enum error_code torture_watch_over(struct torture *t, struct error *err) {
   for (int i = 0; i < STAGE_TARGETS; i++) {
     enum stage_target target = (enum stage_target)i;
     int status;
     if (t->is_down[i] || !stage_has_ended(t->stage, target, &status)) continue;
-    if (!may_end(t, target)) {
+    if (t->is_faulty[i] || (target == STAGE_COORDINATOR && t->is_disk_full)) continue;
+    bool may_end = target == STAGE_COORDINATOR && t->was_disk_full;
+    if (may_end) calls_judge_end(t, target);
+    /* Another program on this machine has its port for the moment. */
+    if (!may_end && !stage_last_said(t->stage, target, "address already in use")) {
       torture_violation(t, "%s has ended by itself", stage_target_name(target));
       stage_tell_dead(t->stage, stderr);
-    } else if (!t->is_faulty[i] && !t->is_disk_full) {
-      calls_judge_end(t, target);
-      (void)daemon_kill(t, target);
-      enum error_code code = daemon_start(t, target, err);
-      if (code != ERR_OK) return code;
+      continue;
     }
+    (void)daemon_kill(t, target);
+    enum error_code code = daemon_start(t, target, err);
+    if (code != ERR_OK) return code;
   }
   return ERR_OK;
 }
