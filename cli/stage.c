@@ -216,6 +216,13 @@ bool stage_has_ended(struct stage *stage, enum stage_target target, int *status)
   return process && process_wait(process, 0, status);
 }
 
+bool stage_last_said(const struct stage *stage, enum stage_target target, const char *text) {
+  const struct process *process = stage->daemons[target].process;
+  char tail[2048] = "";
+  if (process) process_log_tail(process, 1, tail, sizeof tail);
+  return strstr(tail, text) != NULL;
+}
+
 /* $ASSENT_DAEMON_WRAPPER: words (between spaces) that go before the daemon's, "/usr/bin/valgrind
  * -q" say. They point into `text`. */
 static size_t wrapper_words(char text[WRAPPER_SIZE], const char *words[WRAPPER_WORDS_MAX]) {

@@ -96,6 +96,8 @@ enum error_code stage_wait_ready(struct stage *stage, enum stage_target target, 
 bool stage_is_alive(struct stage *stage, enum stage_target target);
 /* False: it runs, or was never started or was killed by stage_kill(). `status`: of waitpid(2). */
 bool stage_has_ended(struct stage *stage, enum stage_target target, int *status);
+/* Whether the last line of its log has this text. */
+bool stage_last_said(const struct stage *stage, enum stage_target target, const char *text);
 /* ERR_IO when a process that should run has ended. */
 enum error_code stage_check_alive(struct stage *stage, struct error *err)
     __attribute__((warn_unused_result));

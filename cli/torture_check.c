@@ -52,9 +52,16 @@ static enum error_code wait_quiet(struct torture *t, struct error *err) {
   uint64_t begin_us = clock_monotonic_us();
   for (;;) {
     struct unsettled left = {0};
-    enum error_code code = look(t, &left, err);
-    if (code != ERR_OK || is_quiet(&left) || torture_interrupted()) return code;
-    if ((clock_monotonic_us() - begin_us) / 1000 > QUIET_MS_MAX) {
+    struct error why = {0};
+    bool is_late = (clock_monotonic_us() - begin_us) / 1000 > QUIET_MS_MAX;
+    enum error_code code = look(t, &left, &why);
+    for (int i = 0; code != ERR_OK && i < BANKS; i++) {
+      struct error again = {0};
+      (void)!bank_refresh(t->banks[i], &again); /* tried again in any case */
+    }
+    if (torture_interrupted() || (code == ERR_OK && is_quiet(&left))) return ERR_OK;
+    if (code != ERR_OK && is_late) return error_set(err, code, "%s", why.text);
+    if (is_late) {
       torture_violation(t,
                         "after %d s still: %" PRId64 " and %" PRId64 " prepared, %" PRId64
                         " not ended for the coordinator, %" PRId64 " and %" PRId64

@@ -10,13 +10,15 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "cli/process.h"
 #include "cli/throwaway.h"
 #include "cli/throwaway_find.h"
 #include "cli/torture_kinds.h"
+#include "common/clock.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-enum { SESSIONS_MAX = 64 };
+enum { SESSIONS_MAX = 64, CRASH_SEEN_MS_MAX = 5000 };
 
 enum needs {
   NEEDS_NOTHING,
@@ -192,6 +194,20 @@ static bool end_sessions(struct torture *t, const struct fault_event *event) {
   return signal_backends(t, event->bank, 1 + (unsigned)(event->draw % SESSIONS_MAX), SIGTERM);
 }
 
+/* The server ends all sessions, and with them ours: then it has begun, and whoever comes next waits
+ * for its recovery and is not cut off in the middle. */
+static enum error_code crash_seen(struct torture *t, const struct fault_event *event,
+                                  struct error *err) {
+  uint64_t begin_us = clock_monotonic_us();
+  struct error lost = {0};
+  (void)err;
+  while (!t->is_database_paused[event->bank] && /* by another fault: it would not answer */
+         bank_exec(t->banks[event->bank], "SELECT 1", &lost) == ERR_OK &&
+         (clock_monotonic_us() - begin_us) / 1000 < CRASH_SEEN_MS_MAX)
+    process_pause_ms(1);
+  return ERR_OK;
+}
+
 static enum error_code mend_nothing(struct torture *t, const struct fault_event *event,
                                     struct error *err) {
   (void)t;
@@ -206,7 +222,7 @@ static const struct fault_kind kinds[] = {
     {"kill-coordinator", 24, 0, 300, NEEDS_NOTHING, true, kill_coordinator, start_coordinator},
     {"kill-agent", 24, 0, 300, NEEDS_AGENTS, true, kill_agent, start_agent},
     {"kill-database", 8, 0, 300, NEEDS_SERVERS, true, kill_database, start_database},
-    {"kill-backend", 4, 0, 0, NEEDS_SERVERS, true, crash_backend, mend_nothing},
+    {"kill-backend", 4, 0, 0, NEEDS_SERVERS, true, crash_backend, crash_seen},
     {"pause-coordinator", 6, 20, 700, NEEDS_NOTHING, false, pause_coordinator, resume_coordinator},
     {"pause-agent", 6, 20, 700, NEEDS_AGENTS, false, pause_agent, resume_agent},
     {"pause-database", 6, 20, 700, NEEDS_SERVERS, false, pause_database, resume_database},
@@ -277,24 +293,23 @@ enum error_code torture_mend(struct torture *t, const struct fault_event *event,
   return kinds[event->kind].mend(t, event, err);
 }
 
-static bool may_end(const struct torture *t, enum stage_target target) {
-  return t->is_faulty[target] || (target == STAGE_COORDINATOR && t->was_disk_full);
-}
-
 enum error_code torture_watch_over(struct torture *t, struct error *err) {
   for (int i = 0; i < STAGE_TARGETS; i++) {
     enum stage_target target = (enum stage_target)i;
     int status;
     if (t->is_down[i] || !stage_has_ended(t->stage, target, &status)) continue;
-    if (!may_end(t, target)) {
+    if (t->is_faulty[i] || (target == STAGE_COORDINATOR && t->is_disk_full)) continue;
+    bool may_end = target == STAGE_COORDINATOR && t->was_disk_full;
+    if (may_end) calls_judge_end(t, target);
+    /* Another program on this machine has its port for the moment. */
+    if (!may_end && !stage_last_said(t->stage, target, "address already in use")) {
       torture_violation(t, "%s has ended by itself", stage_target_name(target));
       stage_tell_dead(t->stage, stderr);
-    } else if (!t->is_faulty[i] && !t->is_disk_full) {
-      calls_judge_end(t, target);
-      (void)daemon_kill(t, target);
-      enum error_code code = daemon_start(t, target, err);
-      if (code != ERR_OK) return code;
+      continue;
     }
+    (void)daemon_kill(t, target);
+    enum error_code code = daemon_start(t, target, err);
+    if (code != ERR_OK) return code;
   }
   return ERR_OK;
 }

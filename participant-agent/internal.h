@@ -9,6 +9,9 @@
 #ifndef ASSENT_PARTICIPANT_AGENT_INTERNAL_H
 #define ASSENT_PARTICIPANT_AGENT_INTERNAL_H
 
+/* Without memory: by a signal, as wherever else it is missing, not by exit(-1) without a word. */
+#define uthash_fatal(message) abort()
+#include <stdlib.h>
 #include <uthash.h>
 
 #include "adapters/adapter.h"
