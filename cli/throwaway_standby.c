@@ -85,7 +85,7 @@ static enum error_code write_recovery(const struct throwaway_server *standby, st
   primary_conninfo(standby, conninfo);
   (void)snprintf(lines, sizeof lines,
                  "primary_conninfo = %s\nprimary_slot_name = '%s'\n"
-                 "synchronous_standby_names = ''\n",
+                 "synchronous_standby_names = ''\nfsync = off\n",
                  conninfo, slot);
   enum error_code code = write_file(standby, "postgresql.auto.conf", "ae", lines, err);
   return code == ERR_OK ? write_file(standby, "standby.signal", "we", "", err) : code;
@@ -137,14 +137,30 @@ static bool is_prefix(const char *prefix, const char *text) {
   return strncmp(prefix, text, strlen(prefix)) == 0;
 }
 
-/* But for whom the primary waits: the standby, promoted, would wait for nobody that comes. */
+/* But for whom the primary waits: the standby, promoted, would wait for nobody that comes. And but for
+ * fsync=on, which is the default and is switched off while the standby starts. */
+static bool is_copied(const char *setting) {
+  return !is_prefix("synchronous_standby_names=", setting) && strcmp("fsync=on", setting) != 0;
+}
+
 static enum error_code copy_settings(struct throwaway_server *standby, struct error *err) {
+  static const char retry[] = "wal_retrieve_retry_interval=";
   const struct throwaway_server *primary = standby->primary;
   enum error_code code = ERR_OK;
   for (size_t i = 0; code == ERR_OK && i < primary->setting_count; i++)
-    if (!is_prefix("synchronous_standby_names=", primary->settings[i]))
+    if (is_copied(primary->settings[i]) && !is_prefix(retry, primary->settings[i]))
       code = throwaway_add_setting(standby, primary->settings[i], err);
+  /* An attempt to stream that fails, as one may at the start, is not repeated for 5 s otherwise. */
+  if (code == ERR_OK)
+    code = throwaway_add_setting(standby, "wal_retrieve_retry_interval=100ms", err);
   return code;
+}
+
+/* The first start would sync each file of the backup, one by one, which takes longer than all else. From
+ * now on it syncs as its primary does. */
+static enum error_code sync_from_now_on(const struct throwaway_server *standby, struct error *err) {
+  enum error_code code = run_sql(standby, "ALTER SYSTEM RESET fsync", err);
+  return code == ERR_OK ? run_sql(standby, "SELECT pg_reload_conf()", err) : code;
 }
 
 static enum error_code wait_streaming(const struct throwaway_server *standby, const char *more,
@@ -188,7 +204,7 @@ struct throwaway_server *throwaway_standby(struct throwaway *t, struct throwaway
   standby->primary = primary;
   if (copy_settings(standby, &why) == ERR_OK && base_backup(standby, &why) == ERR_OK &&
       write_recovery(standby, &why) == ERR_OK && throwaway_start_first(standby, &why) == ERR_OK &&
-      wait_streaming(standby, "", &why) == ERR_OK &&
+      wait_streaming(standby, "", &why) == ERR_OK && sync_from_now_on(standby, &why) == ERR_OK &&
       (!options->synchronous || make_synchronous(standby, options->remote_apply, &why) == ERR_OK))
     return standby;
   (void)error_set(err, why.code, "%s", why.text);

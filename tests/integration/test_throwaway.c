@@ -94,6 +94,8 @@ static void standby_held_and_promoted_lacks_what_came_later(void) {
   if (!standby) (void)puts(err.text);
   CU_ASSERT_PTR_NOT_NULL_FATAL(standby);
   CU_ASSERT_EQUAL(query(standby, in_recovery), 1);
+  while (query(standby, "SELECT (current_setting('fsync') = 'on')::int") != 1)
+    process_pause_ms(10);
 
   exec(primary, "CREATE TABLE kept AS SELECT 1 AS value");
   check_ok(throwaway_standby_catch_up(standby, &err), &err);
