@@ -34,16 +34,19 @@ DAEMON   := $(call room,coordinator) $(call room,wal) $(AGENT)
 CLI      := $(call room,cli) $(DAEMON)
 UNIT     := $(wildcard tests/unit/*.c) $(wildcard tests/lib/*.c)
 INTEG    := $(wildcard tests/integration/*.c) $(wildcard tests/lib/*.c)
+# With a runner of its own.
+FACTS    := $(wildcard tests/facts/*.c) tests/lib/fault_vfs.c
+MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(wildcard tests/lib/*.c))
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Test builds have the named crash points compiled in.
 testobjs  = $(patsubst %.c,$(BUILD)/test/obj/%.o,$(1))
 PROGRAMS := $(addprefix $(BUILD)/,assentd assent-agent assent)
-TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration)
+TESTS    := $(addprefix $(BUILD)/test/,assentd assent-agent assent unit integration facts crash-matrix)
 
 .DEFAULT_GOAL := all
 .PHONY: all
-all: $(PROGRAMS) ## build the three programs into build/
+all: $(PROGRAMS) $(BUILD)/assent-fault.so ## build the three programs into build/
 
 $(BUILD)/assentd:      $(call objects,$(DAEMON) coordinator/main.c)
 $(BUILD)/assent-agent: $(call objects,$(AGENT) participant-agent/main.c)
@@ -53,11 +56,21 @@ $(BUILD)/test/assent-agent: $(call testobjs,$(AGENT) participant-agent/main.c)
 $(BUILD)/test/assent:       $(call testobjs,$(CLI) cli/main.c)
 $(BUILD)/test/unit:         $(call testobjs,$(sort $(UNIT) $(DAEMON) $(call room,cli)))
 $(BUILD)/test/integration:  $(call testobjs,$(sort $(INTEG) $(DAEMON) $(call room,cli)))
+$(BUILD)/test/facts:        $(call testobjs,$(FACTS) $(CLI))
+$(BUILD)/test/crash-matrix: $(call testobjs,$(sort $(MATRIX) $(DAEMON) $(call room,cli)))
 
 $(PROGRAMS) $(TESTS):
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(if $(findstring /test/,$@),-lcunit)
+
+# For LD_PRELOAD; beside the programs, so that `assent torture` and the tests find it.
+FAULTS   := $(BUILD)/assent-fault.so $(BUILD)/test/assent-fault.so
+$(FAULTS): tests/fault/preload.c
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(filter-out --coverage,$(ALL_CFLAGS)) -U_FORTIFY_SOURCE -fPIC \
+	  $(if $(SANITIZE),-fno-sanitize=all -DFAULT_NO_MALLOC) -shared -Wl,-z,relro,-z,now -o $@ $<
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -72,17 +85,24 @@ $(BUILD)/test/obj/%.o: %.c
 -include $(shell find $(BUILD)/obj $(BUILD)/test/obj -name '*.d' 2>/dev/null)
 
 # ---- tests ------------------------------------------------------------------------------------------
-.PHONY: test unit integration
+.PHONY: test unit integration facts
 test: deps ## run all tests (real PostgreSQL servers in a temporary directory)
-	$(Q)$(MAKE) --no-print-directory -j2 $(TESTS)
+	$(Q)$(MAKE) --no-print-directory -j2 test-programs
 	$(Q)$(BUILD)/test/unit
 	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/integration
 
 unit: $(BUILD)/test/unit ## run the unit tests only
 	$(Q)$(BUILD)/test/unit $(ONLY)
 
-integration: $(TESTS) ## run the integration tests only; ONLY=name narrows
+integration: test-programs ## run the integration tests only; ONLY=name narrows
 	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/integration $(ONLY)
+
+facts: deps $(BUILD)/test/facts ## what the code leans on, shown on real servers; PG=14..18 or PG="16 18" fetches those
+	$(Q)sh tools/facts.sh $(BUILD)/test/facts "$(PG)"
+.PHONY: crash-matrix
+crash-matrix: deps ## every crash point x participants x outcome x mode, killed there; ONLY=C5/agents narrows
+	$(Q)$(MAKE) --no-print-directory -j2 $(TESTS)
+	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/crash-matrix $(ONLY)
 
 # ---- the demonstration ------------------------------------------------------------------------------
 .PHONY: demo
@@ -90,8 +110,13 @@ demo: deps ## two databases, thousands of transfers, the coordinator killed in b
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)$(BUILD)/assent demo $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
+.PHONY: torture
+torture: deps ## the same while everything is broken at random, all promises checked; ARGS="--seconds 600"
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(BUILD)/assent torture $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
+
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters cli common coordinator participant-agent wal tests/lib tests/unit tests/integration
+ROOMS   := adapters bench cli common coordinator participant-agent wal $(patsubst %/,%,$(wildcard tests/*/))
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
@@ -118,8 +143,8 @@ check-scripts:
 check-docs:
 	$(Q)sh tools/check_docs.sh
 
-everything: $(PROGRAMS) $(TESTS)
-test-programs: $(TESTS)
+everything: $(PROGRAMS) $(TESTS) $(FAULTS)
+test-programs: $(TESTS) $(BUILD)/test/assent-fault.so
 check-gcc check-clang: check-%:
 	@echo "$*: builds everything, warnings are errors"
 	$(Q)$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/check-$* CC=$* SANITIZE= COVERAGE= everything
@@ -149,6 +174,40 @@ coverage: deps-dev ## lines and branches that the tests run, by file; pages in b
 valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and with agents
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)sh tools/valgrind.sh $(BUILD)
+
+# ---- how fast ---------------------------------------------------------------------------------------
+.PHONY: bench-recovery
+$(BUILD)/bench-recovery: $(call objects,bench/recovery.c $(call room,wal) $(call room,cli) $(COMMON))
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+bench-recovery: deps ## how fast thousands of branches in doubt are resolved, against bare libpq
+	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-recovery
+	$(Q)$(BUILD)/bench-recovery $(ARGS)
+
+# ---- fuzzing ----------------------------------------------------------------------------------------
+# libFuzzer with AddressSanitizer and UBSan; each target starts from its corpus in tests/fuzz/corpus.
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+SECONDS ?= 60
+.PHONY: fuzz fuzzers
+fuzz: deps-dev ## feed the decoders with what nobody would send; SECONDS=n for each of them
+	$(Q)$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzz CC=clang \
+	  SANITIZE=fuzzer-no-link,address,undefined fuzzers
+	$(Q)sh tools/fuzz.sh $(BUILD)/fuzz $(SECONDS) $(FUZZERS)
+
+fuzzers: $(addprefix $(BUILD)/fuzz_,$(FUZZERS))
+# An archive: of the product only what a target needs is linked, so that it can stand in for the rest.
+$(BUILD)/fuzzed.a: $(call objects,$(DAEMON) tests/fuzz/fuzz.c)
+	$(Q)rm -f $@ && ar rcs $@ $^
+.PRECIOUS: $(BUILD)/obj/tests/fuzz/%.o
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/fuzzed.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) -pie -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+
+# ---- the model --------------------------------------------------------------------------------------
+LIVES ?= 2
+.PHONY: model
+model: deps-dev ## every state of the protocol model, checked by SPIN; LIVES=3 goes further
+	$(Q)sh tools/model.sh $(BUILD)/model $(LIVES)
 
 # ---- packages ---------------------------------------------------------------------------------------
 .PHONY: deps deps-dev

@@ -36,6 +36,8 @@ struct session_identity {
   int server_version;
   int backend_pid;
   int64_t prepared_max;
+  uint64_t
+      next_xid; /* every transaction that had ended here by then has a lower one; 0: not known */
 };
 
 /* `err` NULL: the session is idle and not a standby. Else it is broken and must be closed; the text

@@ -21,14 +21,42 @@ static const char identity_query[] =
     "pg_catalog.pg_current_wal_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4 END, '/', "
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())), "
     "pg_catalog.pg_backend_pid(), pg_catalog.current_setting('max_prepared_transactions'), "
-    "current_user";
+    "current_user, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())";
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void open_failed(struct session *s, const struct error *err) {
   session_opened_fn opened = s->opened;
+  if (s->postgres->hosts) hosts_failed(s->postgres->hosts, s->host_first);
   wire_break(s);
   opened(s->data, NULL, err);
+}
+
+/* Is this a server to work on? Who was its primary until a failover, or another server where the
+ * connection string leads by mistake, would take branches and decisions that it must not. */
+static enum error_code check_identity(const struct session *s, struct error *err) {
+  const char *was = s->postgres->server, *is = s->identity.server;
+  const char *until_now = *was ? "; until now it was server " : "";
+  if (s->standby)
+    return error_set(err, ERR_UNAVAILABLE,
+                     "server %s is a standby: it shows no prepared transactions and takes none%s%s",
+                     is, until_now, was);
+  switch (server_relation(was, is)) {
+  case SERVER_PREDECESSOR:
+    return error_set(err, ERR_UNAVAILABLE,
+                     "server %s is on an older timeline than %s, which it was until now: a former "
+                     "primary, or an old copy. Restart to work with it all the same",
+                     is, was);
+  case SERVER_STRANGER:
+    return error_set(err, ERR_UNAVAILABLE,
+                     "server %s is another one than %s, which it was until now: does the "
+                     "connection string lead where it should? Restart to work with it all the same",
+                     is, was);
+  case SERVER_UNRELATED:
+  case SERVER_SAME:
+  case SERVER_SUCCESSOR: break;
+  }
+  return ERR_OK;
 }
 
 static void open_result(struct session *s, struct step step, PGresult *result) {
@@ -43,6 +71,7 @@ static void open_result(struct session *s, struct step step, PGresult *result) {
   identity->backend_pid = atoi(PQgetvalue(result, 0, 2));
   identity->prepared_max = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
   (void)snprintf(s->role, sizeof s->role, "%s", PQgetvalue(result, 0, 4));
+  identity->next_xid = strtoull(PQgetvalue(result, 0, 5), NULL, 10);
   identity->server_version = PQserverVersion(s->connection);
 }
 
@@ -56,12 +85,10 @@ static void open_drained(struct session *s) {
     error_from_cause(&err, ERR_UNAVAILABLE, &s->ask.cause);
     (void)error_wrap(&err, "the database does not say who it is");
     open_failed(s, &err);
-  } else if (s->standby) {
-    (void)error_set(&err, ERR_UNAVAILABLE,
-                    "server %s is a standby: it shows no prepared transactions and takes none",
-                    s->identity.server);
+  } else if (check_identity(s, &err) != ERR_OK) {
     open_failed(s, &err);
   } else {
+    memcpy(s->postgres->server, s->identity.server, sizeof s->postgres->server);
     wire_end(s, SESSION_IDLE);
     s->opened(s->data, &s->identity, NULL);
   }
@@ -74,17 +101,18 @@ static const struct session_op open_op = {.result = open_result,
 static struct session *postgres_open(struct adapter *adapter, const char *application_name,
                                      int64_t call_timeout_ms, session_opened_fn opened,
                                      session_lost_fn lost, void *data) {
-  const struct postgres *postgres = (const struct postgres *)adapter;
+  struct postgres *postgres = (struct postgres *)adapter;
   assert(strlen(application_name) <= 63);
   struct session *s = calloc(1, sizeof *s);
   assert(s);
+  s->postgres = postgres;
   s->loop = postgres->loop;
   s->leaves_rows = postgres->leaves_rows;
   s->call_timeout_ms = call_timeout_ms;
   s->opened = opened;
   s->lost = lost;
   s->data = data;
-  wire_connect(s, postgres->dsn, application_name, &open_op);
+  wire_connect(s, application_name, &open_op);
   return s;
 }
 
@@ -112,6 +140,7 @@ static void postgres_leave_rows(struct adapter *adapter) {
 
 static void postgres_free(struct adapter *adapter) {
   struct postgres *postgres = (struct postgres *)adapter;
+  hosts_free(postgres->hosts);
   free(postgres->dsn);
   free(postgres);
 }
@@ -168,5 +197,6 @@ struct adapter *postgres_adapter_new(struct loop *loop, const char *dsn, struct 
   postgres->base.ops = &postgres_ops;
   postgres->loop = loop;
   postgres->dsn = copy;
+  postgres->hosts = hosts_new(dsn);
   return &postgres->base;
 }

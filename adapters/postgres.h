@@ -5,6 +5,7 @@
  * it from wire_begin() to wire_end() or wire_break(). An operation's `lost` is its last call.
  *
  *   postgres.c          the table of calls; opening and closing
+ *   postgres_hosts.c    which of several hosts is tried first
  *   postgres_wire.c     connecting, sending, reading, timers
  *   postgres_run.c      a branch's work
  *   postgres_commit.c   its COMMIT in one phase
@@ -138,10 +139,14 @@ struct postgres {
   struct adapter base;
   struct loop *loop;
   char *dsn;
+  struct hosts *hosts;      /* NULL: the dsn names one, or none */
+  char server[SERVER_SIZE]; /* the last one accepted */
   bool leaves_rows;
 };
 
 struct session {
+  struct postgres *postgres; /* the adapter it is of */
+  unsigned host_first;       /* see postgres_hosts.c */
   struct loop *loop;
   PGconn *connection; /* NULL when broken */
   struct loop_poll *poll;
@@ -183,6 +188,17 @@ struct session {
   "SELECT pg_catalog.set_config('synchronous_commit', 'local', true) WHERE "                       \
   "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'"
 
+/* ---- postgres_hosts.c ------------------------------------------------------------------------ */
+
+/* Of a valid connection string; NULL when it does not name several hosts. Owner: hosts_free(). */
+struct hosts *hosts_new(const char *dsn);
+void hosts_free(struct hosts *hosts);
+/* The keywords that put the hosts in their order of now, into what ends with NULL; at most
+ * HOST_KEYWORDS. Borrowed until the next call. Returns the order, for hosts_failed(). */
+enum { HOST_KEYWORDS = 3 };
+unsigned hosts_keywords(struct hosts *hosts, const char **keywords, const char **values);
+/* An attempt in this order has failed: the next one begins with another host. */
+void hosts_failed(struct hosts *hosts, unsigned order);
 /* Full transaction ids of prepared transactions. The view has the lower 32 bits only. Every running
  * transaction is within 2^31 of the next xid, before or, when nothing has completed since, at or
  * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest. */
@@ -204,8 +220,7 @@ struct session {
 
 /* Starts connecting with `op`; its `drained` is called when the connection stands, its `lost` when
  * it fails. */
-void wire_connect(struct session *s, const char *dsn, const char *application_name,
-                  const struct session_op *op);
+void wire_connect(struct session *s, const char *application_name, const struct session_op *op);
 
 /* Takes the session for an operation. On a broken one `lost` comes on the next turn, and what is
  * queued until then goes nowhere. */

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/crash_point.h"
+
 static void answer(struct session *s) {
   struct commit commit = s->commit;
   commit.fn(commit.data, commit.outcome, &commit.cause);
@@ -34,6 +36,7 @@ static void take_commit(struct session *s, PGresult *result) {
               "COMMIT came with a warning: a replica may lack it");
   } else {
     commit->outcome = BRANCH_OUTCOME_COMMITTED;
+    CRASH_POINT("A6");
   }
 }
 
@@ -80,6 +83,7 @@ void session_commit(struct session *s, session_committed_fn fn, void *data) {
   assert(s->state == SESSION_IN_TRANSACTION || s->state == SESSION_BROKEN);
   s->commit = (struct commit){.fn = fn, .data = data, .outcome = BRANCH_OUTCOME_RETRY};
   s->commit.cause.statement = -1;
+  CRASH_POINT("A5");
   wire_begin(s, &commit_op, s->call_timeout_ms);
   /* An asynchronous commit may be told and then lost in a crash. Two-phase commit always flushes; a
    * plain one only when nobody has switched it off for the role, the database, or in a statement.

@@ -1,7 +1,7 @@
 /* COMMIT PREPARED and ROLLBACK PREPARED: many under way on one connection.
  *
  * Each has a Sync of its own: an error skips what follows only up to the next Sync, and PostgreSQL
- * refuses these commands behind another in the same implicit transaction. Answers come in order.
+ * refuses these commands behind a statement in the same implicit transaction. Answers come in order.
  * The time that counts is that since the last answer: a long queue on a slow disk is not a dead
  * server.
  * Limits: none here; the branches its caller knows bound what can be under way.
@@ -70,7 +70,7 @@ static void finish_result(struct session *s, struct step step, PGresult *result)
               "%s came with a warning: a replica may lack it", tag);
   } else {
     finish->finished = FINISH_DONE;
-    if (finish->commit) CRASH_POINT("A6");
+    CRASH_POINT("A6");
   }
 }
 

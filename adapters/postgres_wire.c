@@ -183,17 +183,21 @@ static void lose_by_libpq(struct session *s) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+static void note_farewell(struct session *s, const PGresult *result) {
+  const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  char line[sizeof s->fatal.text];
+  copy_text(line, sizeof line, text ? text : "the database ended the session");
+  (void)error_set(&s->fatal, ERR_LOST, "%s", line);
+  (void)snprintf(s->fatal.sqlstate, sizeof s->fatal.sqlstate, "%s", result_sqlstate(result));
+}
+
 static void on_notice(void *data, const PGresult *result) {
   struct session *s = data;
   const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
   if (!severity) return;
   if (strcmp(severity, "WARNING") == 0) s->warned = true;
   if (strcmp(severity, "FATAL") != 0 && strcmp(severity, "PANIC") != 0) return;
-  const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  char line[sizeof s->fatal.text];
-  copy_text(line, sizeof line, text ? text : "the database ended the session");
-  (void)error_set(&s->fatal, ERR_LOST, "%s", line);
-  (void)snprintf(s->fatal.sqlstate, sizeof s->fatal.sqlstate, "%s", result_sqlstate(result));
+  note_farewell(s, result);
 }
 
 /* A step's first look must come before libpq parses its answer: only then can rows come one by one.
@@ -223,6 +227,12 @@ static bool take_result(struct session *s, PGresult *result) {
     return true;
   case PGRES_FATAL_ERROR:
     if (*result_sqlstate(result) == '\0') return false; /* libpq's own: the connection is dead */
+    /* A session that is ended between a command and its Sync: the command has been answered, and no
+     * operation expects a result of the Sync. */
+    if (step.kind == STEP_SYNC) {
+      note_farewell(s, result);
+      return false;
+    }
     s->op->result(s, step, result);
     return true;
   case PGRES_COMMAND_OK:
@@ -352,12 +362,13 @@ static void on_wake(void *data) {
   leave(s);
 }
 
-void wire_connect(struct session *s, const char *dsn, const char *application_name,
-                  const struct session_op *op) {
+void wire_connect(struct session *s, const char *application_name, const struct session_op *op) {
   /* The first entry may be a whole connection string; entries after it win over what it says. What
    * else a session is to be (time zone, search path) is the user's business and the dsn's. */
-  const char *const keywords[] = {"dbname", "application_name", "client_encoding", NULL};
-  const char *const values[] = {dsn, application_name, "UTF8", NULL};
+  const char *keywords[4 + HOST_KEYWORDS] = {"dbname", "application_name", "client_encoding"};
+  const char *values[4 + HOST_KEYWORDS] = {s->postgres->dsn, application_name, "UTF8"};
+  struct hosts *hosts = s->postgres->hosts;
+  if (hosts) s->host_first = hosts_keywords(hosts, keywords + 3, values + 3);
   s->timer = loop_timer_new(s->loop, on_timer, s);
   s->wake = loop_timer_new(s->loop, on_wake, s);
   s->state = SESSION_CONNECTING;

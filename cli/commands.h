@@ -8,5 +8,6 @@ int command_participants(int argc, char **argv);
 int command_backup(int argc, char **argv);
 int command_recover(int argc, char **argv);
 int command_demo(int argc, char **argv);
+int command_torture(int argc, char **argv);
 
 #endif

@@ -9,13 +9,12 @@
 
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
 #include "cli/demo_kept.h"
-#include "cli/demo_stage.h"
+#include "cli/ledger.h"
 #include "cli/options.h"
 #include "cli/process.h"
 #include "cli/table.h"
@@ -42,21 +41,13 @@ static volatile sig_atomic_t is_interrupted;
 
 struct demo {
   struct demo_options options;
+  struct transfer_source source;
   struct demo_findings findings;
   struct stage *stage;
   struct bank *banks[BANKS];
   struct load *load;
   struct progress progress;
 };
-
-void demo_problem(struct demo_findings *findings, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  if (findings->problems < PROBLEM_TEXTS_MAX)
-    (void)vsnprintf(findings->texts[findings->problems], PROBLEM_TEXT_SIZE, format, args);
-  findings->problems++;
-  va_end(args);
-}
 
 static void on_signal(int signum) {
   (void)signum;
@@ -87,7 +78,7 @@ static enum error_code wait_settled(struct demo *demo, const int64_t start_us[BA
   uint64_t begin_us = clock_monotonic_us();
   int64_t left[BANKS];
   do {
-    enum error_code code = demo_check_prepared(demo->banks, start_us, left, err);
+    enum error_code code = ledger_prepared(demo->banks, start_us, left, err);
     if (code == ERR_OK) code = stage_check_alive(demo->stage, err);
     if (code != ERR_OK || left[0] + left[1] == 0) return code;
     process_pause_ms(SETTLED_POLL_MS);
@@ -98,10 +89,10 @@ static enum error_code wait_settled(struct demo *demo, const int64_t start_us[BA
                    left[0] + left[1], SETTLED_MS_MAX / 1000);
 }
 
-static enum error_code kill_and_recover(struct demo *demo, enum demo_target target,
+static enum error_code kill_and_recover(struct demo *demo, enum stage_target target,
                                         struct error *err) {
   struct demo_recovery *one = &demo->findings.recoveries[demo->findings.recovery_count];
-  bool is_coordinator = target == TARGET_COORDINATOR;
+  bool is_coordinator = target == STAGE_COORDINATOR;
   int64_t start_us[BANKS], left[BANKS];
   struct load_counts counts = load_count(demo->load);
   *one = (struct demo_recovery){.target = target,
@@ -110,7 +101,7 @@ static enum error_code kill_and_recover(struct demo *demo, enum demo_target targ
   if (is_coordinator) load_set_up(demo->load, false);
   stage_kill(demo->stage, target);
   enum error_code code = read_clocks(demo, start_us, err);
-  if (code == ERR_OK) code = demo_check_prepared(demo->banks, start_us, left, err);
+  if (code == ERR_OK) code = ledger_prepared(demo->banks, start_us, left, err);
   if (code != ERR_OK) return code;
   one->left_prepared = left[0] + left[1];
   uint64_t begin_us = clock_monotonic_us();
@@ -161,12 +152,15 @@ static enum error_code run_load(struct demo *demo, struct error *err) {
   const struct demo_options *options = &demo->options;
   static struct demo_kill kills[DEMO_KILLS_MAX];
   const struct load_options load = {.url = stage_url(demo->stage),
-                                    .seed = (uint64_t)options->seed,
+                                    .participants = {stage_bank_name(demo->stage, 0),
+                                                     stage_bank_name(demo->stage, 1)},
+                                    .schema = "",
+                                    .source = demo->source,
                                     .transfers = (unsigned)options->transfers,
                                     .clients = (unsigned)options->clients,
                                     .timeout_ms = TRANSFER_TIMEOUT_MS};
-  size_t count =
-      demo_plan_kills(load.seed, (unsigned)options->kills, options->agents, load.transfers, kills);
+  size_t count = demo_plan_kills(load.source.seed, (unsigned)options->kills, options->agents,
+                                 load.transfers, kills);
   demo->findings.kills_planned = (unsigned)count;
   uint64_t begin_us = clock_monotonic_us();
   enum error_code code = load_start(&demo->load, &load, err);
@@ -185,25 +179,26 @@ static enum error_code run_load(struct demo *demo, struct error *err) {
 static enum error_code check_all(struct demo *demo, struct error *err) {
   struct demo_findings *findings = &demo->findings;
   enum error_code code = demo_check_in_doubt(demo->banks, findings, err);
-  if (code == ERR_OK) code = demo_check_money(demo->banks, &findings->money_after, err);
+  if (code == ERR_OK) code = ledger_money(demo->banks, &findings->money_after, err);
   if (code == ERR_OK)
-    code = demo_check_ledgers(demo->banks, demo->load, &demo->options, findings, err);
+    code = demo_check_ledgers(demo->banks, demo->load, &demo->source,
+                              (unsigned)demo->options.transfers, findings, err);
   if (code == ERR_OK)
-    code = demo_check_told(stage_url(demo->stage), demo->load, &demo->options, &is_interrupted,
-                           findings, err);
+    code = demo_check_told(stage_url(demo->stage), demo->load, &demo->source,
+                           (unsigned)demo->options.transfers, &is_interrupted, findings, err);
   if (code == ERR_OK && findings->money_after != findings->money_before)
-    demo_problem(findings, "money is not conserved");
+    problems_add(&findings->problems, "money is not conserved");
   return code;
 }
 
 static enum error_code set_up(struct demo *demo, struct error *err) {
-  const struct stage_options options = {demo->options.agents, demo->options.keep};
+  const struct stage_options options = {.agents = demo->options.agents, .keep = demo->options.keep};
   enum error_code code = stage_open(&demo->stage, &options, err);
   for (int i = 0; code == ERR_OK && i < BANKS; i++) {
-    code = bank_open(&demo->banks[i], stage_dsn(demo->stage, i), err);
+    code = bank_open(&demo->banks[i], stage_dsn(demo->stage, i), "", err);
     if (code == ERR_OK) code = bank_make_tables(demo->banks[i], err);
   }
-  if (code == ERR_OK) code = demo_check_money(demo->banks, &demo->findings.money_before, err);
+  if (code == ERR_OK) code = ledger_money(demo->banks, &demo->findings.money_before, err);
   return code;
 }
 
@@ -212,7 +207,7 @@ static enum error_code set_up(struct demo *demo, struct error *err) {
 static void tell_failure(struct demo *demo, const struct error *err) {
   char text[sizeof err->text];
   text_for_terminal(err->text, text, sizeof text);
-  demo_problem(&demo->findings, "%s", text);
+  problems_add(&demo->findings.problems, "%s", text);
   (void)fprintf(stderr, "assent demo: %s\n", text);
   stage_tell_dead(demo->stage, stderr);
 }
@@ -220,7 +215,7 @@ static void tell_failure(struct demo *demo, const struct error *err) {
 /* Ends the clients: their calls end when nobody is there to answer. */
 static void end_load(struct demo *demo, bool is_over) {
   if (demo->load) load_stop(demo->load);
-  if (demo->stage && !is_over) stage_kill(demo->stage, TARGET_COORDINATOR);
+  if (demo->stage && !is_over) stage_kill(demo->stage, STAGE_COORDINATOR);
   load_free(demo->load);
   for (int i = 0; i < BANKS; i++)
     bank_close(demo->banks[i]);
@@ -264,7 +259,7 @@ static int run_demo(struct demo *demo) {
   if (!is_over || !demo->options.keep || !leave_stage(demo)) stage_close(demo->stage);
   if (is_interrupted) return EXIT_INTERRUPTED;
   if (demo->options.json) demo_report_json(&demo->options, &demo->findings);
-  return demo->findings.problems == 0 ? EXIT_DONE : EXIT_REFUSED;
+  return demo->findings.problems.count == 0 ? EXIT_DONE : EXIT_REFUSED;
 }
 
 static int stop_kept(const char *directory) {
@@ -314,6 +309,7 @@ int command_demo(int argc, char **argv) {
     id_random(&random, sizeof random);
     o->seed = random;
   }
+  demo.source = (struct transfer_source){"demo", (uint64_t)o->seed, transfer_plan_simple};
   catch_signals();
   return run_demo(&demo);
 }

@@ -7,9 +7,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "cli/demo_bank.h"
-#include "cli/demo_load.h"
+#include "cli/bank.h"
 #include "cli/demo_plan.h"
+#include "cli/load.h"
+#include "cli/problems.h"
+#include "cli/stage.h"
 #include "common/error.h"
 
 struct demo_options {
@@ -19,14 +21,12 @@ struct demo_options {
 
 /* One kill. Both times begin with the start of the new process. */
 struct demo_recovery {
-  enum demo_target target;
+  enum stage_target target;
   unsigned finished, in_flight; /* transfers, at the moment of the kill */
   int64_t left_prepared;        /* transactions prepared in the databases, right after it */
   int64_t ready_us;             /* until it answers that it is ready */
   int64_t settled_us; /* until nothing that was prepared before that start is left in a database */
 };
-
-enum { PROBLEM_TEXTS_MAX = 10, PROBLEM_TEXT_SIZE = 400 };
 
 struct demo_findings {
   struct load_counts load;
@@ -37,34 +37,23 @@ struct demo_findings {
   int64_t in_doubt[BANKS], in_doubt_waited_ms;
   unsigned ledger_checked, ledger_wrong;
   unsigned asked_again, told_otherwise;
-  unsigned problems; /* all of them; the first ones have their text here */
-  char texts[PROBLEM_TEXTS_MAX][PROBLEM_TEXT_SIZE];
+  struct problems problems;
 };
-
-void demo_problem(struct demo_findings *findings, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 /* ---- demo_check.c: the databases and the coordinator against what clients were told -----------
  */
 
-enum error_code demo_check_money(struct bank *const banks[BANKS], int64_t *sum, struct error *err)
-    __attribute__((warn_unused_result));
-/* Prepared transactions of Assent in each database. */
-enum error_code demo_check_prepared(struct bank *const banks[BANKS], const int64_t before_us[BANKS],
-                                    int64_t counts[BANKS], struct error *err)
-    __attribute__((warn_unused_result));
 /* Waits, within bounds, until none is left, then fills in in_doubt. */
 enum error_code demo_check_in_doubt(struct bank *const banks[BANKS], struct demo_findings *findings,
                                     struct error *err) __attribute__((warn_unused_result));
-/* A transfer told committed is in both ledgers with its amounts, one told aborted in none, and
- * nothing else is there. */
+/* See ledger_check(). */
 enum error_code demo_check_ledgers(struct bank *const banks[BANKS], const struct load *load,
-                                   const struct demo_options *options,
+                                   const struct transfer_source *source, unsigned transfers,
                                    struct demo_findings *findings, struct error *err)
     __attribute__((warn_unused_result));
 /* Asks the coordinator for each transfer once more; ends early when interrupted. */
 enum error_code demo_check_told(const char *url, const struct load *load,
-                                const struct demo_options *options,
+                                const struct transfer_source *source, unsigned transfers,
                                 const volatile sig_atomic_t *is_interrupted,
                                 struct demo_findings *findings, struct error *err)
     __attribute__((warn_unused_result));

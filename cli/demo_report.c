@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "cli/demo.h"
-#include "cli/demo_stage.h"
 #include "cli/table.h"
 #include "common/json.h"
 
@@ -94,16 +93,6 @@ static void report_verdicts(const struct demo_findings *findings) {
   verdict("asked again", text, findings->told_otherwise == 0);
 }
 
-static void report_problems(const struct demo_findings *findings) {
-  for (unsigned i = 0; i < findings->problems && i < PROBLEM_TEXTS_MAX; i++) {
-    char text[PROBLEM_TEXT_SIZE];
-    text_for_terminal(findings->texts[i], text, sizeof text);
-    (void)printf("  problem: %s\n", text);
-  }
-  if (findings->problems > PROBLEM_TEXTS_MAX)
-    (void)printf("  and %u more\n", findings->problems - PROBLEM_TEXTS_MAX);
-}
-
 void demo_report(const struct demo_options *options, const struct demo_findings *findings) {
   const struct load_counts *load = &findings->load;
   double seconds = (double)findings->elapsed_us / 1e6;
@@ -118,7 +107,7 @@ void demo_report(const struct demo_options *options, const struct demo_findings 
   (void)printf("sent again  %6u   times, where nothing had happened\n", load->resent);
   report_kills(findings);
   report_verdicts(findings);
-  report_problems(findings);
+  problems_print(&findings->problems);
   (void)printf("\nseed %" PRId64 " (--seed %" PRId64 " makes the same choices again)\n",
                options->seed, options->seed);
 }
@@ -185,7 +174,7 @@ void demo_report_json(const struct demo_options *options, const struct demo_find
   json_writer_init(&w);
   json_object_begin(&w);
   json_key(&w, "ok");
-  json_write_boolean(&w, findings->problems == 0);
+  json_write_boolean(&w, findings->problems.count == 0);
   write_number(&w, "seed", options->seed);
   write_number(&w, "clients", options->clients);
   json_key(&w, "agents");
@@ -201,10 +190,7 @@ void demo_report_json(const struct demo_options *options, const struct demo_find
   write_number(&w, "asked_again", findings->asked_again);
   write_number(&w, "told_otherwise", findings->told_otherwise);
   json_key(&w, "problems");
-  json_array_begin(&w);
-  for (unsigned i = 0; i < findings->problems && i < PROBLEM_TEXTS_MAX; i++)
-    json_write_string(&w, findings->texts[i]);
-  json_array_end(&w);
+  problems_write(&findings->problems, &w);
   json_object_end(&w);
   char *text = json_writer_take(&w, NULL);
   if (text) (void)puts(text);

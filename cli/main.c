@@ -15,7 +15,8 @@ static const char help[] =
     "  participants  the databases, and how they do\n"
     "  backup        a copy of the decision log, while the coordinator runs\n"
     "  recover       a new decision log, when the old one is lost\n"
-    "  demo          two databases, thousands of transfers, the coordinator killed in between\n\n"
+    "  demo          two databases, thousands of transfers, the coordinator killed in between\n"
+    "  torture       the same while everything is broken at random, with all promises checked\n\n"
     "  --help, --version\n\n"
     "`assent COMMAND --help` says more. The coordinator is looked for at --url, $ASSENT_URL, or\n"
     "http://127.0.0.1:7410. NO_COLOR turns colours off.\n\n"
@@ -37,7 +38,8 @@ static const struct command commands[] = {{"tx", command_tx},
                                           {"participants", command_participants},
                                           {"backup", command_backup},
                                           {"recover", command_recover},
-                                          {"demo", command_demo}};
+                                          {"demo", command_demo},
+                                          {"torture", command_torture}};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int unknown_command(const char *name) {

@@ -20,7 +20,7 @@
 
 #include "common/error.h"
 
-enum { THROWAWAY_SERVERS_MAX = 8, THROWAWAY_DSN_SIZE = 320 };
+enum { THROWAWAY_SERVERS_MAX = 16, THROWAWAY_DSN_SIZE = 320 };
 
 struct throwaway;
 struct throwaway_server;
@@ -42,6 +42,9 @@ void throwaway_free(struct throwaway *t);
 
 /* Servers started from now on outlive us. To be called before the first server. */
 void throwaway_keep(struct throwaway *t);
+
+/* throwaway_free() will stop the servers, and leave the directory. */
+void throwaway_keep_files(struct throwaway *t);
 
 const char *throwaway_directory(const struct throwaway *t);
 
@@ -75,6 +78,52 @@ enum error_code throwaway_server_start(struct throwaway_server *server, struct e
 /* SIGSTOP and SIGCONT to all its processes: it hangs, its sockets stay. */
 void throwaway_server_pause(struct throwaway_server *server);
 void throwaway_server_resume(struct throwaway_server *server);
+
+/* Stops it and removes its data and its log. The pointer is no more. */
+void throwaway_server_remove(struct throwaway_server *server);
+
+/* ---- streaming replication -------------------------------------------------------------------
+ *
+ * A standby is a server like any other: it can be stopped, killed, paused, started again, and read
+ * from. A failover is throwaway_server_kill(primary), throwaway_promote(standby); without the first
+ * there are two primaries. What was the primary is of no use afterwards: throwaway_server_remove().
+ * A new standby of the promoted one is made by throwaway_standby() again. The kind of a failover
+ * follows from the WAL that the standby has: with a synchronous one nothing that was told durable is
+ * lost; throwaway_standby_hold() makes an asynchronous one lose what comes after it.
+ */
+
+struct throwaway_standby_options {
+  bool synchronous;  /* the primary's commits wait for it (for its disk); it must be the only one */
+  bool remote_apply; /* and synchronous: until it has applied them */
+};
+
+/* Makes a standby from a base backup of `primary`, which runs, with the primary's settings; on
+ * return it streams, answers reads and is as synchronous as asked. `options` NULL: asynchronous. A
+ * replication slot keeps what it still needs. Owner: `t`. NULL on error. */
+struct throwaway_server *throwaway_standby(struct throwaway *t, struct throwaway_server *primary,
+                                           const char *name,
+                                           const struct throwaway_standby_options *options,
+                                           struct error *err);
+/* On return nothing reaches the standby any more, and never will if it is promoted so: commits of a
+ * synchronous primary wait, an asynchronous one runs ahead. The primary may be gone. */
+enum error_code throwaway_standby_hold(struct throwaway_server *standby, struct error *err)
+    __attribute__((warn_unused_result));
+/* It streams again; waits for that only when the primary runs. */
+enum error_code throwaway_standby_release(struct throwaway_server *standby, struct error *err)
+    __attribute__((warn_unused_result));
+/* Waits until it has applied all that the primary has written before the call. */
+enum error_code throwaway_standby_catch_up(struct throwaway_server *standby, struct error *err)
+    __attribute__((warn_unused_result));
+/* On return it is a primary, out of recovery, on a new timeline, and waits for no standby. */
+enum error_code throwaway_promote(struct throwaway_server *standby, struct error *err)
+    __attribute__((warn_unused_result));
+/* A connection string that finds the primary among servers, whichever it is: the first that takes
+ * writes. Over TCP; libpq tries them in this order. */
+void throwaway_servers_dsn(struct throwaway_server *const servers[], size_t count,
+                           const char *dbname, char out[THROWAWAY_DSN_SIZE]);
+
+/* ---- conveniences ----------------------------------------------------------------------------
+ */
 
 /* One connection, one string of statements. Errors: ERR_UNAVAILABLE when not connected, ERR_INVALID
  * with the SQLSTATE when the server refused, ERR_LOST when the connection broke. */

@@ -14,8 +14,15 @@ void crash_point(const char *name) {
   if (!wanted) return;
   size_t length = strcspn(wanted, ":");
   if (strlen(name) != length || strncmp(name, wanted, length) != 0) return;
-  unsigned long nth = wanted[length] == ':' ? strtoul(wanted + length + 1, NULL, 10) : 1;
-  if (atomic_fetch_add(&passages, 1) + 1 == nth) (void)raise(SIGKILL);
+  const char *form = wanted + length;
+  unsigned long nth = 1;
+  if (form[0] == ':' && form[1] >= '1' && form[1] <= '9') {
+    char *end;
+    nth = strtoul(form + 1, &end, 10);
+    form = end;
+  }
+  if (atomic_fetch_add(&passages, 1) + 1 != nth) return;
+  (void)raise(strcmp(form, ":stop") == 0 ? SIGSTOP : SIGKILL);
 }
 
 #else

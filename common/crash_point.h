@@ -2,6 +2,7 @@
  *
  *   ASSENT_CRASH=C5      kills at the first passage of C5
  *   ASSENT_CRASH=C2:3    at the third
+ *   ASSENT_CRASH=C5:stop stops there (SIGSTOP), until somebody sends SIGCONT; C2:3:stop likewise
  *
  * Compiled in for test builds only. The names are those of docs/design.md (C1..C10, A1..A7).
  */

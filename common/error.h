@@ -30,6 +30,7 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
   X(ERR_ABORTED, "aborted", CLASS_CALLER, 409, "The transaction has aborted")                      \
   X(ERR_COMMITTED, "committed", CLASS_CALLER, 409, "The transaction has committed")                \
   X(ERR_MIXED, "mixed", CLASS_CALLER, 409, "The branches have ended at odds")                      \
+  X(ERR_NOT_IN_DOUBT, "not_in_doubt", CLASS_CALLER, 409, "The branch is not in doubt")             \
   X(ERR_NOT_OPEN, "not_open", CLASS_CALLER, 409, "The transaction is not open")                    \
   X(ERR_BUSY, "busy", CLASS_CALLER, 409, "The transaction is busy with another statement")         \
   X(ERR_FENCED, "fenced", CLASS_CALLER, 409, "This coordinator's epoch is not the current one")    \

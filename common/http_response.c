@@ -10,9 +10,11 @@
 #include "common/json.h"
 #include "common/log.h"
 
-static const char OUT_OF_MEMORY[] =
-    "{\"type\":\"urn:assent:problem:out_of_memory\",\"title\":\"Out of memory\",\"status\":503,"
-    "\"code\":\"out_of_memory\"}";
+/* The request has been worked on, only its answer is lost: nobody may be told that nothing happened. */
+static const char ANSWER_LOST[] =
+    "{\"type\":\"urn:assent:problem:reply_lost\",\"title\":\"No answer, it may or may not have "
+    "happened\",\"status\":503,\"detail\":\"out of memory for the "
+    "answer\",\"code\":\"reply_lost\"}";
 
 static const char PROBLEM[] = "application/problem+json";
 
@@ -33,10 +35,9 @@ struct MHD_Response *http_response_take(int *status, const char *content_type, c
     *status = MHD_HTTP_SERVICE_UNAVAILABLE;
     content_type = PROBLEM;
     response =
-        MHD_create_response_from_buffer(sizeof OUT_OF_MEMORY - 1, (void *)(uintptr_t)OUT_OF_MEMORY,
+        MHD_create_response_from_buffer(sizeof ANSWER_LOST - 1, (void *)(uintptr_t)ANSWER_LOST,
                                         MHD_RESPMEM_PERSISTENT);
     if (!response) return NULL;
-    http_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
   }
   http_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
   http_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");

@@ -8,7 +8,8 @@
 
 #include "common/error.h"
 
-/* Takes `body` (NULL: memory has run out, and the response says so: 503 in `*status`). NULL when
+/* Takes `body` (NULL: memory has run out, and the response says so: 503 in `*status`, reply_lost,
+ * since what was asked for may have been done). NULL when
  * memory has run out for even this. Owner: the caller, MHD_destroy_response(). */
 struct MHD_Response *http_response_take(int *status, const char *content_type, char *body,
                                         size_t length);

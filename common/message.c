@@ -1,7 +1,8 @@
-/* The names of message.h's enums, as they stand in JSON and in logs. */
+/* The names of message.h's enums, as they stand in JSON and in logs; names of servers. */
 #include "common/message.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const cause_names[] = {
@@ -89,4 +90,32 @@ bool branch_outcome_parse(const char *name, enum branch_outcome *out) {
   int at = index_of(outcome_names, COUNT(outcome_names), name);
   if (at != NOT_FOUND) *out = (enum branch_outcome)at;
   return at != NOT_FOUND;
+}
+
+/* ---- servers --------------------------------------------------------------------------------- */
+
+struct server_parts {
+  size_t system_length; /* of the system identifier, with the / behind it */
+  unsigned long timeline;
+  const char *database;
+};
+
+static bool split_server(const char *server, struct server_parts *out) {
+  const char *slash = strchr(server, '/');
+  if (!slash) return false;
+  char *end;
+  out->system_length = (size_t)(slash - server) + 1;
+  out->timeline = strtoul(slash + 1, &end, 10);
+  out->database = end;
+  return end != slash + 1 && *end == '/';
+}
+
+enum server_relation server_relation(const char *was, const char *is) {
+  struct server_parts before, now;
+  if (strcmp(was, is) == 0) return SERVER_SAME;
+  if (!split_server(was, &before) || !split_server(is, &now)) return SERVER_UNRELATED;
+  if (before.system_length != now.system_length || strncmp(was, is, now.system_length) != 0)
+    return SERVER_STRANGER;
+  if (now.timeline < before.timeline) return SERVER_PREDECESSOR;
+  return strcmp(before.database, now.database) == 0 ? SERVER_SUCCESSOR : SERVER_UNRELATED;
 }

@@ -23,6 +23,18 @@
  * the same xid may name somebody else's transaction. */
 enum { SERVER_SIZE = 64, XID_SIZE = 24, CAUSE_TEXT_SIZE = 400 };
 
+enum server_relation {
+  SERVER_UNRELATED, /* not known to be related: another database, or not a name of that form */
+  SERVER_SAME,
+  SERVER_SUCCESSOR,   /* the same database on a later timeline: a standby of it was promoted, or it
+                         was restored to a point in time. It has all of the former one's history up
+                         to some point, and no more */
+  SERVER_PREDECESSOR, /* on an earlier one: what was the primary before, or an old copy */
+  SERVER_STRANGER     /* another system identifier: never the same data */
+};
+/* What `is` is to `was`. */
+enum server_relation server_relation(const char *was, const char *is);
+
 /* ---- fence ---------------------------------------------------------------------------------- */
 
 /* "From now on (cluster, epoch, run) is the coordinator." The agent makes the epoch durable (see

@@ -23,6 +23,7 @@ struct coordinator_options {
   int64_t transactions_max;                   /* live at once, finished ones aside */
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
+  int64_t prepared_alert_ms; /* age of a prepared transaction that is worth an alert; 0: never */
   /* The process must stop at once, sending nothing more: the log cannot say what it holds, or
    * another coordinator with a later epoch has taken over. Must not return. */
   void (*halt)(const char *reason);
@@ -98,6 +99,16 @@ enum error_code transaction_commit(struct transaction *t, bool wait_decided, str
 
 /* Rolls back unless decided. */
 void transaction_rollback(struct transaction *t, enum cause_kind kind, const char *why);
+
+/* An operator says how a branch ended that nobody can find out about. The word is recorded, then
+ * fn(data, t, NULL) is called with it applied; or with the error that kept it from being recorded.
+ * ERR_INVALID: no such branch; ERR_NOT_IN_DOUBT. `outcome`: COMMITTED or ABORTED. */
+enum { RESOLVE_REASON_MAX = 500 };
+typedef void (*transaction_resolved_fn)(void *data, struct transaction *t, const struct error *err);
+enum error_code transaction_resolve(struct transaction *t, unsigned branch,
+                                    enum branch_outcome outcome, const char *reason,
+                                    transaction_resolved_fn fn, void *data, struct error *err)
+    __attribute__((warn_unused_result));
 
 enum wait_until {
   WAIT_RAN, /* no statement is under way (in one branch, or in any), or it is settled otherwise */

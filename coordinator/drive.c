@@ -38,11 +38,30 @@ static struct cause unreachable_cause(const struct transaction_branch *branch, c
 
 /* ---- run, vote -------------------------------------------------------------------------------- */
 
+/* False when memory has run out: then the transaction must not commit, for nobody could tell what
+ * its statements have read. */
+static bool keep_results(struct transaction_branch *branch, const char *results) {
+  free(branch->results);
+  branch->results = results ? strdup(results) : NULL;
+  return !results || branch->results;
+}
+
+/* In place of a vote whose results are lost. What only read has ended already. */
+static struct run_reply vote_without_results(const struct run_reply *reply) {
+  struct run_reply none = {.vote = reply->vote == VOTE_READ_ONLY ? VOTE_NO : VOTE_UNKNOWN,
+                           .cause = {.kind = CAUSE_LIMIT, .statement = -1}};
+  (void)snprintf(none.cause.text, sizeof none.cause.text, "no memory for the results");
+  return none;
+}
+
 static void take_vote(struct transaction_branch *branch, const struct run_reply *reply) {
   struct transaction *t = branch->transaction;
+  struct run_reply none;
   if (txn_is_undecided(&t->core)) {
-    free(branch->results);
-    branch->results = reply->results ? strdup(reply->results) : NULL;
+    if (!keep_results(branch, reply->results)) {
+      none = vote_without_results(reply);
+      reply = &none;
+    }
     (void)snprintf(branch->xid, sizeof branch->xid, "%s", reply->xid);
     (void)snprintf(branch->server, sizeof branch->server, "%s", reply->server);
   }
@@ -178,13 +197,37 @@ static void log_decision(struct transaction *t, enum wal_kind kind) {
 
 /* ---- phase two -------------------------------------------------------------------------------- */
 
-static void outcome_known(struct transaction_branch *branch, const struct decide_reply *reply) {
+/* The database does not let us end the branch (another role's, rights taken away). Time alone will
+ * not mend that. */
+static void warn_of_refusal(struct transaction_branch *branch, const struct cause *cause) {
+  bool refused = strncmp(cause->sqlstate, "42", 2) == 0 || strncmp(cause->sqlstate, "0A", 2) == 0;
+  if (!refused || branch->refusal_told) return;
+  branch->refusal_told = true;
+  log_error("decision_refused", "transaction", "s", branch->transaction->id.text, "participant",
+            "s", branch->member->name, "gid", "s", branch->gid, "sqlstate", "s", cause->sqlstate,
+            "error", "s", cause->text, NULL);
+}
+
+static void note_outcome(struct transaction_branch *branch, const struct decide_reply *reply) {
   branch->told = true;
-  if (reply->outcome == BRANCH_OUTCOME_RETRY || reply->outcome == BRANCH_OUTCOME_UNVERIFIABLE) {
-    branch->last_error = reply->cause;
-    branch->last_error.branch = (int)branch->id;
-  }
+  if (reply->outcome == BRANCH_OUTCOME_RETRY) warn_of_refusal(branch, &reply->cause);
+  if (reply->outcome == BRANCH_OUTCOME_UNVERIFIABLE) branch->hazard = true;
+  /* That it has aborted is an error only where it was to commit. */
+  bool ended_well = reply->outcome == BRANCH_OUTCOME_COMMITTED ||
+                    (reply->outcome == BRANCH_OUTCOME_ABORTED &&
+                     branch->transaction->core.state != TXN_COMMITTING);
+  if (ended_well || reply->cause.kind == CAUSE_NONE) return;
+  branch->last_error = reply->cause;
+  branch->last_error.branch = (int)branch->id;
+}
+
+static void outcome_known(struct transaction_branch *branch, const struct decide_reply *reply) {
   struct transaction *t = branch->transaction;
+  enum branch_outcome outcome = reply->outcome;
+  note_outcome(branch, reply);
+  if (outcome != BRANCH_OUTCOME_COMMITTED && outcome != BRANCH_OUTCOME_ABORTED &&
+      branch->resolved != BRANCH_OUTCOME_RETRY)
+    outcome = branch->resolved;
   /* A delegated branch that aborted on its own says why. */
   if (t->core.state == TXN_DELEGATED && reply->outcome == BRANCH_OUTCOME_ABORTED) {
     struct cause cause = reply->cause;
@@ -196,8 +239,7 @@ static void outcome_known(struct transaction_branch *branch, const struct decide
     }
     note_cause(t, &cause);
   }
-  drive(t, &(struct txn_event){
-               .kind = TXN_EV_OUTCOME, .branch = branch->id, .outcome = reply->outcome});
+  drive(t, &(struct txn_event){.kind = TXN_EV_OUTCOME, .branch = branch->id, .outcome = outcome});
 }
 
 static void decide_answered(void *data, const struct decide_reply *reply, const struct error *err) {
@@ -216,7 +258,7 @@ static void decide_answered(void *data, const struct decide_reply *reply, const 
 static void decide(struct transaction_branch *branch, enum decision decision) {
   struct transaction *t = branch->transaction;
   struct member *member = branch->member;
-  if (decision != DECIDE_ABORT) CRASH_POINT("C6");
+  CRASH_POINT("C6");
   if (!member->usable) {
     branch->last_error =
         unreachable_cause(branch, member->last_error[0] ? member->last_error : "not reachable");
@@ -248,14 +290,19 @@ static void audited(void *data, enum wal_result result, const struct error *err)
 
 static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
   struct transaction *t = branch->transaction;
-  const char *event =
-      outcome == BRANCH_OUTCOME_UNVERIFIABLE ? "heuristic_hazard" : "heuristic_mixed";
-  const char *detail = outcome == BRANCH_OUTCOME_UNVERIFIABLE ? branch->last_error.text
-                       : outcome == BRANCH_OUTCOME_COMMITTED  ? "the branch had been committed"
-                                                              : "the branch had been rolled back";
+  bool hazard = outcome == BRANCH_OUTCOME_UNVERIFIABLE;
+  const char *event = hazard ? "heuristic_hazard" : "heuristic_mixed";
+  char detail[CAUSE_TEXT_SIZE + 64];
   /* A hazard is found again at every retry; it is told and recorded once. */
-  if (branch->alarmed) return;
+  if (hazard && branch->alarmed) return;
   branch->alarmed = true;
+  const char *why = branch->last_error.kind == CAUSE_NONE ? "" : branch->last_error.text;
+  if (hazard)
+    (void)snprintf(detail, sizeof detail, "%s", why);
+  else
+    (void)snprintf(detail, sizeof detail, "the branch had been %s%s%s",
+                   outcome == BRANCH_OUTCOME_COMMITTED ? "committed" : "rolled back",
+                   *why ? ": " : "", why);
   log_error(event, "transaction", "s", t->id.text, "participant", "s", branch->member->name, "gid",
             "s", branch->gid, "detail", "s", detail, NULL);
   t->in_flight++;

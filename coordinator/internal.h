@@ -26,6 +26,7 @@ struct member {
   struct fence_reply fence;
   struct health_reply health;
   bool health_known;
+  bool age_alerted;  /* of the oldest prepared transaction */
   uint64_t retry_ms; /* next delay of the tick */
   struct loop_timer *tick;
   struct loop_timer *sweep_timer;
@@ -56,8 +57,11 @@ struct transaction_branch {
   unsigned attempts;                /* of its decision */
   bool told; /* the decision's first attempt has been answered, or is parked */
   bool parked;
+  bool hazard; /* how it ended cannot be found out, as far as is known now */
   bool alarmed;
-  struct loop_timer *not_sent; /* the answer to a run that could not be sent is due; or NULL */
+  bool refusal_told;
+  enum branch_outcome resolved; /* by an operator; RETRY: not */
+  struct loop_timer *not_sent;  /* the answer to a run that could not be sent is due; or NULL */
   struct cause last_error;
   struct transaction_branch *prev, *next; /* in member->parked */
 };

@@ -57,6 +57,7 @@ static void collect_live(struct listing *listing, const struct list_filter *filt
     json_writer_init(&w);
     render_transaction(&w, transaction_find(c, &listing->live[i].id), false);
     listing->live[i].json = json_writer_take(&w, NULL);
+    if (!listing->live[i].json) abort();
   }
 }
 
@@ -267,6 +268,7 @@ void coordinator_participants(struct coordinator *c, const char *name, participa
   if (!survey) abort();
   *survey = (struct survey){.coordinator = c, .fn = fn, .data = data};
   survey->name = name ? strdup(name) : NULL;
+  if (name && !survey->name) abort(); /* it would tell of all */
   if (only)
     ask(survey, only);
   else

@@ -120,6 +120,7 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
                                         .transactions_max = s->transactions_max,
                                         .sweep_interval_ms = s->sweep_interval_ms,
                                         .health_interval_ms = s->health_interval_ms,
+                                        .prepared_alert_ms = s->prepared_alert_ms,
                                         .halt = halt};
   d->client = http_client_new(d->loop);
   d->coordinator = coordinator_new(d->loop, d->wal, &options);

@@ -105,6 +105,41 @@ static void listed(struct member *member, bool ok) {
   }
 }
 
+/* A standby of the participant may take its place, not what was its primary before or another server:
+ * an agent that has restarted would not know. */
+static bool is_refused(struct member *member, const struct fence_reply *reply) {
+  const char *was = member->fence.server, *is = reply->server;
+  char text[CAUSE_TEXT_SIZE];
+  enum server_relation relation = server_relation(was, is);
+  if (relation != SERVER_PREDECESSOR && relation != SERVER_STRANGER) return false;
+  (void)snprintf(text, sizeof text,
+                 "server %s is %s %s, which it was until now: does the agent's connection string "
+                 "lead where it should? Restart the coordinator to work with it all the same",
+                 is, relation == SERVER_PREDECESSOR ? "on an older timeline than" : "not", was);
+  if (strcmp(member->last_error, text) != 0)
+    log_error("participant_server_refused", "participant", "s", member->name, "error", "s", text,
+              NULL);
+  note_up(member, false, text);
+  return true;
+}
+
+/* What was voted on the former server is worth nothing: the standby may not have it. Whatever is not
+ * decided need not become a hazard. */
+static void abort_what_was_voted_elsewhere(struct member *member, const char *server) {
+  struct transaction *t, *next;
+  HASH_ITER(hh, member->coordinator->transactions, t, next) {
+    bool elsewhere = false;
+    for (unsigned i = 0; i < t->core.branch_count && !elsewhere; i++) {
+      const struct transaction_branch *branch = t->branches[i];
+      elsewhere =
+          branch->member == member && branch->server[0] && strcmp(branch->server, server) != 0;
+    }
+    if (elsewhere)
+      transaction_rollback(t, CAUSE_UNREACHABLE,
+                           "a participant's database has failed over to another server meanwhile");
+  }
+}
+
 static void fence(struct member *member);
 
 static void halt_fenced_off(struct member *member, const char *why) {
@@ -153,13 +188,21 @@ static void fenced(void *data, const struct fence_reply *reply, const struct err
     schedule_later(member);
     return;
   }
-  if (member->fence.server[0] && strcmp(member->fence.server, reply->server) != 0)
+  if (is_refused(member, reply)) {
+    member->calling = false;
+    member->tried = true;
+    schedule_later(member);
+    return;
+  }
+  bool changed = member->fence.server[0] && strcmp(member->fence.server, reply->server) != 0;
+  if (changed)
     log_warn("participant_changed_server", "participant", "s", member->name, "was", "s",
              member->fence.server, "is", "s", reply->server, NULL);
   member->fence = *reply;
   member->tried = true;
   member->usable = true;
   note_up(member, true, "");
+  if (changed) abort_what_was_voted_elsewhere(member, member->fence.server);
   if (!member->surveyed) strangers_look(member);
   member->surveyed = true;
   /* What is listed tells the agent what is prepared, so that the parked commits need no look-up. */
@@ -188,6 +231,21 @@ void member_suspect(struct member *member, const struct error *err) {
 
 /* ---- health ----------------------------------------------------------------------------------- */
 
+/* A prepared transaction holds its locks and keeps VACUUM from its work, whoever forgot it. */
+static void watch_age(struct member *member) {
+  int64_t limit_ms = member->coordinator->options.prepared_alert_ms;
+  const struct health_reply *health = &member->health;
+  bool old = limit_ms > 0 && health->oldest_prepared_ms >= limit_ms;
+  if (old == member->age_alerted) return;
+  member->age_alerted = old;
+  if (old)
+    log_error("prepared_for_long", "participant", "s", member->name, "oldest_prepared_ms", "d",
+              health->oldest_prepared_ms, "prepared", "d", health->prepared_count, "detail", "s",
+              "of anybody on this server: see pg_prepared_xacts", NULL);
+  else
+    log_info("prepared_for_long_ended", "participant", "s", member->name, NULL);
+}
+
 static void health_answered(void *data, const struct health_reply *reply, const struct error *err) {
   struct member *member = data;
   member->calling = false;
@@ -198,6 +256,15 @@ static void health_answered(void *data, const struct health_reply *reply, const 
   }
   member->health = *reply;
   member->health_known = true;
+  if (reply->connected) watch_age(member);
+  if (member->usable && reply->connected && strcmp(reply->server, member->fence.server) != 0) {
+    /* A failover: fence there at once, not when somebody asks. What it brings back holds locks. */
+    struct error changed = {0};
+    (void)error_set(&changed, ERR_FENCED, "its server is %s now, and was %s", reply->server,
+                    member->fence.server);
+    member_suspect(member, &changed);
+    return;
+  }
   if (!member->usable) { /* suspected meanwhile */
     schedule(member);
     return;

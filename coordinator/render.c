@@ -97,6 +97,14 @@ static void write_branch(struct json_writer *w, const struct branch_view *view) 
   json_object_end(w);
 }
 
+/* Of a decided branch whose end cannot be found out the decision is no answer. */
+static const char *branch_state_name(const struct transaction *t, unsigned index) {
+  enum txn_branch_state state = t->core.branches[index].state;
+  bool decided = state == TXN_BRANCH_COMMITTING || state == TXN_BRANCH_ABORTING;
+  if (decided && t->branches[index]->hazard) state = TXN_BRANCH_UNKNOWN;
+  return txn_branch_state_name(state);
+}
+
 void render_transaction(struct json_writer *w, struct transaction *t, bool results) {
   json_object_begin(w);
   write_head(w, &(struct head){.id = t->id.text,
@@ -115,7 +123,7 @@ void render_transaction(struct json_writer *w, struct transaction *t, bool resul
     write_branch(w, &(struct branch_view){.id = branch->id,
                                           .participant = branch->member->name,
                                           .gid = branch->gid,
-                                          .state = txn_branch_state_name(t->core.branches[i].state),
+                                          .state = branch_state_name(t, i),
                                           .xid = branch->xid,
                                           .attempts = branch->attempts,
                                           .last_error = &branch->last_error,

@@ -178,6 +178,32 @@ enum error_code commit_body_decode(const struct http_request *request, enum wait
   return code;
 }
 
+enum error_code resolve_body_decode(const struct http_request *request, struct resolve_body *out,
+                                    struct error *err) {
+  static const struct json_field fields[] = {
+      {"branch", JSON_KIND_INTEGER, true, 1, TXN_BRANCHES_MAX},
+      {"outcome", JSON_KIND_STRING, true, 0, 0},
+      {"reason", JSON_KIND_STRING, true, 1, RESOLVE_REASON_MAX},
+  };
+  *out = (struct resolve_body){0};
+  out->json = parse_body(request, err);
+  if (!out->json) return err->code;
+  enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
+  if (code != ERR_OK) return code;
+  out->branch = (unsigned)json_get_integer(out->json, "branch", 0);
+  out->reason = json_get_string(out->json, "reason", NULL);
+  const char *outcome = json_get_string(out->json, "outcome", "");
+  if (strcmp(outcome, "committed") == 0) {
+    out->outcome = BRANCH_OUTCOME_COMMITTED;
+  } else if (strcmp(outcome, "aborted") == 0) {
+    out->outcome = BRANCH_OUTCOME_ABORTED;
+  } else {
+    (void)error_set(err, ERR_INVALID, "outcome is committed or aborted, not \"%.40s\"", outcome);
+    code = error_field(err, "/outcome");
+  }
+  return code;
+}
+
 enum error_code empty_body_decode(const struct http_request *request, struct error *err) {
   json_t *json = parse_body(request, err);
   if (!json) return err->code;

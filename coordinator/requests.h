@@ -47,6 +47,16 @@ enum error_code enlist_body_decode(const struct http_request *request,
                                    struct branch_enlist_body *out, struct error *err)
     __attribute__((warn_unused_result));
 
+/* Strings are borrowed from `json`. Owner of json: the caller, json_decref(), in any case. */
+struct resolve_body {
+  json_t *json;
+  unsigned branch;
+  enum branch_outcome outcome; /* COMMITTED or ABORTED */
+  const char *reason;
+};
+enum error_code resolve_body_decode(const struct http_request *request, struct resolve_body *out,
+                                    struct error *err) __attribute__((warn_unused_result));
+
 /* {"wait"}; an empty body is an empty object. */
 enum error_code commit_body_decode(const struct http_request *request, enum wait_until *wait,
                                    struct error *err) __attribute__((warn_unused_result));

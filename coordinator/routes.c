@@ -54,7 +54,8 @@ enum purpose {
   TO_ROLLBACK, /* 200 aborted, 409 committed, 202 not settled */
   TO_READ,     /* 200 */
   TO_BEGIN,    /* 201, 409 aborted */
-  TO_EXECUTE   /* 200 {"branch","results"}, 409 aborted */
+  TO_EXECUTE,  /* 200 {"branch","results"}, 409 aborted */
+  TO_RESOLVE   /* 409: it has ended; live ones have an answer of their own */
 };
 
 struct waiting {
@@ -70,6 +71,7 @@ static int status_of(enum purpose purpose, enum wal_outcome outcome, bool settle
   case TO_READ: return 200;
   case TO_BEGIN: return outcome == WAL_OUTCOME_NONE ? 201 : 0;
   case TO_EXECUTE: return outcome == WAL_OUTCOME_NONE ? 200 : 0;
+  case TO_RESOLVE: return 0;
   case TO_COMMIT:
     if (outcome == WAL_OUTCOME_ABORTED || outcome == WAL_OUTCOME_MIXED) return 0;
     return settled && outcome != WAL_OUTCOME_NONE ? 200 : 202;
@@ -241,7 +243,7 @@ static void post_transaction(struct http_request *request, void *data) {
 static void respond_state_error(struct http_request *request, struct transaction *t,
                                 const struct error *err) {
   if (err->code == ERR_ABORTED || err->code == ERR_COMMITTED || err->code == ERR_NOT_OPEN ||
-      err->code == ERR_MIXED) {
+      err->code == ERR_MIXED || err->code == ERR_NOT_IN_DOUBT) {
     struct json_writer w;
     json_writer_init(&w);
     render_transaction(&w, t, false);
@@ -339,6 +341,39 @@ static void post_rollback(struct http_request *request, void *data) {
   answer_when(t, request, TO_ROLLBACK, WAIT_APPLIED, transaction_remaining_ms(t) + ANSWER_GRACE_MS,
               0);
   transaction_release(t);
+}
+
+/* ---- resolve ---------------------------------------------------------------------------------- */
+
+static void resolved(void *data, struct transaction *t, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  render_transaction(&w, t, false);
+  respond(request, 200, &w);
+}
+
+static void post_resolve(struct http_request *request, void *data) {
+  struct error err = {0};
+  struct resolve_body body;
+  if (resolve_body_decode(request, &body, &err) != ERR_OK) {
+    http_respond_error(request, &err, NULL);
+    json_decref(body.json);
+    return;
+  }
+  struct transaction *t = find(data, request, TO_RESOLVE);
+  if (t) {
+    transaction_hold(t);
+    if (transaction_resolve(t, body.branch, body.outcome, body.reason, resolved, request, &err) !=
+        ERR_OK)
+      respond_state_error(request, t, &err);
+    transaction_release(t);
+  }
+  json_decref(body.json);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -441,6 +476,7 @@ const struct http_route *routes_table(size_t *count) {
       {"POST", "/v1/transactions/{id}/branches", post_branch},
       {"POST", "/v1/transactions/{id}/commit", post_commit},
       {"POST", "/v1/transactions/{id}/rollback", post_rollback},
+      {"POST", "/v1/transactions/{id}/resolve", post_resolve},
       {"GET", "/v1/participants", list_participants},
       {"GET", "/v1/participants/{name}", get_participant},
       {"GET", "/healthz", get_health},

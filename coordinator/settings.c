@@ -30,6 +30,7 @@ static const struct config_key keys[] = {
     COORDINATOR("retention", CONFIG_DURATION, retention_ms, "7d", 60000, INT64_C(3650) * DAY_MS),
     COORDINATOR("sweep_interval", CONFIG_DURATION, sweep_interval_ms, "30s", 100, DAY_MS),
     COORDINATOR("health_interval", CONFIG_DURATION, health_interval_ms, "2s", 50, DAY_MS),
+    COORDINATOR("prepared_alert", CONFIG_DURATION, prepared_alert_ms, "1m", 0, DAY_MS),
     COORDINATOR("stop_timeout", CONFIG_DURATION, stop_timeout_ms, "10s", 0, DAY_MS),
     COORDINATOR("agent_timeout", CONFIG_DURATION, agent_timeout_ms, "5s", 100, 600000),
     {"participant.*", "agent", CONFIG_STRING, offsetof(struct participant_settings, agent), NULL, 0,

@@ -97,9 +97,11 @@ enum error_code transaction_begin(struct coordinator *c, const struct begin_requ
                                   struct transaction **out, struct error *err) {
   enum error_code code = check_may_begin(c, err);
   if (code != ERR_OK) return code;
+  char *label = request->label ? strdup(request->label) : NULL;
+  if (request->label && !label) return error_set(err, ERR_MEMORY, "no memory for the label");
   struct txid id = txid_make(clock_wall_us());
   struct transaction *t = transaction_new(c, &id);
-  t->label = request->label ? strdup(request->label) : NULL;
+  t->label = label;
   t->timeout_ms = request->timeout_ms ? request->timeout_ms : c->options.timeout_default_ms;
   t->created_at_us = clock_wall_us();
   t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;

@@ -397,6 +397,7 @@ void agent_health(struct agent *agent, health_fn fn, void *data) {
 static void on_ready(void *data, const struct session_identity *identity) {
   struct agent *agent = data;
   agent_enter(agent, false);
+  agent->first_xid = identity->next_xid;
   pool_start(agent->pool, identity->server);
   finisher_start(agent->finisher, identity->server);
   agent_leave(agent);
@@ -470,6 +471,7 @@ struct agent *agent_new(struct loop *loop, struct adapter *adapter,
   agent->state_dir = must_copy(options->state_dir);
   agent->call_timeout_ms = options->call_timeout_ms;
   agent->connections_max = options->connections_max;
+  agent->synchronous_failover = options->synchronous_failover;
   agent->result_rows_max = options->result_rows_max;
   agent->result_bytes_max = options->result_bytes_max;
   agent->latency_us = -1;

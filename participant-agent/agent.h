@@ -22,6 +22,7 @@ struct agent_options {
   unsigned waiting_max;     /* runs waiting for a connection; over it: CAUSE_LIMIT */
   int64_t call_timeout_ms;  /* of connecting and every control call */
   size_t result_rows_max, result_bytes_max;
+  bool synchronous_failover; /* no failover loses what was told durable: the operator's word */
   /* Not 0: every branch leaves a row in the database when it commits, which is removed when its
    * transaction is older than this. */
   int64_t rows_retention_ms;

@@ -58,6 +58,7 @@ struct agent *database_agent_new(struct loop *loop, const struct database_settin
                                   .call_timeout_ms = settings->call_timeout_ms,
                                   .result_rows_max = (size_t)settings->result_rows,
                                   .result_bytes_max = (size_t)settings->result_bytes,
+                                  .synchronous_failover = settings->synchronous_failover,
                                   .rows_retention_ms =
                                       settings->outcome_table ? settings->outcome_retention_ms : 0};
   return agent_new(loop, adapter, &options);

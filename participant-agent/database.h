@@ -18,6 +18,7 @@ struct database_settings {
   int64_t waiting;
   int64_t call_timeout_ms;
   int64_t result_rows, result_bytes;
+  bool synchronous_failover;
   bool outcome_table; /* branches leave rows when they commit */
   int64_t outcome_retention_ms;
 };
@@ -39,6 +40,15 @@ struct database_settings {
        "5s",                                                                                       \
        100,                                                                                        \
        600000,                                                                                     \
+       NULL,                                                                                       \
+       false},                                                                                     \
+      {section,                                                                                    \
+       "synchronous_failover",                                                                     \
+       CONFIG_BOOLEAN,                                                                             \
+       offsetof(type, member.synchronous_failover),                                                \
+       "no",                                                                                       \
+       0,                                                                                          \
+       0,                                                                                          \
        NULL,                                                                                       \
        false},                                                                                     \
       {section,  "result_rows", CONFIG_INTEGER, offsetof(type, member.result_rows), "10000", 1,    \

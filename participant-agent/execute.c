@@ -493,6 +493,55 @@ static void asked_xid(const struct entry *entry, const char **xid, const char **
   *server = told ? entry->told_server : entry->server;
 }
 
+/* The xid is of another server than the one that answers: is the answer about the branch?
+ *
+ * A later timeline has the former one's history up to some point. What it shows as aborted, or has not
+ * handed out yet, has not committed in that history: nothing of the branch is there. What it shows as
+ * committed is the branch; or, where a failover has lost the branch, another transaction that was given
+ * its number since. It is another one for certain when the number was free still as we came to that
+ * server (what is left prepared there has a lower one: a promotion ends with every number of the
+ * history behind it). Else only who knows that no failover loses anything can tell the two apart.
+ *
+ * An abort wants no proof: without a decision nobody has committed the branch, and it is not prepared
+ * here. */
+static enum xact_status judge_elsewhere(struct entry *entry, enum xact_status status,
+                                        const char *xid, const char *server, struct cause *why) {
+  const char *is = current_server(entry->agent);
+  bool follows = server_relation(server, is) == SERVER_SUCCESSOR;
+  bool abort = entry->branch.decided && entry->branch.decision == DECIDE_ABORT;
+  uint64_t first = entry->agent->first_xid;
+  bool another = follows && first > 0 && strtoull(xid, NULL, 10) >= first;
+  if (another && status != XACT_STATUS_LOST) status = XACT_STATUS_ABORTED;
+  if (status == XACT_STATUS_LOST || (follows && status == XACT_STATUS_IN_PROGRESS)) return status;
+  if (follows && status == XACT_STATUS_COMMITTED && entry->agent->synchronous_failover)
+    return status;
+  if (follows && status == XACT_STATUS_ABORTED) {
+    agent_cause_set(why, CAUSE_RECOVERY,
+                    "the failover from server %s to %s has lost transaction %s, or it had been "
+                    "rolled back",
+                    server, is, xid);
+    return status;
+  }
+  if (abort) return XACT_STATUS_ABORTED;
+  if (follows)
+    agent_cause_set(why, CAUSE_RECOVERY,
+                    "transaction %s of server %s is not prepared on %s, which took its place: it "
+                    "has committed, or the failover has lost it and the number is another's now",
+                    xid, server, is);
+  else
+    agent_cause_set(why, CAUSE_RECOVERY, "transaction %s was on server %s; this is %s", xid, server,
+                    is);
+  return XACT_STATUS_FORGOTTEN;
+}
+
+/* What stands in the way of knowing, for whoever asks. */
+static void note_status(struct entry *entry, enum xact_status status, const struct cause *cause) {
+  if (status == XACT_STATUS_LOST || status == XACT_STATUS_FORGOTTEN)
+    entry_note(entry, cause);
+  else if (status == XACT_STATUS_IN_PROGRESS)
+    entry_note_text(entry, CAUSE_CONFLICT, "the transaction is still in progress");
+}
+
 static void on_status(void *data, enum xact_status status, const struct cause *cause) {
   struct entry *entry = data;
   struct agent *agent = entry->agent;
@@ -500,20 +549,15 @@ static void on_status(void *data, enum xact_status status, const struct cause *c
   const char *xid, *server;
   asked_xid(entry, &xid, &server);
   bool elsewhere = server[0] && strcmp(server, current_server(agent)) != 0;
-  if (elsewhere && status != XACT_STATUS_LOST) {
-    status = XACT_STATUS_FORGOTTEN; /* another server's transactions have other numbers */
-    struct cause why;
-    agent_cause_set(&why, CAUSE_RECOVERY, "transaction %s was on server %s; this is %s", xid,
-                    server, current_server(agent));
-    entry_note(entry, &why);
-  } else if (!server[0] && strcmp(cause->sqlstate, "22023") == 0) {
+  struct cause why = {.kind = CAUSE_NONE};
+  if (elsewhere)
+    status = judge_elsewhere(entry, status, xid, server, &why);
+  else if (!server[0] && strcmp(cause->sqlstate, "22023") == 0)
     status = XACT_STATUS_FORGOTTEN; /* never handed out here; but was it here? */
-    entry_note(entry, cause);
-  } else if (status == XACT_STATUS_LOST || status == XACT_STATUS_FORGOTTEN) {
-    entry_note(entry, cause);
-  } else if (status == XACT_STATUS_IN_PROGRESS) {
-    entry_note_text(entry, CAUSE_CONFLICT, "the transaction is still in progress");
-  } else if (xid != entry->xid) { /* verified: this is what the branch is */
+  note_status(entry, status, cause);
+  if (why.kind != CAUSE_NONE) entry_note(entry, &why);
+  bool verified = status == XACT_STATUS_COMMITTED || status == XACT_STATUS_ABORTED;
+  if (verified && xid != entry->xid) { /* this is what the branch is */
     memcpy(entry->xid, entry->told_xid, sizeof entry->xid);
     memcpy(entry->server, entry->told_server, sizeof entry->server);
   }

@@ -140,7 +140,7 @@ static void serve(struct finisher *f) {
     dequeue(f, finish);
     finish->on = s;
     s->under_way++;
-    if (finish->commit) CRASH_POINT("A5");
+    CRASH_POINT("A5");
     f->options.adapter->ops->finish(s->session, finish->gid, finish->commit, on_finished, finish);
   }
   if (f->queue) open_missing(f);

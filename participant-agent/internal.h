@@ -112,6 +112,8 @@ struct agent {
   int64_t call_timeout_ms;
   size_t result_rows_max, result_bytes_max;
   unsigned connections_max;
+  bool synchronous_failover;
+  uint64_t first_xid;            /* next_xid of the current server when we first came to it */
   char incarnation[RUN_ID_SIZE]; /* this life, as coordinators know it; a new one when the server
                                     changes, which is as good as a restart */
   struct session_names names;

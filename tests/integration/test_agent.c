@@ -17,6 +17,8 @@
   "END $$"
 #define TAKE_TEN "UPDATE account SET balance = balance - 10 WHERE id = 1"
 
+enum { FENCE_TRIES = 20 };
+
 /* ---- stories -----------------------------------------------------------------------------------
  */
 
@@ -494,7 +496,10 @@ static void second_life_ends_sessions_of_the_first(struct site *site) {
   struct site second;
   struct agent_options options = site_options();
   site_open(&second, site->pg, site->pg->dsn, &options, false);
+  /* The first still lives here and connects again: it may do so as often as the second looks. */
   struct got fenced = site_fence(&second, 1);
+  for (int i = 1; i < FENCE_TRIES && fenced.err.code != ERR_OK; i++)
+    fenced = site_fence(&second, 1);
   CU_ASSERT_EQUAL(fenced.err.code, ERR_OK);
   CU_ASSERT_EQUAL(pg_int(site->pg->dsn, "SELECT count(*) FROM pg_locks WHERE relation = "
                                         "'account'::regclass"),

@@ -1,6 +1,9 @@
 /* Phase two and the questions behind it, on a real PostgreSQL. */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/integration/pg.h"
 #include "tests/lib/suite.h"
@@ -91,6 +94,42 @@ static void open_over_tcp_works(void) {
   CU_ASSERT_EQUAL(answer.err.code, ERR_OK);
   pg_close(&pg, tcp);
   end();
+}
+
+/* Takes connections and never says a word: a machine that hangs, or whose packets are dropped. */
+static int listen_silently(int *port) {
+  struct sockaddr_in address = {.sin_family = AF_INET};
+  socklen_t length = sizeof address;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool ok = fd >= 0 && bind(fd, (const struct sockaddr *)&address, length) == 0 &&
+            listen(fd, 16) == 0 && getsockname(fd, (struct sockaddr *)&address, &length) == 0;
+  CU_ASSERT_FATAL(ok);
+  *port = ntohs(address.sin_port);
+  return fd;
+}
+
+static void open_with_a_silent_host_first_reaches_the_next_in_time(void) {
+  char dsn[THROWAWAY_DSN_SIZE];
+  struct error err = {0};
+  int silent_port, fd = listen_silently(&silent_port);
+  begin();
+  (void)snprintf(dsn, sizeof dsn,
+                 "host=127.0.0.1,127.0.0.1 port=%d,%d dbname=bank user=postgres "
+                 "target_session_attrs=read-write",
+                 silent_port, throwaway_server_port(pg.server));
+  struct adapter *both = postgres_adapter_new(pg.loop, dsn, &err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(both);
+  for (int attempt = 0; attempt < 2; attempt++) {
+    pg_answer_clear(&answer);
+    struct session *found = both->ops->open(both, "assent", 500, pg_on_opened, pg_on_lost, &answer);
+    pg_wait(&pg, &answer, 1);
+    CU_ASSERT_EQUAL(answer.err.code, attempt == 0 ? ERR_UNAVAILABLE : ERR_OK);
+    pg_close(&pg, found);
+  }
+  both->ops->free(both);
+  end();
+  (void)close(fd);
 }
 
 static void close_while_connecting_tells_nobody(void) {
@@ -455,6 +494,7 @@ static void claim_by_two_at_once_is_granted_to_one(void) {
 SUITE(postgres_control, CASE(identity_names_server_timeline_and_database),
       CASE(open_without_rights_needs_none), CASE(open_of_a_missing_database_tells_so),
       CASE(open_where_nobody_listens_tells_so), CASE(open_over_tcp_works),
+      CASE(open_with_a_silent_host_first_reaches_the_next_in_time),
       CASE(close_while_connecting_tells_nobody),
       CASE(dsn_that_is_none_is_refused_without_repeating_it), CASE(finish_commit_is_done),
       CASE(finish_rollback_is_done), CASE(finish_of_a_missing_gid_stops_no_other),

@@ -1,9 +1,11 @@
 /* Throwaway servers: what the tests and the demonstration rest on. */
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/process.h"
 #include "cli/throwaway.h"
 #include "tests/lib/suite.h"
 
@@ -71,5 +73,96 @@ static void server_that_cannot_start_tells_its_log(void) {
   throwaway_free(t);
 }
 
+static enum error_code check_ok(enum error_code code, const struct error *err) {
+  if (code != ERR_OK) (void)puts(err->text);
+  CU_ASSERT_EQUAL(code, ERR_OK);
+  return code;
+}
+
+static const char timeline[] = "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))"
+                               "::bit(32)::int";
+static const char in_recovery[] = "SELECT pg_is_in_recovery()::int";
+
+/* An asynchronous standby loses what came after it was held, and has all that came before. */
+static void standby_held_and_promoted_lacks_what_came_later(void) {
+  struct error err = {0};
+  struct throwaway *t = throwaway_new(&err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+  struct throwaway_server *primary = throwaway_server(t, "primary", NULL, &err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(primary);
+  struct throwaway_server *standby = throwaway_standby(t, primary, "standby", NULL, &err);
+  if (!standby) (void)puts(err.text);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(standby);
+  CU_ASSERT_EQUAL(query(standby, in_recovery), 1);
+
+  exec(primary, "CREATE TABLE kept AS SELECT 1 AS value");
+  check_ok(throwaway_standby_catch_up(standby, &err), &err);
+  CU_ASSERT_EQUAL(query(standby, "SELECT value FROM kept"), 1);
+  check_ok(throwaway_standby_hold(standby, &err), &err);
+  exec(primary, "UPDATE kept SET value = 2");
+  check_ok(throwaway_standby_release(standby, &err), &err);
+  check_ok(throwaway_standby_catch_up(standby, &err), &err);
+  CU_ASSERT_EQUAL(query(standby, "SELECT value FROM kept"), 2);
+  check_ok(throwaway_standby_hold(standby, &err), &err);
+  exec(primary, "UPDATE kept SET value = 3");
+
+  int64_t before = query(primary, timeline);
+  throwaway_server_kill(primary);
+  check_ok(throwaway_promote(standby, &err), &err);
+  CU_ASSERT_EQUAL(query(standby, in_recovery), 0);
+  CU_ASSERT_EQUAL(query(standby, timeline), before + 1);
+  CU_ASSERT_EQUAL(query(standby, "SELECT value FROM kept"), 2);
+  exec(standby, "UPDATE kept SET value = 4");
+  CU_ASSERT_EQUAL_FATAL(throwaway_server_start(primary, &err), ERR_OK); /* two primaries */
+  CU_ASSERT_EQUAL(query(primary, "SELECT value FROM kept"), 3);
+  char dsn[THROWAWAY_DSN_SIZE];
+  struct throwaway_server *both[] = {standby, primary};
+  throwaway_servers_dsn(both, 2, "postgres", dsn);
+  int64_t value = 0;
+  check_ok(throwaway_query_int(dsn, "SELECT value FROM kept", &value, &err), &err);
+  CU_ASSERT_EQUAL(value, 4);
+  throwaway_free(t);
+}
+
+static void commits_wait_for_a_synchronous_standby_and_survive_its_promotion(void) {
+  struct error err = {0};
+  static const struct throwaway_standby_options options = {.synchronous = true};
+  struct throwaway *t = throwaway_new(&err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+  struct throwaway_server *primary = throwaway_server(t, "primary", NULL, &err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(primary);
+  struct throwaway_server *standby = throwaway_standby(t, primary, "The-1st", &options, &err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(standby);
+  exec(primary, "CREATE TABLE kept AS SELECT 1 AS value");
+  check_ok(throwaway_standby_hold(standby, &err), &err);
+  char dsn[THROWAWAY_DSN_SIZE];
+  throwaway_server_dsn(primary, "postgres", dsn);
+  PGconn *waiting = PQconnectdb(dsn);
+  CU_ASSERT_EQUAL_FATAL(PQsendQuery(waiting, "UPDATE kept SET value = 2"), 1);
+  static const char waits[] = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+  while (query(primary, waits) == 0)
+    process_pause_ms(10);
+  check_ok(throwaway_standby_release(standby, &err), &err);
+  PGresult *result = PQgetResult(waiting);
+  CU_ASSERT_EQUAL(PQresultStatus(result), PGRES_COMMAND_OK);
+  PQclear(result);
+  PQfinish(waiting);
+  throwaway_server_kill(primary);
+  check_ok(throwaway_promote(standby, &err), &err);
+  exec(standby, "UPDATE kept SET value = value + 1"); /* waits for nobody */
+  CU_ASSERT_EQUAL(query(standby, "SELECT value FROM kept"), 3);
+
+  throwaway_server_remove(primary);
+  struct throwaway_server *next = throwaway_standby(t, standby, "primary", &options, &err);
+  if (!next) (void)puts(err.text);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(next);
+  exec(standby, "UPDATE kept SET value = value + 1");
+  throwaway_server_remove(next);
+  CU_ASSERT_EQUAL(query(standby, "SELECT count(*) FROM pg_replication_slots"), 0);
+  throwaway_free(t);
+}
+
 SUITE(throwaway, CASE(servers_are_apart_and_survive_a_kill_but_not_their_owner),
-      CASE(server_that_cannot_start_tells_its_log))
+      CASE(server_that_cannot_start_tells_its_log),
+      CASE(standby_held_and_promoted_lacks_what_came_later),
+      CASE(commits_wait_for_a_synchronous_standby_and_survive_its_promotion))

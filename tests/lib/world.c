@@ -9,7 +9,9 @@
 
 #include <CUnit/TestRun.h>
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,8 +36,8 @@ enum {
 
 static struct world *current;
 
-static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b"};
-static const char *const bank_names[BANKS] = {"bank_a", "bank_b"};
+static const char *const target_names[WORLD_TARGETS] = {"assentd", "agent_a", "agent_b", "agent_c"};
+static const char *const bank_names[BANKS_MAX] = {"bank_a", "bank_b", "bank_c"};
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
@@ -68,37 +70,81 @@ static const char *or_empty(const char *lines) {
   return lines ? lines : "";
 }
 
+/* As the daemons reach it: through the proxy, where there is one. */
+static const char *daemon_dsn(const struct world *w, int bank, char dsn[THROWAWAY_DSN_SIZE]) {
+  if (!w->to_database[bank]) return w->dsn[bank];
+  (void)snprintf(dsn, THROWAWAY_DSN_SIZE, "host=127.0.0.1 port=%u dbname='%s' user=postgres",
+                 proxy_port(w->to_database[bank]), w->database[bank]);
+  return dsn;
+}
+
+static unsigned agent_port(const struct world *w, int bank) {
+  return w->to_agent[bank] ? proxy_port(w->to_agent[bank]) : w->ports[AGENT_A + bank];
+}
+
 static void write_coordinator_config(const struct world *w) {
   FILE *file = config_create(w, COORDINATOR);
   (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
                 or_empty(w->settings));
   (void)fprintf(file, "data_dir = %s/log\n", w->directory);
-  for (int bank = 0; bank < BANKS; bank++) {
+  for (int bank = 0; bank < w->banks; bank++) {
+    char dsn[THROWAWAY_DSN_SIZE];
     (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
     if (w->mode == WORLD_AGENTS)
-      (void)fprintf(file, "agent = http://127.0.0.1:%d\n", (int)w->ports[AGENT_A + bank]);
+      (void)fprintf(file, "agent = http://127.0.0.1:%u\n", agent_port(w, bank));
     else
-      (void)fprintf(file, "dsn = %s\n%s", w->dsn[bank], or_empty(w->database_settings));
+      (void)fprintf(file, "dsn = %s\n%s", daemon_dsn(w, bank, dsn), or_empty(w->database_settings));
   }
   (void)fclose(file);
 }
 
 static void write_agent_config(const struct world *w, enum world_target target) {
   FILE *file = config_create(w, target);
+  char dsn[THROWAWAY_DSN_SIZE];
   int bank = (int)target - AGENT_A;
   (void)fprintf(file,
                 "[agent]\nlisten = 127.0.0.1:%d\nlog_format = json\nstate_dir = %s/%s\n\n"
                 "[database.%s]\ndsn = %s\n%s",
                 (int)w->ports[target], w->directory, target_names[target], bank_names[bank],
-                w->dsn[bank], or_empty(w->database_settings));
+                daemon_dsn(w, bank, dsn), or_empty(w->database_settings));
   (void)fclose(file);
+}
+
+/* ---- proxies --------------------------------------------------------------------------------- */
+
+static struct proxy *proxy_to(const char *target) {
+  static uint64_t seed = 1;
+  struct error err = {0};
+  struct proxy *proxy = NULL;
+  if (proxy_start(&proxy, target, seed++, &err) != ERR_OK)
+    check_failed(__FILE__, __LINE__, true, "%s", err.text);
+  return proxy;
+}
+
+static void start_database_proxies(struct world *w) {
+  for (int bank = 0; bank < w->banks; bank++) {
+    const struct throwaway_server *server = w->servers[bank];
+    char target[512];
+    (void)snprintf(target, sizeof target, "%s/.s.PGSQL.%d", throwaway_server_socket_dir(server),
+                   throwaway_server_port(server));
+    w->to_database[bank] = proxy_to(target);
+  }
+}
+
+static void start_agent_proxies(struct world *w) {
+  for (int bank = 0; bank < w->banks; bank++) {
+    char target[64];
+    (void)snprintf(target, sizeof target, "127.0.0.1:%d", (int)w->ports[AGENT_A + bank]);
+    w->to_agent[bank] = proxy_to(target);
+  }
 }
 
 /* ---- start, stop ----------------------------------------------------------------------------- */
 
 static struct process *launch(const struct world *w, enum world_target target, const char *suffix,
                               const char *crash) {
-  char program[4096], config[512], port_file[512], log[512], environment[64];
+  char program[4096], config[512], port_file[512], log[512], crash_at[64];
+  char preload[4096 + 16], fault[128], directory[512], broken[512];
   struct error err = {0};
   struct process *process = NULL;
   if (process_sibling(target == COORDINATOR ? "assentd" : "assent-agent", program, sizeof program,
@@ -108,36 +154,56 @@ static struct process *launch(const struct world *w, enum world_target target, c
   path_of(w, target, suffix, port_file, sizeof port_file);
   path_of(w, target, ".log", log, sizeof log);
   (void)unlink(port_file);
-  (void)snprintf(environment, sizeof environment, "ASSENT_CRASH=%s", crash ? crash : "none");
+  (void)snprintf(crash_at, sizeof crash_at, "ASSENT_CRASH=%s", crash ? crash : "none");
   const char *const argv[] = {program, "--config", config, "--port-file", port_file, NULL};
-  const char *const env[] = {environment, NULL};
+  const char *env[] = {crash_at, NULL, NULL, NULL, NULL, NULL, NULL};
+  if (w->fault && target == w->fault_target) {
+    char library[4096];
+    if (process_sibling("assent-fault.so", library, sizeof library, &err) != ERR_OK)
+      check_failed(__FILE__, __LINE__, true, "%s", err.text);
+    (void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library);
+    (void)snprintf(fault, sizeof fault, "ASSENT_FAULT=%s", w->fault);
+    (void)snprintf(directory, sizeof directory, "ASSENT_FAULT_DIR=%s", w->directory);
+    (void)snprintf(broken, sizeof broken, "ASSENT_FAULT_WHILE=%s/broken", w->directory);
+    env[1] = preload, env[2] = fault, env[3] = directory, env[4] = broken;
+    env[5] = "ASAN_OPTIONS=verify_asan_link_order=0"; /* it wants to be the first library */
+  }
   const struct process_options options = {.argv = argv, .log_path = log, .env_add = env};
   if (process_start(&process, &options, &err) != ERR_OK)
     check_failed(__FILE__, __LINE__, true, "%s", err.text);
   return process;
 }
 
+/* One that has failed is left for the caller to look at. */
 static bool try_start(struct world *w, enum world_target target, const char *crash,
                       struct error *err) {
   char port_file[512];
   path_of(w, target, ".port", port_file, sizeof port_file);
   assert(!w->processes[target]);
   w->processes[target] = launch(w, target, ".port", crash);
-  if (wait_port_file(port_file, w->processes[target], WAIT_MS_MAX, &w->ports[target], err) ==
-      ERR_OK)
-    return true;
-  world_kill(w, target);
-  return false;
+  return wait_port_file(port_file, w->processes[target], WAIT_MS_MAX, &w->ports[target], err) ==
+         ERR_OK;
+}
+
+static void note_address(struct world *w, enum world_target target) {
+  char url[64];
+  if (target != COORDINATOR) return;
+  (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)w->ports[COORDINATOR]);
+  api_set_url(w->api, url);
 }
 
 void world_start(struct world *w, enum world_target target, const char *crash) {
   struct error err = {0};
   if (!try_start(w, target, crash, &err))
     check_failed(__FILE__, __LINE__, true, "%s: %s", target_names[target], err.text);
-  if (target != COORDINATOR) return;
-  char url[64];
-  (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)w->ports[COORDINATOR]);
-  api_set_url(w->api, url);
+  note_address(w, target);
+}
+
+bool world_starts(struct world *w, enum world_target target) {
+  struct error err = {0};
+  if (!try_start(w, target, NULL, &err)) return false;
+  note_address(w, target);
+  return true;
 }
 
 /* The first start of an agent finds its port. */
@@ -150,6 +216,7 @@ static void start_agent(struct world *w, enum world_target target) {
     write_agent_config(w, target);
     error_clear(&err);
     if (try_start(w, target, NULL, &err)) return;
+    world_kill(w, target);
   }
   check_failed(__FILE__, __LINE__, true, "%s: %s", target_names[target], err.text);
 }
@@ -165,6 +232,16 @@ void world_wait_ready(struct world *w) {
 void world_kill(struct world *w, enum world_target target) {
   process_free(w->processes[target]);
   w->processes[target] = NULL;
+}
+
+void world_stop(struct world *w, enum world_target target) {
+  char how[32];
+  if (!w->processes[target]) return;
+  bool by_itself = process_stop(w->processes[target], SIGTERM, STOP_MS_MAX);
+  process_describe(w->processes[target], how, sizeof how);
+  if (!by_itself || strcmp(how, "exit 0") != 0)
+    check_failed(__FILE__, __LINE__, false, "%s asked to stop: %s", target_names[target], how);
+  world_kill(w, target);
 }
 
 void world_restart(struct world *w, enum world_target target) {
@@ -188,9 +265,22 @@ void world_wait_crashed(struct world *w, enum world_target target) {
                  target_names[target], (unsigned)status);
 }
 
+bool world_is_stopped(struct world *w, enum world_target target) {
+  siginfo_t info = {.si_pid = 0};
+  if (!process_is_alive(w->processes[target])) return false;
+  /* WNOWAIT: a look, that may be repeated */
+  return waitid(P_PID, (id_t)process_pid(w->processes[target]), &info,
+                WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid != 0;
+}
+
+void world_resume(struct world *w, enum world_target target) {
+  process_kill(w->processes[target], SIGCONT);
+}
+
 enum world_target world_agent_of(const struct world *w, int bank) {
   if (w->mode == WORLD_EMBEDDED) return COORDINATOR;
-  return bank == BANK_A ? AGENT_A : AGENT_B;
+  return (enum world_target)(AGENT_A + bank);
 }
 
 int world_run_second(struct world *w, char *log, size_t log_size) {
@@ -201,6 +291,52 @@ int world_run_second(struct world *w, char *log, size_t log_size) {
   process_log_tail(second, 3, log, log_size);
   process_free(second);
   return status;
+}
+
+/* ---- faults, what a daemon holds and says ---------------------------------------------------- */
+
+static void broken_path(const struct world *w, char out[512]) {
+  (void)snprintf(out, 512, "%s/broken", w->directory);
+}
+
+void world_break(struct world *w) {
+  char path[512];
+  broken_path(w, path);
+  int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd < 0) check_failed(__FILE__, __LINE__, true, "%s: %s", path, strerror(errno));
+  (void)close(fd);
+}
+
+void world_mend(struct world *w) {
+  char path[512];
+  broken_path(w, path);
+  (void)unlink(path);
+}
+
+unsigned world_open_files(const struct world *w, enum world_target target) {
+  char path[64];
+  unsigned count = 0;
+  (void)snprintf(path, sizeof path, "/proc/%ld/fd", (long)process_pid(w->processes[target]));
+  DIR *files = opendir(path);
+  if (!files) check_failed(__FILE__, __LINE__, true, "%s: %s", path, strerror(errno));
+  for (const struct dirent *file = readdir(files); file; file = readdir(files))
+    count += file->d_name[0] != '.';
+  (void)closedir(files);
+  return count;
+}
+
+unsigned world_logged(const struct world *w, enum world_target target, const char *text) {
+  char path[512];
+  char *line = NULL;
+  size_t size = 0;
+  unsigned count = 0;
+  path_of(w, target, ".log", path, sizeof path);
+  FILE *file = fopen(path, "re");
+  while (file && getline(&line, &size, file) >= 0)
+    count += strstr(line, text) != NULL;
+  free(line);
+  if (file) (void)fclose(file);
+  return count;
 }
 
 /* ---- open, close ----------------------------------------------------------------------------- */
@@ -228,6 +364,10 @@ static void release(struct world *w) {
   if (CU_get_number_of_failures() > w->failures_before && !w->logs_printed) print_logs(w);
   for (int i = 0; i < WORLD_TARGETS; i++)
     world_kill(w, (enum world_target)i);
+  for (int bank = 0; bank < w->banks; bank++) {
+    proxy_free(w->to_agent[bank]);
+    proxy_free(w->to_database[bank]);
+  }
   api_free(w->api);
   free(w);
   current = NULL;
@@ -262,14 +402,20 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   check_on_fatal(tell_before_leaving);
   w->failures_before = CU_get_number_of_failures();
   w->mode = mode;
+  w->banks = options->banks ? options->banks : BANKS;
+  assert(w->banks >= 1 && w->banks <= BANKS_MAX);
   w->settings = options->settings;
   w->database_settings = options->database;
+  w->fault = options->fault;
+  w->fault_target = options->fault_target;
   w->api = api_new("http://127.0.0.1:0");
   servers_give_databases(w, options);
   make_directory(w);
+  if (options->proxies & PROXY_DATABASES) start_database_proxies(w);
   if (mode == WORLD_AGENTS) {
-    start_agent(w, AGENT_A);
-    start_agent(w, AGENT_B);
+    for (int bank = 0; bank < w->banks; bank++)
+      start_agent(w, world_agent_of(w, bank));
+    if (options->proxies & PROXY_AGENTS) start_agent_proxies(w);
   }
   write_coordinator_config(w);
   world_start(w, COORDINATOR, options->crash);
@@ -277,19 +423,10 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   return w;
 }
 
-static void stop(struct world *w, enum world_target target) {
-  char how[32];
-  if (!w->processes[target]) return;
-  bool by_itself = process_stop(w->processes[target], SIGTERM, STOP_MS_MAX);
-  process_describe(w->processes[target], how, sizeof how);
-  if (!by_itself || strcmp(how, "exit 0") != 0)
-    check_failed(__FILE__, __LINE__, false, "%s asked to stop: %s", target_names[target], how);
-}
-
 void world_close(struct world *w) {
   world_wait_nothing_prepared(w);
   for (int i = 0; i < WORLD_TARGETS; i++)
-    stop(w, (enum world_target)i);
+    world_stop(w, (enum world_target)i);
   servers_take_back(w);
   release(w);
 }

@@ -1,5 +1,5 @@
-/* A world for a test: two databases in throwaway PostgreSQL servers, a coordinator process, and, in
- * mode WORLD_AGENTS, an agent process for each database.
+/* A world for a test: databases in throwaway PostgreSQL servers (two, unless asked for another
+ * number), a coordinator process, and, in mode WORLD_AGENTS, an agent process for each database.
  *
  * The servers are started once for the whole run, and stopped when it ends, also by SIGINT or
  * SIGTERM; databases and daemons are each world's own. Every wait has a deadline that fails the
@@ -17,13 +17,14 @@
 #include <stdint.h>
 
 #include "cli/process.h"
+#include "cli/proxy.h"
 #include "cli/throwaway.h"
 #include "tests/lib/api.h"
 #include "tests/lib/suite.h"
 
 enum world_mode { WORLD_EMBEDDED, WORLD_AGENTS };
-enum world_target { COORDINATOR, AGENT_A, AGENT_B, WORLD_TARGETS };
-enum { BANK_A, BANK_B, BANKS };
+enum world_target { COORDINATOR, AGENT_A, AGENT_B, AGENT_C, WORLD_TARGETS };
+enum { BANK_A, BANK_B, BANK_C, BANKS_MAX, BANKS = 2 /* unless asked for another number */ };
 
 /* Each database has, from a template:
  *   account  ids 1 to ACCOUNTS, ACCOUNT_BALANCE each, balance not negative
@@ -32,27 +33,44 @@ enum { BANK_A, BANK_B, BANKS };
  *   gated    a row makes the end of its transaction (PREPARE, COMMIT) wait for the gate */
 enum { ACCOUNTS = 10, ACCOUNT_BALANCE = 1000 };
 
+/* Hops that go through a proxy (proxy.h), one for each bank. What a test itself asks never does. */
+enum { PROXY_AGENTS = 1, PROXY_DATABASES = 2 };
+
 struct world_options {
-  bool one_server;       /* both databases are on the first server */
-  bool without_prepared; /* bank_b is on a server with max_prepared_transactions = 0 */
-  const char *settings;  /* further lines of [coordinator]; NULL: none */
-  const char *database;  /* further lines of each database section; NULL: none */
-  const char *crash;     /* crash point of the coordinator's first life; NULL: none */
+  int banks;                         /* 1 to BANKS_MAX; 0: BANKS */
+  bool one_server;                   /* both databases are on the first server */
+  bool without_prepared;             /* bank_b is on a server with max_prepared_transactions = 0 */
+  struct throwaway_server *server_b; /* bank_b is on this server; NULL: not */
+  const char *reach_b;  /* and is reached by this connection string, without its dbname */
+  const char *settings; /* further lines of [coordinator]; NULL: none */
+  const char *database; /* further lines of each database section; NULL: none */
+  const char *crash;    /* crash point of the coordinator's first life; NULL: none */
+  const char
+      *fault; /* what fails (tests/fault/preload.c) while the world is broken; NULL: nothing */
+  enum world_target fault_target; /* in which process: the coordinator, unless told */
+  unsigned proxies; /* PROXY_AGENTS (to the coordinator's agents; none embedded), ... */
 };
 
 struct world {
   struct api *api; /* of the coordinator, whatever port it has */
   enum world_mode mode;
   char directory[256];
-  char dsn[BANKS][THROWAWAY_DSN_SIZE];
-  struct throwaway_server *servers[BANKS];
+  int banks;
+  char dsn[BANKS_MAX][THROWAWAY_DSN_SIZE];
+  struct throwaway_server *servers[BANKS_MAX];
   struct process *processes[WORLD_TARGETS]; /* NULL: not running */
   uint16_t ports[WORLD_TARGETS];
   const char *settings, *database_settings;
-  char database[BANKS][32];
+  const char *fault; /* of lives to come; a test may change it */
+  enum world_target fault_target;
+  struct proxy *to_agent[BANKS_MAX], *to_database[BANKS_MAX]; /* NULL: no proxy on this hop */
+  char database[BANKS_MAX][32];
   unsigned failures_before;
   bool logs_printed;
 };
+
+/* The servers sync as real ones do, which takes time. To be called before the first world. */
+void world_sync_servers(void);
 
 /* All runs and the coordinator is ready; with a crash point it may have gone again. */
 struct world *world_open(enum world_mode mode, const struct world_options *options);
@@ -64,18 +82,35 @@ void world_close(struct world *w);
 
 /* On return it has bound its port. `crash`: a crash point (crash_point.h), or NULL. */
 void world_start(struct world *w, enum world_target target, const char *crash);
+/* The same; false when it has ended, or hangs, before it has bound its port. */
+bool world_starts(struct world *w, enum world_target target);
 void world_wait_ready(struct world *w);
 /* kill -9, start, ready. */
 void world_restart(struct world *w, enum world_target target);
 void world_kill(struct world *w, enum world_target target);
+/* SIGTERM; checks that it ends by itself, with exit 0. Does nothing when it does not run. */
+void world_stop(struct world *w, enum world_target target);
 /* Waits until it has ended by itself (or by a signal sent before); its waitpid(2) status. */
 int world_wait_ended(struct world *w, enum world_target target);
 /* The same, for one that meets its crash point: checks that it was that. */
 void world_wait_crashed(struct world *w, enum world_target target);
+/* Whether it stands at a crash point of the form "C5:stop"; and lets it go on. */
+bool world_is_stopped(struct world *w, enum world_target target);
+void world_resume(struct world *w, enum world_target target);
 /* The process in which the branches of a bank run. */
 enum world_target world_agent_of(const struct world *w, int bank);
 /* Another coordinator on the same log; returns its exit status, and the end of its log. */
 int world_run_second(struct world *w, char *log, size_t log_size);
+
+/* Open files, of the process. */
+unsigned world_open_files(const struct world *w, enum world_target target);
+
+/* From now on, until it is mended, what options.fault says fails; in lives that begin before and
+ * after. Calls are counted from here on, of each life on its own. */
+void world_break(struct world *w);
+void world_mend(struct world *w);
+/* How often the log of a daemon has this text. */
+unsigned world_logged(const struct world *w, enum world_target target, const char *text);
 
 /* ---- databases ------------------------------------------------------------------------------- */
 
@@ -91,7 +126,7 @@ PGconn *world_connect(const struct world *w, int bank);
 void world_run_on(PGconn *session, const char *sql);
 
 int64_t world_balance(const struct world *w, int bank, int account);
-int64_t world_money(const struct world *w);              /* of both banks */
+int64_t world_money(const struct world *w);              /* of all banks */
 int64_t world_prepared(const struct world *w, int bank); /* in this database, of anybody */
 void world_wait_nothing_prepared(struct world *w);
 /* Moved from account 1 of bank_a to account 1 of bank_b, and nothing else has changed. */

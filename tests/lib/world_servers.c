@@ -3,8 +3,8 @@
  * Making a database takes longer than most tests, so those of a closed world are emptied and used
  * again; those of a world whose test was left are not.
  *
- * fsync is off: the tests kill processes, not the machine, and what a process has written the
- * kernel keeps. Nothing is started before the first world is opened.
+ * fsync is off, unless asked for: the tests kill processes, not the machine, and what a process has
+ * written the kernel keeps. Nothing is started before the first world is opened.
  */
 #include "tests/lib/world_servers.h"
 
@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST, SECOND, UNPREPARED, SERVERS, SQL_BYTES = 4096, GATE_LOCK = 4711 };
+enum { FIRST, SECOND, THIRD, UNPREPARED, SERVERS, SQL_BYTES = 4096, GATE_LOCK = 4711 };
 
 static struct throwaway *owner;
 static struct throwaway_server *servers[SERVERS];
+static bool synced;
 static volatile sig_atomic_t interrupted;
 
 static const char schema[] =
@@ -60,7 +61,7 @@ static void check(enum error_code code, const struct error *err) {
   if (code != ERR_OK) check_failed(__FILE__, __LINE__, true, "PostgreSQL: %s", err->text);
 }
 
-static void make_template(const struct throwaway_server *server) {
+void servers_make_template(const struct throwaway_server *server) {
   struct error err = {0};
   char dsn[THROWAWAY_DSN_SIZE];
   throwaway_server_dsn(server, "postgres", dsn);
@@ -69,11 +70,19 @@ static void make_template(const struct throwaway_server *server) {
   check(throwaway_exec(dsn, schema, &err), &err);
 }
 
+void world_sync_servers(void) {
+  assert(!owner);
+  synced = true;
+}
+
+static const char *const *settings(void) {
+  static const char *settings[] = {"fsync=off", "autovacuum=off", "deadlock_timeout=100ms", NULL};
+  if (synced) settings[0] = "fsync=on";
+  return settings;
+}
+
 struct throwaway *servers_owner(void) {
   static const char *const names[] = {"first", "second"};
-  static const char *const settings[] = {"fsync=off", "autovacuum=off", "deadlock_timeout=100ms",
-                                         NULL};
-  const struct throwaway_options options = {.settings = settings};
   struct error err = {0};
   if (owner) return owner;
   owner = throwaway_new(&err);
@@ -82,21 +91,24 @@ struct throwaway *servers_owner(void) {
   (void)sigaction(SIGINT, &action, NULL);
   (void)sigaction(SIGTERM, &action, NULL);
   (void)atexit(stop_servers);
+  const struct throwaway_options options = {.settings = settings()};
   check(throwaway_servers(owner, 2, names, &options, servers, &err), &err);
-  make_template(servers[FIRST]);
-  make_template(servers[SECOND]);
+  servers_make_template(servers[FIRST]);
+  servers_make_template(servers[SECOND]);
   return owner;
 }
 
-static struct throwaway_server *unprepared_server(void) {
-  static const char *const settings[] = {"fsync=off", "shared_buffers=8MB", NULL};
-  const struct throwaway_options options = {.prepared_max = -1, .settings = settings};
+/* Those that few worlds want are made when the first does. */
+static struct throwaway_server *further_server(int which) {
+  const struct throwaway_options options = {.prepared_max = which == UNPREPARED ? -1 : 0,
+                                            .settings = settings()};
   struct error err = {0};
-  if (servers[UNPREPARED]) return servers[UNPREPARED];
-  servers[UNPREPARED] = throwaway_server(owner, "unprepared", &options, &err);
-  if (!servers[UNPREPARED]) check_failed(__FILE__, __LINE__, true, "%s", err.text);
-  make_template(servers[UNPREPARED]);
-  return servers[UNPREPARED];
+  if (servers[which]) return servers[which];
+  servers[which] =
+      throwaway_server(owner, which == UNPREPARED ? "unprepared" : "third", &options, &err);
+  if (!servers[which]) check_failed(__FILE__, __LINE__, true, "%s", err.text);
+  servers_make_template(servers[which]);
+  return servers[which];
 }
 
 /* ---- databases ------------------------------------------------------------------------------- */
@@ -105,7 +117,7 @@ static struct throwaway_server *unprepared_server(void) {
 static struct spare {
   const struct throwaway_server *server; /* NULL: none here */
   char database[sizeof((struct world *)0)->database[0]];
-} spares[SERVERS * BANKS];
+} spares[SERVERS * BANKS_MAX];
 
 static bool take_spare(struct world *w, int bank, const struct throwaway_server *server) {
   for (size_t i = 0; i < sizeof spares / sizeof spares[0]; i++) {
@@ -117,8 +129,15 @@ static bool take_spare(struct world *w, int bank, const struct throwaway_server 
   return false;
 }
 
+static bool is_shared(const struct throwaway_server *server) {
+  for (int i = 0; i < SERVERS; i++)
+    if (servers[i] == server) return true;
+  return false;
+}
+
 void servers_take_back(const struct world *w) {
-  for (int bank = 0; bank < BANKS; bank++) {
+  for (int bank = 0; bank < w->banks; bank++) {
+    if (!is_shared(w->servers[bank])) continue; /* whoever made the server removes it */
     struct spare *spare = spares;
     while (spare->server)
       spare++;
@@ -151,10 +170,17 @@ static void give_database(struct world *w, int bank, struct throwaway_server *se
 void servers_give_databases(struct world *w, const struct world_options *options) {
   (void)servers_owner();
   give_database(w, BANK_A, servers[FIRST]);
-  give_database(w, BANK_B,
-                options->without_prepared ? unprepared_server()
-                : options->one_server     ? servers[FIRST]
-                                          : servers[SECOND]);
+  if (w->banks > BANK_B)
+    give_database(w, BANK_B,
+                  options->server_b           ? options->server_b
+                  : options->without_prepared ? further_server(UNPREPARED)
+                  : options->one_server       ? servers[FIRST]
+                                              : servers[SECOND]);
+  if (options->reach_b)
+    (void)snprintf(w->dsn[BANK_B], sizeof w->dsn[BANK_B], "%s dbname=%s", options->reach_b,
+                   w->database[BANK_B]);
+  if (w->banks > BANK_C)
+    give_database(w, BANK_C, options->one_server ? servers[FIRST] : further_server(THIRD));
 }
 
 void world_server_kill(struct world *w, int bank) {
@@ -215,7 +241,10 @@ int64_t world_balance(const struct world *w, int bank, int account) {
 
 int64_t world_money(const struct world *w) {
   static const char sum[] = "SELECT sum(balance)::bigint FROM account";
-  return world_integer(w, BANK_A, "%s", sum) + world_integer(w, BANK_B, "%s", sum);
+  int64_t money = 0;
+  for (int bank = 0; bank < w->banks; bank++)
+    money += world_integer(w, bank, "%s", sum);
+  return money;
 }
 
 int64_t world_prepared(const struct world *w, int bank) {
@@ -224,14 +253,14 @@ int64_t world_prepared(const struct world *w, int bank) {
 }
 
 void world_wait_nothing_prepared(struct world *w) {
-  for (int bank = 0; bank < BANKS; bank++)
+  for (int bank = 0; bank < w->banks; bank++)
     if (throwaway_server_pid(w->servers[bank]) != 0) UNTIL(world_prepared(w, bank) == 0);
 }
 
 void check_moved(const struct world *w, int64_t amount, const char *file, unsigned line) {
   int64_t a = world_balance(w, BANK_A, 1), b = world_balance(w, BANK_B, 1), all = world_money(w);
   if (a == ACCOUNT_BALANCE - amount && b == ACCOUNT_BALANCE + amount &&
-      all == (int64_t)BANKS * ACCOUNTS * ACCOUNT_BALANCE) {
+      all == (int64_t)w->banks * ACCOUNTS * ACCOUNT_BALANCE) {
     CU_PASS("");
   } else {
     check_failed(file, line, false,

@@ -10,6 +10,9 @@ struct throwaway *servers_owner(void);
  * that a failed test left killed or paused run again. */
 void servers_give_databases(struct world *w, const struct world_options *options);
 
+/* What the databases of a world are made from, on a server of a test's own. */
+void servers_make_template(const struct throwaway_server *server);
+
 /* The databases of a world that was closed in good order serve the next one. */
 void servers_take_back(const struct world *w);
 

@@ -8,6 +8,7 @@
 #include "cli/demo_kept.h"
 #include "cli/demo_plan.h"
 #include "cli/process.h"
+#include "cli/transfer_plan.h"
 #include "tests/lib/suite.h"
 
 /* ---- plan -------------------------------------------------------------------------------------
@@ -15,7 +16,7 @@
 
 static void plan_of_the_same_seed_is_the_same(void) {
   for (unsigned i = 0; i < 100; i++) {
-    struct demo_transfer a = demo_plan_transfer(7, i), b = demo_plan_transfer(7, i);
+    struct transfer_plan a = transfer_plan_simple(7, i), b = transfer_plan_simple(7, i);
     CU_ASSERT_TRUE(a.from_bank == b.from_bank && a.from_id == b.from_id && a.to_id == b.to_id &&
                    a.amount == b.amount && a.credit_first == b.credit_first);
   }
@@ -24,18 +25,18 @@ static void plan_of_the_same_seed_is_the_same(void) {
 static void plan_of_another_seed_is_another(void) {
   unsigned same = 0;
   for (unsigned i = 0; i < 100; i++)
-    same += demo_plan_transfer(7, i).from_id == demo_plan_transfer(8, i).from_id;
+    same += transfer_plan_simple(7, i).from_id == transfer_plan_simple(8, i).from_id;
   CU_ASSERT_TRUE(same < 20);
 }
 
 static void planned_transfers_are_possible_but_for_the_too_large(void) {
   unsigned too_large = 0, to_b = 0;
   for (unsigned i = 0; i < 3000; i++) {
-    struct demo_transfer t = demo_plan_transfer(42, i);
-    CU_ASSERT_TRUE(t.from_id >= 1 && t.from_id <= DEMO_ACCOUNTS);
-    CU_ASSERT_TRUE(t.to_id >= 1 && t.to_id <= DEMO_ACCOUNTS);
+    struct transfer_plan t = transfer_plan_simple(42, i);
+    CU_ASSERT_TRUE(t.from_id >= 1 && t.from_id <= TRANSFER_ACCOUNTS);
+    CU_ASSERT_TRUE(t.to_id >= 1 && t.to_id <= TRANSFER_ACCOUNTS);
     CU_ASSERT_TRUE(t.amount > 0);
-    too_large += t.amount == DEMO_TOO_MUCH;
+    too_large += t.amount == TRANSFER_TOO_MUCH;
     to_b += t.from_bank == 0;
   }
   CU_ASSERT_TRUE(too_large > 30 && too_large < 300);
@@ -50,7 +51,7 @@ static void planned_kills_come_in_order_within_the_run(void) {
   for (size_t i = 0; i < count; i++) {
     CU_ASSERT_TRUE(kills[i].after < 3000);
     CU_ASSERT_TRUE(i == 0 || kills[i - 1].after <= kills[i].after);
-    of_coordinator += kills[i].target == TARGET_COORDINATOR;
+    of_coordinator += kills[i].target == STAGE_COORDINATOR;
   }
   CU_ASSERT_EQUAL(of_coordinator, 5);
 }
@@ -61,17 +62,20 @@ static void planned_kills_without_agents_are_the_coordinators(void) {
   size_t count = demo_plan_kills(1, 3, false, 1, kills); /* hardly room for them */
   CU_ASSERT_EQUAL(count, 3);
   for (size_t i = 0; i < count; i++)
-    CU_ASSERT_TRUE(kills[i].target == TARGET_COORDINATOR && kills[i].after == 0);
+    CU_ASSERT_TRUE(kills[i].target == STAGE_COORDINATOR && kills[i].after == 0);
 }
 
 static void label_gives_its_index_back(void) {
-  char label[DEMO_LABEL_SIZE];
-  demo_label(9223372036854775807u, 999999, label);
-  CU_ASSERT_EQUAL(demo_label_index(9223372036854775807u, label), 999999);
-  CU_ASSERT_EQUAL(demo_label_index(5, label), -1);
-  CU_ASSERT_EQUAL(demo_label_index(5, "demo-5-1"), -1);
-  CU_ASSERT_EQUAL(demo_label_index(5, "demo-5-0000001x"), -1);
-  CU_ASSERT_EQUAL(demo_label_index(5, "nothing"), -1);
+  const struct transfer_source source = {"demo", 9223372036854775807u, transfer_plan_simple},
+                               other = {"demo", 5, transfer_plan_simple};
+  char label[TRANSFER_LABEL_SIZE];
+  transfer_label(&source, 999999, label);
+  CU_ASSERT_EQUAL(transfer_label_index(&source, label), 999999);
+  CU_ASSERT_EQUAL(transfer_label_index(&other, label), -1);
+  CU_ASSERT_EQUAL(transfer_label_index(&other, "demo-5-1"), -1);
+  CU_ASSERT_EQUAL(transfer_label_index(&other, "demo-5-0000001x"), -1);
+  CU_ASSERT_EQUAL(transfer_label_index(&other, "torture-5-0000001"), -1);
+  CU_ASSERT_EQUAL(transfer_label_index(&other, "nothing"), -1);
 }
 
 /* ---- kept -------------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+/* A model of one PostgreSQL server with one database, behind adapters/adapter.h.
+ *
+ * It outlives agents and coordinators. What it models: sessions with their backends (which may
+ * linger after their client has gone, and act on what is still in the socket's buffer), full
+ * transaction ids in order of assignment, a WAL with a flush position (what is not flushed is lost
+ * by a crash, and its xids are handed out again), prepared transactions, pg_xact_status, the
+ * table assent.coordinator, accounts with row locks, synchronous and asynchronous standbys with a lag
+ * and promotion (another timeline in the server's identity; prepared transactions lost or brought
+ * back), warnings, wrong tags, foreign gids, and somebody who runs COMMIT or ROLLBACK PREPARED by
+ * hand. What each answer proves follows adapter.h to the letter, as adapters/postgres*.c earns it.
+ */
+#ifndef ASSENT_TESTS_SIM_DATABASE_H
+#define ASSENT_TESTS_SIM_DATABASE_H
+
+#include "adapters/adapter.h"
+#include "tests/sim/sim.h"
+
+struct sim_database;
+
+struct sim_database_options {
+  const char *name;
+  bool has_standby;
+  bool synchronous;  /* PREPARE and COMMIT wait for the standby */
+  unsigned accounts; /* with ids from 1 */
+  int64_t balance;   /* of each at the start */
+  int64_t prepared_max;
+};
+
+struct sim_database *sim_database_new(struct sim *sim, const struct sim_database_options *options);
+void sim_database_free(struct sim_database *db);
+
+/* A client library's side of it, for one life of an agent on `loop`. */
+struct adapter *sim_database_adapter(struct sim_database *db, struct loop *loop);
+
+/* The statements it understands, one form for each: text of struct statement.sql, params as given.
+ *   "add"    params: account id, amount (may be negative): takes the row's lock, changes the balance;
+ *            fails (23514) below zero; waits for the lock, until the job's timeout (57014) or a
+ *            deadlock inside this database (40P01)
+ *   "read"   params: account id: no xid
+ *   "fail"   fails with 22012
+ * Results as adapter.h says. */
+
+/* ---- faults that come from outside any session, asked for by the run's driver ------------------- */
+
+void sim_database_kill(struct sim_database *db); /* and restarts by itself a while later */
+/* Promotes the standby where there is one: synchronous loses nothing that was told; asynchronous may
+ * lose what it had not received. false: none to promote. */
+bool sim_database_failover(struct sim_database *db);
+/* Somebody ends one of the prepared transactions by hand (HAND_COMMIT, HAND_ROLLBACK). */
+void sim_database_meddle(struct sim_database *db);
+/* Heals: it runs, rights are back, standbys have caught up. */
+void sim_database_heal(struct sim_database *db);
+
+/* ---- what the checks look at -------------------------------------------------------------------- */
+
+/* How the branch with this gid has really ended, in the history that is in force now. */
+enum sim_truth {
+  SIM_NEVER, /* nothing of it has survived, or ever was */
+  SIM_OPEN,  /* in transaction in some session */
+  SIM_PREPARED,
+  SIM_COMMITTED, /* its effects are in the accounts */
+  SIM_ABORTED
+};
+enum sim_truth sim_database_truth(const struct sim_database *db, const char *gid);
+/* A standby without it was promoted, or somebody ended it by hand, so that no protocol could keep
+ * it: a declared heuristic hazard. */
+bool sim_database_is_hazard(const struct sim_database *db, const char *gid);
+int64_t sim_database_money(const struct sim_database *db);
+size_t sim_database_prepared_count(const struct sim_database *db);  /* of ours */
+size_t sim_database_open_count(const struct sim_database *db);      /* transactions in sessions */
+size_t sim_database_foreign_touched(const struct sim_database *db); /* must stay 0 */
+
+/* Told of every event that ends or prepares a branch, at the moment it happens in the server. A gid
+ * may come more than once (a repeated message; a failover brings it back). */
+typedef void (*sim_database_fn)(void *data, struct sim_database *db, const char *gid,
+                                const char *xid, enum sim_truth now);
+void sim_database_watch(struct sim_database *db, sim_database_fn fn, void *data);
+
+#endif
