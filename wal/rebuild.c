@@ -43,8 +43,8 @@ static bool exists(const char *path) {
 }
 
 static void remnant_name(const struct log_rebuild *r, size_t number, char out[PATH_MAX]) {
-  char suffix[24];
-  (void)snprintf(suffix, sizeof suffix, number > 0 ? ".lost-%zu" : "", number);
+  char suffix[24] = "";
+  if (number > 0) (void)snprintf(suffix, sizeof suffix, ".lost-%zu", number);
   sqlite_beside(out, r->path, suffix);
 }
 

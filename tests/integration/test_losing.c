@@ -48,6 +48,7 @@ static unsigned char *read_whole(const struct world *w, const char *name, size_t
   unsigned char *bytes = malloc((size_t)status.st_size + 1);
   CU_ASSERT_FATAL(bytes && read(fd, bytes, (size_t)status.st_size) == status.st_size);
   *size = (size_t)status.st_size;
+  bytes[*size] = '\0';
   (void)close(fd);
   return bytes;
 }

@@ -195,8 +195,15 @@ static void survey_reply_reads_back(void) {
   json_t *json = written(&w);
   CU_ASSERT_EQUAL_FATAL(survey_reply_decode(json, &out, NULL), ERR_OK);
   CU_ASSERT_STRING_EQUAL(out.server, SERVER);
-  CU_ASSERT_TRUE(out.life_count == 1 && memcmp(&out.lives[0], &life, sizeof life) == 0);
-  CU_ASSERT_TRUE(out.branch_count == 1 && memcmp(&out.branches[0], &branch, sizeof branch) == 0);
+  CU_ASSERT_EQUAL_FATAL(out.life_count, 1);
+  CU_ASSERT_STRING_EQUAL(out.lives[0].cluster.text, life.cluster.text);
+  CU_ASSERT_STRING_EQUAL(out.lives[0].run_id, RUN_ID);
+  CU_ASSERT_TRUE(out.lives[0].epoch == 7 && out.lives[0].rows_from_epoch == 3);
+  CU_ASSERT_EQUAL(out.lives[0].rows_before_epoch, 9);
+  CU_ASSERT_EQUAL_FATAL(out.branch_count, 1);
+  CU_ASSERT_STRING_EQUAL(out.branches[0].gid, branch.gid);
+  CU_ASSERT_STRING_EQUAL(out.branches[0].xid, "1234");
+  CU_ASSERT_EQUAL(out.branches[0].prepared_at_us, 5);
   CU_ASSERT_TRUE(out.outcome_count == 1 && out.outcomes[0].outcome == outcome.outcome);
   CU_ASSERT_STRING_EQUAL(out.outcomes[0].txid.text, outcome.txid.text);
   CU_ASSERT_EQUAL(out.memory_from_epoch, 5);

@@ -1,12 +1,15 @@
 /* Copies of a decision log made while it is written to, and new logs made from what is left of one. */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/process.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/wal_fixture.h"
 #include "wal/backup.h"
@@ -21,20 +24,11 @@ static const char *copy_of(const struct wal_fixture *f) {
   return copy_path;
 }
 
-/* In a process of its own, as the command is: the log's locks are per process. */
-static pid_t backup_begin(const struct wal_fixture *f) {
-  pid_t pid = fork();
-  if (pid != 0) return pid;
+/* Of a closed log, or of one that another process has open: its locks are per process. */
+static bool backup_succeeds(const struct wal_fixture *f) {
   struct log_backup backup;
   struct error err = {0};
-  if (log_backup(f->path, copy_of(f), &backup, &err) == ERR_OK) _exit(0);
-  (void)fprintf(stderr, "%s\n", err.text);
-  _exit(1);
-}
-
-static bool backup_succeeds(const struct wal_fixture *f) {
-  int status = 0;
-  return waitpid(backup_begin(f), &status, 0) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  return log_backup(f->path, copy_of(f), &backup, &err) == ERR_OK;
 }
 
 static struct log_rebuild *begin_rebuild(const char *path) {
@@ -58,32 +52,58 @@ static void drop_copy(const struct wal_fixture *f) {
   CU_ASSERT_EQUAL(unlink(copy_path), 0);
 }
 
+/* Shared with the process that decides. */
+struct load {
+  atomic_uint told, backups;
+};
+static struct load *load;
+static struct sample samples[MANY];
+
+/* PER_BACKUP decisions at most for each backup, so that there are several of them. */
+static void decide_under_backups(struct wal_fixture *f) {
+  for (unsigned i = 0; i < MANY; i++) {
+    while (i >= (atomic_load(&load->backups) + 1) * PER_BACKUP)
+      process_pause_ms(1);
+    if (fixture_decide(f, &samples[i].record) != WAL_DURABLE) _exit(1);
+    atomic_store(&load->told, i + 1);
+  }
+}
+
+static void check_backup(const struct wal_fixture *f, unsigned told) {
+  CU_ASSERT_TRUE_FATAL(backup_succeeds(f));
+  struct log_rebuild *copy = begin_rebuild(copy_of(f));
+  for (unsigned i = 0; i < told; i++)
+    CU_ASSERT_TRUE(has(copy, &samples[i]));
+  log_rebuild_free(copy);
+  drop_copy(f);
+}
+
 static void backup_under_load_has_all_that_was_told(void) {
-  static struct sample s[MANY];
   struct wal_fixture f;
-  unsigned told = 0, backups = 0;
+  load = mmap(NULL, sizeof *load, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CU_ASSERT_FATAL(load != MAP_FAILED);
   fixture_begin(&f);
   for (unsigned i = 0; i < MANY; i++)
-    sample_commit(&f, &s[i]);
-  while (told < MANY) {
-    unsigned before = told;
-    int status = 0;
-    pid_t pid = backup_begin(&f);
-    while (waitpid(pid, &status, WNOHANG) == 0)
-      if (told < MANY && told < before + PER_BACKUP)
-        CU_ASSERT_EQUAL(fixture_decide(&f, &s[told++].record), WAL_DURABLE);
-    CU_ASSERT_TRUE_FATAL(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    struct log_rebuild *copy = begin_rebuild(copy_of(&f));
-    for (unsigned i = 0; i < before; i++)
-      CU_ASSERT_TRUE(has(copy, &s[i]));
-    log_rebuild_free(copy);
-    drop_copy(&f);
-    backups++;
-    /* So that it comes to checkpoints also when the copies are quick. */
-    for (unsigned i = 0; i < 20 && told < MANY; i++)
-      CU_ASSERT_EQUAL(fixture_decide(&f, &s[told++].record), WAL_DURABLE);
+    sample_commit(&f, &samples[i]);
+  fixture_close(&f);
+  (void)fflush(stdout);
+  pid_t pid = fork();
+  CU_ASSERT_FATAL(pid >= 0);
+  if (pid == 0) {
+    f.loop = loop_new();
+    if (fixture_open(&f) != ERR_OK) _exit(1);
+    decide_under_backups(&f);
+    _exit(0);
   }
-  CU_ASSERT_TRUE(backups > 1);
+  int status = 0;
+  while (waitpid(pid, &status, WNOHANG) == 0) {
+    check_backup(&f, atomic_load(&load->told));
+    (void)atomic_fetch_add(&load->backups, 1);
+  }
+  CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  CU_ASSERT_TRUE(atomic_load(&load->backups) >= MANY / PER_BACKUP - 1);
+  check_backup(&f, MANY);
+  (void)munmap(load, sizeof *load);
   fixture_end(&f);
 }
 
@@ -92,6 +112,7 @@ static void backup_is_one_file_of_its_own(void) {
   struct stat status;
   char partial[sizeof copy_path + 16];
   fixture_begin(&f);
+  fixture_close(&f);
   CU_ASSERT_TRUE_FATAL(backup_succeeds(&f));
   CU_ASSERT_EQUAL(stat(copy_of(&f), &status), 0);
   CU_ASSERT_EQUAL(status.st_mode & 0777, 0600);
@@ -109,8 +130,8 @@ static void backup_put_in_place_is_refused(void) {
   struct wal_fixture f;
   size_t size;
   fixture_begin(&f);
-  CU_ASSERT_TRUE_FATAL(backup_succeeds(&f));
   fixture_close(&f);
+  CU_ASSERT_TRUE_FATAL(backup_succeeds(&f));
   int fd = open(copy_of(&f), O_RDONLY | O_CLOEXEC);
   struct stat status;
   CU_ASSERT_TRUE_FATAL(fd >= 0 && fstat(fd, &status) == 0);
