@@ -288,6 +288,17 @@ static void audited(void *data, enum wal_result result, const struct error *err)
   transaction_review(t);
 }
 
+/* An aborted transaction is noted when it has ended, and after a crash nothing is known of it. One that
+ * is at odds must be found for ever: its note becomes durable together with the audit line behind it. */
+static void note_mixed(struct transaction *t) {
+  struct wal_record record;
+  struct wal_branch branches[TXN_BRANCHES_MAX];
+  fill_record(t, &record, branches);
+  record.kind = WAL_KIND_ABORTED;
+  record.outcome = WAL_OUTCOME_MIXED;
+  wal_note_aborted(t->coordinator->wal, &record);
+}
+
 static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
   struct transaction *t = branch->transaction;
   bool hazard = outcome == BRANCH_OUTCOME_UNVERIFIABLE;
@@ -305,6 +316,7 @@ static void alarm_branch(struct transaction_branch *branch, enum branch_outcome 
                    *why ? ": " : "", why);
   log_error(event, "transaction", "s", t->id.text, "participant", "s", branch->member->name, "gid",
             "s", branch->gid, "detail", "s", detail, NULL);
+  if (t->core.mixed && !t->logged) note_mixed(t);
   t->in_flight++;
   wal_audit(t->coordinator->wal, &t->id, branch->id, event, detail, clock_wall_us(), audited, t);
 }

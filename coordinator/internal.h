@@ -111,6 +111,8 @@ struct coordinator {
 /* transaction.c */
 struct transaction *transaction_new(struct coordinator *c, const struct txid *id);
 struct transaction_branch *transaction_add_branch(struct transaction *t, struct member *member);
+/* Answers all that wait, whether it has come that far or not. */
+void transaction_answer_waiting(struct transaction *t);
 /* Settles waiters, and frees the transaction when nothing refers to it any more. */
 void transaction_review(struct transaction *t);
 void transaction_free(struct transaction *t);
