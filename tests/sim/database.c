@@ -37,7 +37,8 @@ struct sim_database *sim_database_new(struct sim *sim, const struct sim_database
   db->up = true;
   db->balance = model_allocate((options->accounts + 1) * sizeof *db->balance);
   db->visible = model_allocate((options->accounts + 1) * sizeof *db->visible);
-  db->locks = model_allocate((options->accounts + 1) * sizeof *db->locks);
+  for (unsigned lock = LOCK_CLAIMS; lock <= options->accounts; lock++)
+    (void)lock_new(db);
   wal_recover(db, 0);
   return db;
 }
@@ -56,6 +57,7 @@ void sim_database_free(struct sim_database *db) {
   }
   free(db->balance);
   free(db->visible);
+  rows_free(db);
   free(db->locks);
   free(db);
 }
@@ -186,7 +188,8 @@ static struct command *statement(const char *sql, const char *account, const cha
 
 void sim_database_prepare(struct sim_database *db, const char *gid, unsigned account,
                           int64_t amount, void (*done)(void *data, bool prepared), void *data) {
-  char sql[GID_TEXT_SIZE + 32], account_text[24], amount_text[24];
+  char sql[GID_TEXT_SIZE + 32], row[160], account_text[24], amount_text[24];
+  struct gid parts;
   if (!db->up) {
     done(data, false);
     return;
@@ -203,6 +206,14 @@ void sim_database_prepare(struct sim_database *db, const char *gid, unsigned acc
   DL_APPEND(commands, begin);
   DL_APPEND(commands, limit);
   DL_APPEND(commands, add);
+  /* Where branches leave rows, an application has to leave its own; it may not know that. */
+  if (db->has_rows && gid_parse(gid, &parts) && sim_random(db->sim, 8) > 0) {
+    (void)snprintf(row, sizeof row,
+                   "DO $$BEGIN INSERT INTO assent.outcome (txid, branch) VALUES ('%s', %u); END$$",
+                   parts.txid.text, parts.branch);
+    struct command *leave = statement(row, NULL, NULL);
+    DL_APPEND(commands, leave);
+  }
   DL_APPEND(commands, prepare);
   struct backend *b = backend_new(db, NULL, "application");
   b->done = done;

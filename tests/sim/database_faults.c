@@ -98,6 +98,7 @@ void sim_database_kill(struct sim_database *db) {
   wal_recover(db, count);
   while (!loses && db->next_xid < next_xid)
     xact_of(db, xid_assign(db, NULL))->state = XACT_ABORTED;
+  db->completed = db->next_xid - 1;
   tell_changes(db, false);
   start_later(db);
 }

@@ -10,6 +10,7 @@
  *   database_backend.c  a session's process: commands come in, wait, and are answered
  *   database_execute.c  what a branch's session asks: BEGIN, statements, PREPARE, COMMIT
  *   database_ask.c      what a control session asks
+ *   database_schema.c   schema assent: the epoch's claim, rows that branches leave, surveys
  *   database_faults.c   crashes, failovers, somebody's hand
  *   database_sql.c      which command a text is
  *   database_libpq.c    the library
@@ -26,9 +27,9 @@ enum {
   XID_FIRST = 700,
   GID_TEXT_SIZE = 128,
   PARAM_SIZE = 128,
-  PARAMS_MAX = 3,
+  PARAMS_MAX = 5,
   CLAIMS_MAX = 8,
-  LOCK_CLAIMS = 0, /* locks[0] is the table assent.coordinator; locks[n] is account n */
+  LOCK_CLAIMS = 0, /* locks[0]: schema assent; locks[n]: account n, and behind them rows' keys */
   APPLICATION_SIZE = 64
 };
 
@@ -52,7 +53,10 @@ enum record_kind {
   RECORD_CHANGE,  /* of an account */
   RECORD_MESSAGE, /* pg_logical_emit_message */
   RECORD_SCHEMA,  /* assent.coordinator was made */
-  RECORD_CLAIM,
+  RECORD_KEPT,    /* assent.outcome and outcome_kept were made */
+  RECORD_CLAIM,   /* and what of rows goes with it */
+  RECORD_ROW,     /* of a branch */
+  RECORD_FORGET,  /* of old rows */
   RECORD_PREPARE,
   RECORD_COMMIT, /* of a plain or of a prepared transaction */
   RECORD_ABORT
@@ -65,8 +69,26 @@ struct record {
   size_t previous;       /* the xid's record before, + 1; 0: none */
   unsigned account;
   int64_t amount;
-  struct epoch_claim *claim; /* owned */
+  struct life_known *life; /* owned */
+  struct row *row;
+  char before[TXID_SIZE]; /* FORGET */
   uint64_t at_us;
+};
+
+/* A row of assent.coordinator, and of assent.outcome_kept. */
+struct life_known {
+  struct epoch_claim claim; /* what it follows is of no interest any more */
+  bool kept;
+  uint64_t kept_from, kept_before; /* epochs; 0: null */
+  char removed_before[TXID_SIZE];  /* "": null */
+};
+
+/* A row of assent.outcome, or its key while somebody is about to leave it. */
+struct row {
+  char key[TXID_SIZE + 12]; /* "<txid>/<branch>" */
+  unsigned lock;
+  bool there; /* for all to see */
+  UT_hash_handle hh;
 };
 
 enum xact_state { XACT_NONE, XACT_RUNNING, XACT_PREPARED, XACT_COMMITTED, XACT_ABORTED };
@@ -127,8 +149,17 @@ enum command_kind {
   COMMAND_CLAIM_LOOK,
   COMMAND_CREATE_SCHEMA,
   COMMAND_CREATE_TABLE,
+  COMMAND_CREATE_ROWS,
+  COMMAND_CREATE_KEPT,
   COMMAND_CLAIM_WRITE,
+  COMMAND_CLAIM_WRITE_ROWS_BEGIN,
+  COMMAND_CLAIM_WRITE_ROWS_END,
   COMMAND_CLAIM_READ,
+  COMMAND_LEAVE_ROW,
+  COMMAND_SURVEY_LOOK,
+  COMMAND_LIVES,
+  COMMAND_ROWS,
+  COMMAND_FORGET_ROWS,
   COMMAND_COUNT
 };
 
@@ -238,11 +269,14 @@ struct sim_database {
   uint64_t next_xid, forgotten; /* xids below that are too old to tell */
   int64_t *balance, *visible;   /* accounts from 1; what waits for a replica is not visible yet */
   struct prepared *prepared;
-  bool has_schema;
-  struct epoch_claim claims[CLAIMS_MAX];
-  size_t claim_count;
+  uint64_t completed; /* the highest xid that has ended */
+  bool has_schema, has_rows;
+  struct life_known lives[CLAIMS_MAX];
+  size_t life_count;
+  struct row *rows;
 
   struct lock *locks;
+  unsigned lock_count;
   struct backend *backends;
   int next_pid;
   struct gid_entry *gids;
@@ -292,6 +326,7 @@ void lock_take(struct backend *b, unsigned lock, backend_fn then);
 void lock_abandon(struct backend *b);
 void lock_release_all(struct sim_database *db, uint64_t xid);
 void lock_recover(struct sim_database *db);
+unsigned lock_new(struct sim_database *db);
 
 /* ---- database_backend.c --------------------------------------------------------------------------- */
 
@@ -321,10 +356,17 @@ void backend_done(struct backend *b); /* the command is */
 void backend_rollback(struct backend *b);
 void items_free(struct item *items);
 
-/* ---- database_execute.c, database_ask.c ------------------------------------------------------------ */
+/* ---- database_execute.c, database_ask.c, database_schema.c ------------------------------------------ */
 
 void backend_execute(struct backend *b);
 backend_fn ask_command(enum command_kind kind);
+backend_fn schema_command(enum command_kind kind);
+/* The effect of a record on schema assent, once its transaction has committed. */
+void schema_apply(struct sim_database *db, const struct record *record);
+void schema_reset(struct sim_database *db); /* empty: what is there is to be replayed */
+/* Has this transaction written a row of its branch? */
+bool row_is_left(const struct sim_database *db, uint64_t xid);
+void rows_free(struct sim_database *db);
 /* Who waits for backends to end may have waited long enough. */
 void ask_backend_gone(struct sim_database *db);
 
@@ -343,6 +385,7 @@ void commands_free(struct command *commands);
 /* ---- database_libpq.c ----------------------------------------------------------------------------- */
 
 PGresult *result_new(ExecStatusType status, const char *tag);
+PGresult *result_table(int rows, int columns); /* of a SELECT */
 void result_set_size(PGresult *result, int rows, int columns);
 void result_set(PGresult *result, int row, int column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

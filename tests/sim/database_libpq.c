@@ -418,6 +418,12 @@ void result_set_size(PGresult *result, int rows, int columns) {
   result->set = model_allocate(cells * sizeof *result->set);
 }
 
+PGresult *result_table(int rows, int columns) {
+  PGresult *result = result_new(PGRES_TUPLES_OK, "SELECT");
+  result_set_size(result, rows, columns);
+  return result;
+}
+
 void result_set(PGresult *result, int row, int column, const char *format, ...) {
   assert(row < result->rows && column < result->columns);
   int cell = row * result->columns + column;

@@ -1,8 +1,9 @@
-/* Row locks. An xid holds them to its end, prepared or not; who comes later waits in order, for as
+/* Row locks, and those on the keys of rows that are about to be. An xid holds them to its end, prepared or not; who comes later waits in order, for as
  * long as lock_timeout and statement_timeout let it. A circle inside this database is found after a
  * while by whoever waits, and broken by it, as in PostgreSQL.
  */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -96,15 +97,24 @@ static void grant_next(struct sim_database *db, struct lock *lock) {
 }
 
 void lock_release_all(struct sim_database *db, uint64_t xid) {
-  for (unsigned i = 0; i <= db->options.accounts; i++)
+  for (unsigned i = 0; i < db->lock_count; i++)
     if (db->locks[i].holder == xid) grant_next(db, &db->locks[i]);
 }
 
 void lock_recover(struct sim_database *db) {
-  memset(db->locks, 0, (db->options.accounts + 1) * sizeof *db->locks);
+  memset(db->locks, 0, db->lock_count * sizeof *db->locks);
   struct prepared *p;
   DL_FOREACH(db->prepared, p)
-  for (size_t at = xact_of(db, p->xid)->last; at; at = db->records[at - 1].previous)
-    if (db->records[at - 1].kind == RECORD_CHANGE)
-      db->locks[db->records[at - 1].account].holder = p->xid;
+  for (size_t at = xact_of(db, p->xid)->last; at; at = db->records[at - 1].previous) {
+    const struct record *record = &db->records[at - 1];
+    if (record->kind == RECORD_CHANGE) db->locks[record->account].holder = p->xid;
+    if (record->kind == RECORD_ROW) db->locks[record->row->lock].holder = p->xid;
+  }
+}
+
+unsigned lock_new(struct sim_database *db) {
+  db->locks = realloc(db->locks, (db->lock_count + 1) * sizeof *db->locks);
+  assert(db->locks);
+  db->locks[db->lock_count] = (struct lock){0};
+  return db->lock_count++;
 }

@@ -41,11 +41,21 @@ static const struct text texts[] = {
     {"SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, ", NULL, COMMAND_TERMINATE_WAIT},
     {"SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity", NULL, COMMAND_COUNT_OTHERS},
     {"SELECT pg_catalog.count(*), CASE", "pg_prepared_xacts", COMMAND_PROBE},
-    {"SELECT pg_catalog.to_regclass('assent.coordinator')", NULL, COMMAND_CLAIM_LOOK},
+    {"SELECT pg_catalog.to_regclass('assent.coordinator')", "to_regnamespace", COMMAND_CLAIM_LOOK},
+    {"SELECT pg_catalog.to_regclass('assent.coordinator')", NULL, COMMAND_SURVEY_LOOK},
     {"CREATE SCHEMA assent", NULL, COMMAND_CREATE_SCHEMA},
     {"CREATE TABLE assent.coordinator", NULL, COMMAND_CREATE_TABLE},
-    {"INSERT INTO assent.coordinator", "ON CONFLICT", COMMAND_CLAIM_WRITE},
-    {"SELECT epoch FROM assent.coordinator", NULL, COMMAND_CLAIM_READ},
+    {"CREATE TABLE assent.outcome (", NULL, COMMAND_CREATE_ROWS},
+    {"CREATE TABLE assent.outcome_kept (", NULL, COMMAND_CREATE_KEPT},
+    {"WITH former", "INSERT INTO assent.outcome_kept", COMMAND_CLAIM_WRITE_ROWS_BEGIN},
+    {"WITH former", "UPDATE assent.outcome_kept", COMMAND_CLAIM_WRITE_ROWS_END},
+    {"WITH former", "ON CONFLICT", COMMAND_CLAIM_WRITE},
+    {"SELECT epoch, run_id FROM assent.coordinator", NULL, COMMAND_CLAIM_READ},
+    {"DO $$", "INSERT INTO assent.outcome (txid, branch)", COMMAND_LEAVE_ROW},
+    {"SELECT known.cluster", NULL, COMMAND_LIVES},
+    {"SELECT cluster, epoch", NULL, COMMAND_LIVES},
+    {"SELECT DISTINCT txid", NULL, COMMAND_ROWS},
+    {"WITH noted AS (UPDATE assent.outcome_kept", "DELETE", COMMAND_FORGET_ROWS},
 };
 
 static const struct text *find(const char *sql) {
@@ -62,6 +72,14 @@ static void put(struct command *command, size_t index, const char *text, size_t 
   memcpy(command->params[index], text, length);
 }
 
+/* VALUES ('<txid>', <branch>) */
+static void put_row(struct command *command, const char *values) {
+  const char *txid = strchr(values, '\'') + 1;
+  size_t length = strcspn(txid, "'");
+  put(command, 0, txid, length);
+  command->number = strtoll(txid + length + 2, NULL, 10);
+}
+
 struct command *command_parse(const char *sql, size_t param_count, const char *const *params) {
   const struct text *text = find(sql);
   if (!text) (void)fprintf(stderr, "the model database does not know this SQL: %s\n", sql);
@@ -72,6 +90,8 @@ struct command *command_parse(const char *sql, size_t param_count, const char *c
   size_t last = strlen(text->prefix) - 1;
   if (text->prefix[last] == '\'')
     put(command, 0, rest, strcspn(rest, "'"));
+  else if (text->kind == COMMAND_LEAVE_ROW)
+    put_row(command, strstr(sql, "VALUES ("));
   else if (strncmp(sql, "SET LOCAL", 9) == 0)
     command->number = strtoll(rest, NULL, 10);
   assert(param_count <= PARAMS_MAX);

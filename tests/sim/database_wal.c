@@ -60,15 +60,6 @@ int64_t xact_change(const struct sim_database *db, uint64_t xid, unsigned accoun
   return sum;
 }
 
-static void apply_claim(struct sim_database *db, const struct epoch_claim *claim) {
-  size_t i = 0;
-  while (i < db->claim_count && strcmp(db->claims[i].cluster.text, claim->cluster.text) != 0)
-    i++;
-  if (i == db->claim_count) db->claim_count++;
-  assert(db->claim_count <= CLAIMS_MAX);
-  db->claims[i] = *claim;
-}
-
 void xact_end(struct sim_database *db, uint64_t xid, bool commit) {
   struct xact *xact = xact_of(db, xid);
   xact->state = commit ? XACT_COMMITTED : XACT_ABORTED;
@@ -83,9 +74,9 @@ void xact_leave(struct sim_database *db, uint64_t xid, bool commit) {
   for (size_t at = commit ? xact_of(db, xid)->last : 0; at; at = db->records[at - 1].previous) {
     const struct record *record = &db->records[at - 1];
     if (record->kind == RECORD_CHANGE) db->visible[record->account] += record->amount;
-    if (record->kind == RECORD_CLAIM) apply_claim(db, record->claim);
-    if (record->kind == RECORD_SCHEMA) db->has_schema = true;
+    schema_apply(db, record);
   }
+  if (xid > db->completed) db->completed = xid;
   lock_release_all(db, xid);
 }
 
@@ -155,13 +146,16 @@ static void replay(struct sim_database *db, size_t index) {
   case RECORD_CHANGE:
   case RECORD_MESSAGE:
   case RECORD_SCHEMA:
-  case RECORD_CLAIM: return;
+  case RECORD_KEPT:
+  case RECORD_CLAIM:
+  case RECORD_ROW:
+  case RECORD_FORGET: return;
   }
 }
 
 static void truncate_records(struct sim_database *db, size_t count) {
   while (db->record_count > count)
-    free(db->records[--db->record_count].claim);
+    free(db->records[--db->record_count].life);
 }
 
 static void forget_state(struct sim_database *db) {
@@ -174,8 +168,7 @@ static void forget_state(struct sim_database *db) {
     gid->open = 0;
   }
   db->next_xid = XID_FIRST;
-  db->has_schema = false;
-  db->claim_count = 0;
+  schema_reset(db);
   for (unsigned account = 1; account <= db->options.accounts; account++)
     db->balance[account] = db->visible[account] = db->options.balance;
   lock_recover(db);
@@ -194,6 +187,7 @@ void wal_recover(struct sim_database *db, size_t count) {
     struct xact *xact = xact_of(db, xid);
     if (xact->state == XACT_NONE || xact->state == XACT_RUNNING) xact->state = XACT_ABORTED;
   }
+  db->completed = db->next_xid - 1; /* but for what is prepared */
   if (db->forgotten > db->next_xid) db->forgotten = db->next_xid;
   db->flushed = db->flush_target = count;
   if (db->received > count) db->received = count;

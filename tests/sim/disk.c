@@ -19,6 +19,7 @@
 #include "tests/sim/disk_image.h"
 
 enum {
+  LIVES_MAX = 256,
   READ_MIN_US = 10,
   READ_MAX_US = 80,
   WRITE_MIN_US = 200,
@@ -34,7 +35,8 @@ enum {
 struct disk {
   struct sim *sim;
   struct cluster_id cluster;
-  uint64_t epoch;
+  uint64_t epoch; /* so many lives it has had */
+  char lives[LIVES_MAX][RUN_ID_SIZE];
   struct image file;
   uint64_t full_until_us;
   struct wal *open; /* who holds the lock */
@@ -70,6 +72,7 @@ struct disk *disk_copy(const struct disk *disk) {
   copy->sim = disk->sim;
   copy->cluster = disk->cluster;
   copy->epoch = disk->epoch;
+  memcpy(copy->lives, disk->lives, sizeof copy->lives);
   image_copy(&copy->file, &disk->file);
   return copy;
 }
@@ -284,6 +287,8 @@ enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
   struct wal *wal = memory_must(calloc(1, sizeof *wal));
   wal->disk = disk;
   wal->process = process;
+  assert(disk->epoch < LIVES_MAX);
+  run_id_make(disk->lives[disk->epoch]);
   wal->epoch = ++disk->epoch;
   wal->lazy_flush_ms = options->lazy_flush_ms ? options->lazy_flush_ms : LAZY_FLUSH_MS;
   wal->lazy_timer = loop_timer_new(loop, lazy_is_due, wal);
@@ -331,6 +336,14 @@ const struct cluster_id *wal_cluster(const struct wal *wal) {
 
 uint64_t wal_epoch(const struct wal *wal) {
   return wal->epoch;
+}
+
+const char *wal_run_id(const struct wal *wal) {
+  return wal->disk->lives[wal->epoch - 1];
+}
+
+bool wal_had_life(const struct wal *wal, uint64_t epoch, const char *run_id) {
+  return epoch >= 1 && epoch <= wal->epoch && strcmp(wal->disk->lives[epoch - 1], run_id) == 0;
 }
 
 struct wal_stats wal_stats(const struct wal *wal) {

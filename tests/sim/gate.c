@@ -144,11 +144,11 @@ static void gate_cancel(struct session *session, int backend_pid, session_done_f
   if (!is_shut(s)) inner_ops(s)->cancel(s->inner, backend_pid, fn, data);
 }
 
-static void on_claimed(void *data, enum session_claimed claimed, uint64_t known_epoch,
+static void on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                        const struct cause *cause) {
   struct gated *s = data;
   if (claimed == CLAIM_GRANTED) checks_claimed(s->gate->process, s->gate->database, &s->claim);
-  s->fn.claimed(s->data, claimed, known_epoch, cause);
+  s->fn.claimed(s->data, claimed, known, cause);
 }
 
 static void gate_claim_epoch(struct session *session, const struct epoch_claim *claim,
@@ -166,6 +166,23 @@ static void gate_probe(struct session *session, session_probed_fn fn, void *data
   if (!is_shut(s)) inner_ops(s)->probe(s->inner, fn, data);
 }
 
+static void gate_survey(struct session *session, const struct survey_request *request,
+                        session_surveyed_fn fn, void *data) {
+  struct gated *s = of(session);
+  if (!is_shut(s)) inner_ops(s)->survey(s->inner, request, fn, data);
+}
+
+static void gate_forget_rows(struct session *session, const char *before_txid, session_done_fn fn,
+                             void *data) {
+  struct gated *s = of(session);
+  if (!is_shut(s)) inner_ops(s)->forget_rows(s->inner, before_txid, fn, data);
+}
+
+static void gate_leave_rows(struct adapter *adapter) {
+  struct adapter *inner = ((struct gate *)adapter)->inner;
+  inner->ops->leave_rows(inner);
+}
+
 static void gate_free(struct adapter *adapter) {
   struct gate *gate = (struct gate *)adapter;
   gate->inner->ops->free(gate->inner);
@@ -173,6 +190,7 @@ static void gate_free(struct adapter *adapter) {
 }
 
 static const struct adapter_ops gate_ops = {.free = gate_free,
+                                            .leave_rows = gate_leave_rows,
                                             .open = gate_open,
                                             .close = gate_close,
                                             .run = gate_run,
@@ -187,7 +205,9 @@ static const struct adapter_ops gate_ops = {.free = gate_free,
                                             .end_sessions = gate_end_sessions,
                                             .cancel = gate_cancel,
                                             .claim_epoch = gate_claim_epoch,
-                                            .probe = gate_probe};
+                                            .probe = gate_probe,
+                                            .survey = gate_survey,
+                                            .forget_rows = gate_forget_rows};
 
 struct adapter *gate_new(struct process *process, struct adapter *inner, unsigned database) {
   struct gate *gate = calloc(1, sizeof *gate);

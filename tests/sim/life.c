@@ -73,7 +73,9 @@ static struct agent *make_agent(struct life *life, unsigned database, const char
                                   .waiting_max = setup->waiting_max,
                                   .call_timeout_ms = setup->call_timeout_ms,
                                   .result_rows_max = 1000,
-                                  .result_bytes_max = 65536};
+                                  .result_bytes_max = 65536,
+                                  .synchronous_failover = setup->synchronous_failover[database],
+                                  .rows_retention_ms = setup->rows_retention_ms[database]};
   return agent_new(loop, adapter, &options);
 }
 

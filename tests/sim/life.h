@@ -20,6 +20,8 @@ struct setup {
   int64_t agent_timeout_ms, stop_timeout_ms, call_timeout_ms;
   unsigned connections_max, waiting_max;
   bool has_state_dir;
+  bool synchronous_failover[DATABASES_MAX];
+  int64_t rows_retention_ms[DATABASES_MAX]; /* outcome_table; 0: off */
 };
 
 /* bank_a, bank_b, bank_c */
