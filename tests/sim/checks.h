@@ -53,7 +53,7 @@ struct told {
   unsigned life;               /* of the coordinator that has told it; 0: not sure which */
 };
 void checks_told(struct checks *checks, const struct told *told);
-void checks_external(struct checks *checks, unsigned database, const char *gid);
+void checks_external(struct checks *checks, unsigned database, const char *text);
 void checks_told_nothing(struct checks *checks, const char *txid);  /* 404 */
 void checks_told_refused(struct checks *checks, const char *label); /* "nothing was done" */
 

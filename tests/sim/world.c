@@ -24,7 +24,9 @@ enum {
   HEAL_LATEST_US = 30 * S,
   REST_MAX_US = 120 * S,
   READ_MAX_US = 60 * S,
-  RESTART_MAX_US = 3 * S
+  RESTART_MIN_US = 10 * MS,
+  RESTART_MAX_US = 3 * S,
+  LAZY_REST_US = 2 * S
 };
 
 struct world {
@@ -110,7 +112,7 @@ static void on_restart(void *data) {
 static void start_later(struct world *w, struct program *program) {
   struct sim_event **restart = restart_of(w, program);
   if (*restart || program->life) return;
-  uint64_t us = sim_healed(w->sim) ? 10 * MS : sim_between(w->sim, 1 * MS, RESTART_MAX_US);
+  uint64_t us = sim_healed(w->sim) ? RESTART_MIN_US : sim_between(w->sim, MS, RESTART_MAX_US);
   *restart = sim_after(w->sim, NULL, us, on_restart, program);
 }
 
@@ -314,7 +316,7 @@ static void live(struct world *w) {
   run_until(w, is_healed, HEAL_LATEST_US * 2ULL);
   run_until(w, is_at_rest, REST_MAX_US);
   /* What is lazy in the log gets its time; and a sweep may find what nobody knows of. */
-  run_until(w, never, 2 * S);
+  run_until(w, never, LAZY_REST_US);
   run_until(w, is_at_rest, REST_MAX_US);
   judge(w);
   if (sim_broken(w->sim)) return;
