@@ -10,7 +10,7 @@
 
 #include "tests/sim/life.h"
 
-enum { BRANCHES_KNOWN_MAX = 8, REFUSED_MAX = 64, OLD_RUNS_MAX = 64 };
+enum { BRANCHES_KNOWN_MAX = 8, REFUSED_MAX = 64 };
 
 struct seen_branch {
   char gid[GID_SIZE];
@@ -39,7 +39,7 @@ struct checks {
   struct epoch_claim claims[DATABASES_MAX];
   bool replaced[DATABASES_MAX], lossy[DATABASES_MAX]; /* by a failover */
   bool hand;
-  char old_runs[OLD_RUNS_MAX][RUN_ID_SIZE]; /* coordinators on old logs */
+  char (*old_runs)[RUN_ID_SIZE]; /* coordinators on old logs */
   size_t old_run_count;
   char refused[REFUSED_MAX][32];
   size_t refused_count;
@@ -266,7 +266,8 @@ void checks_commit_sent(const struct process *process, unsigned database, const 
 }
 
 void checks_old_run(struct checks *c, const char *run_id) {
-  assert(c->old_run_count < OLD_RUNS_MAX);
+  c->old_runs = realloc(c->old_runs, (c->old_run_count + 1) * sizeof *c->old_runs);
+  if (!c->old_runs) abort();
   memcpy(c->old_runs[c->old_run_count++], run_id, RUN_ID_SIZE);
 }
 
@@ -541,5 +542,6 @@ struct checks *checks_new(struct sim *sim, struct sim_database **databases, unsi
 
 void checks_free(struct checks *c) {
   free(c->seen);
+  free(c->old_runs);
   free(c);
 }

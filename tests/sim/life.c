@@ -15,6 +15,7 @@
 #include "tests/sim/gate.h"
 
 enum { STOP_CHECK_MS = 10, PORT_COORDINATOR = 7410, PORT_AGENT = 7420 };
+enum { ROWS_RETENTION_MS = 5000 }; /* that some are removed in a run */
 enum { PAUSE_SHORT_MAX_US = 3000000, PAUSE_LONG_MAX_US = 70000000 };
 static const int64_t CLOCK_JUMP_US = INT64_C(3600) * 1000000;
 
@@ -75,7 +76,7 @@ static struct agent *make_agent(struct life *life, unsigned database, const char
                                   .result_rows_max = 1000,
                                   .result_bytes_max = 65536,
                                   .synchronous_failover = setup->synchronous_failover[database],
-                                  .rows_retention_ms = setup->rows_retention_ms[database]};
+                                  .rows_retention_ms = setup->leaves_rows ? ROWS_RETENTION_MS : 0};
   return agent_new(loop, adapter, &options);
 }
 
@@ -93,12 +94,15 @@ static void start_agents(struct life *life) {
 
 /* ---- a coordinator ---------------------------------------------------------------------------- */
 
-/* The process would not go on from here; so nothing it does from here on counts. */
+/* The process would not go on from here; so nothing it does from here on counts. Who has the right
+ * log has no other reason than a log that has failed. */
 static void halt(const char *reason) {
   struct process *process = process_current();
   struct life *life = process->owner;
   if (process->dead) return;
   sim_trace(process->sim, "%s halts: %s", process->name, reason);
+  if (process->rightful && !wal_stats(process->wal).poisoned)
+    sim_violation(process->sim, 11, "%s is refused with the right log: %s", process->name, reason);
   life->halted = true;
   process->dead = true;
 }

@@ -21,7 +21,7 @@ struct setup {
   unsigned connections_max, waiting_max;
   bool has_state_dir;
   bool synchronous_failover[DATABASES_MAX];
-  int64_t rows_retention_ms[DATABASES_MAX]; /* outcome_table; 0: off */
+  bool leaves_rows; /* outcome_table */
 };
 
 /* bank_a, bank_b, bank_c */

@@ -38,7 +38,7 @@ struct world {
   bool synchronous[DATABASES_MAX], has_standby[DATABASES_MAX];
   struct program coordinator, second, agents[DATABASES_MAX];
   unsigned agent_count;
-  struct sim_event *restarts[DATABASES_MAX + 1]; /* of agents, and of the coordinator (last) */
+  struct sim_event *restarts[DATABASES_MAX + 2]; /* of agents; of the coordinator; of the second */
   struct disk *right;                            /* while an old backup is in its place */
   struct disk *backup;
   struct clients *clients;
@@ -77,6 +77,7 @@ static void choose_setup(struct world *w) {
   s->connections_max = (unsigned)sim_between(sim, 1, 6);
   s->waiting_max = (unsigned)sim_between(sim, 1, 16);
   s->has_state_dir = sim_random(sim, 4) > 0;
+  s->leaves_rows = sim_random(sim, 4) == 0;
 }
 
 static void make_databases(struct world *w) {
@@ -84,6 +85,7 @@ static void make_databases(struct world *w) {
   for (unsigned i = 0; i < w->setup.databases; i++) {
     w->has_standby[i] = sim_random(sim, 2) == 0;
     w->synchronous[i] = w->has_standby[i] && sim_random(sim, 2) == 0;
+    w->setup.synchronous_failover[i] = w->synchronous[i] && sim_random(sim, 2) == 0;
     struct sim_database_options options = {.name = database_name(i),
                                            .has_standby = w->has_standby[i],
                                            .synchronous = w->synchronous[i],
@@ -99,7 +101,8 @@ static void make_databases(struct world *w) {
 static void start(struct world *w, struct program *program);
 
 static struct sim_event **restart_of(struct world *w, const struct program *program) {
-  return &w->restarts[program->is_agent ? program->number : DATABASES_MAX];
+  if (program->is_agent) return &w->restarts[program->number];
+  return &w->restarts[program == &w->coordinator ? DATABASES_MAX : DATABASES_MAX + 1];
 }
 
 static void on_restart(void *data) {
@@ -116,7 +119,7 @@ static void start_later(struct world *w, struct program *program) {
   *restart = sim_after(w->sim, NULL, us, on_restart, program);
 }
 
-/* Is everything set so that a log from before must be refused everywhere? */
+/* Does every database know a life that this copy has not had, so that it must be refused everywhere? */
 static bool is_surely_old(const struct world *w, const struct disk *copy) {
   return copy && !checks_is_lossy(w->checks) &&
          checks_all_have_seen(w->checks, disk_epoch(copy) + 1);
@@ -142,18 +145,31 @@ static void put_right_file_back(struct world *w) {
   sim_trace(w->sim, "the right log is put back");
 }
 
+/* An old log may be started as often as one likes; who has read why it halts mostly sees it. */
+static bool is_tried_again(struct world *w, enum life_end end) {
+  return !sim_healed(w->sim) && sim_random(w->sim, 8) < (end == LIFE_HALTED ? 4 : 7);
+}
+
+static void second_ended(struct world *w, enum life_end end) {
+  struct program *program = &w->second;
+  if (is_tried_again(w, end)) {
+    start_later(w, program);
+  } else {
+    disk_free(program->disk);
+    program->disk = NULL;
+  }
+}
+
 static void on_ended(void *data, struct program *program, enum life_end end) {
   struct world *w = data;
   w->result->lives_killed += end == LIFE_KILLED;
   w->result->lives_halted += end == LIFE_HALTED;
   w->result->lives_stopped += end == LIFE_STOPPED;
   if (program == &w->second) {
-    disk_free(program->disk);
-    program->disk = NULL;
+    second_ended(w, end);
     return;
   }
-  /* At once: each start on an old file makes its epoch grow, until nobody can tell that it is old. */
-  if (program == &w->coordinator) put_right_file_back(w);
+  if (program == &w->coordinator && w->right && !is_tried_again(w, end)) put_right_file_back(w);
   start_later(w, program);
 }
 
@@ -198,7 +214,7 @@ static void start_all(struct world *w) {
 static void start_second(struct world *w) {
   struct error err = {0};
   struct program *p = &w->second;
-  if (p->life || !w->coordinator.life) return;
+  if (p->disk || !w->coordinator.life) return;
   if (sim_random(w->sim, 3) == 0) {
     p->disk = w->coordinator.disk;
     if (life_start(p, on_ended, w, &err) == ERR_OK)
@@ -222,7 +238,7 @@ static void weather_of(struct world *w, unsigned i) {
   if (!w->has_standby[i]) return;
   bool loses = !w->synchronous[i];
   /* A lossy failover may forget an epoch: not while a log is about that relies on it. */
-  if (loses && (w->right || w->second.life)) return;
+  if (loses && (w->right || w->second.disk)) return;
   if (!sim_fault(sim, loses ? SIM_FAILOVER_ASYNC : SIM_FAILOVER_SYNC, database_name(i))) return;
   checks_failover(w->checks, i, loses);
   (void)sim_database_failover(db);
@@ -231,7 +247,7 @@ static void weather_of(struct world *w, unsigned i) {
 static void operate(struct world *w) {
   struct sim *sim = w->sim;
   struct program *c = &w->coordinator;
-  if (!w->right && sim_random(sim, 100) == 0) {
+  if (!w->right && sim_random(sim, 500) == 0) {
     disk_free(w->backup);
     w->backup = disk_copy(c->disk);
   }
@@ -271,7 +287,7 @@ static void tick(void *data) {
 /* ---- rest ------------------------------------------------------------------------------------- */
 
 static bool is_at_rest(const struct world *w) {
-  if (!w->coordinator.life || w->second.life || w->right) return false;
+  if (!w->coordinator.life || w->second.disk || w->right) return false;
   if (!clients_are_done(w->clients)) return false;
   for (unsigned i = 0; i < w->setup.databases; i++)
     if (sim_database_prepared_count(w->databases[i]) > 0 ||
@@ -303,7 +319,7 @@ static bool are_read(const struct world *w) {
 static void judge(struct world *w) {
   if (sim_broken(w->sim)) return;
   if (!w->coordinator.life) sim_violation(w->sim, 7, "the coordinator does not run");
-  if (w->right || w->second.life)
+  if (w->right || w->second.disk)
     sim_violation(w->sim, 11, "a coordinator on an old log has not been refused");
   if (!clients_are_done(w->clients)) sim_violation(w->sim, 7, "a client has no answer");
   size_t live = w->coordinator.life ? life_unexcused_count(w->coordinator.life) : 0;
