@@ -2,7 +2,8 @@
  * of prepared transactions.
  *
  * As PostgreSQL 15 has it: an xid is assigned by the first write, after the table's checks and before
- * the row's lock is had; PREPARE gives one to a transaction that only read, too; a transaction that
+ * the row's lock is had; PREPARE gives one to a transaction that only read, too, before it is refused;
+ * a transaction that
  * failed is answered by the tag ROLLBACK; a gid is listed when its PREPARE is on the server's own
  * disk; who finishes a prepared transaction holds it busy, and listed, until the replica has it.
  */
@@ -190,12 +191,13 @@ static void prepare(struct backend *b) {
     roll_back(b);
     return;
   }
+  (void)need_xid(b);
   if (fails_at_end(b) || prepare_refused(b, b->current->params[0])) return;
   struct gid_entry *gid = gid_entry(db, b->current->params[0]);
   assert(!b->gid || b->gid == gid);
   if (!b->gid) gid->open++;
   b->gid = gid;
-  xact_name(db, need_xid(b), gid);
+  xact_name(db, b->xid, gid);
   b->finishing = prepared_add(db, b->xid, gid, sim_now_us(db->sim));
   b->finishing->busy = b;
   (void)wal_append(db, RECORD_PREPARE, b->xid);

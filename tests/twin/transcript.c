@@ -10,7 +10,8 @@
 #include <string.h>
 
 enum { GIDS = 40, STATEMENTS_MAX = 3, ANSWER_SIZE = 1024, CALL_TIMEOUT_MS = 5000 };
-enum { LONG_MS = 20000 }; /* nothing in the script takes as long */
+enum { LIVES_MAX = 8, GID_TAIL = 40 }; /* behind the cluster, the epoch and the head of the txid */
+enum { LONG_MS = 20000 };              /* nothing in the script takes as long */
 
 /* A session and what it was answered last. */
 struct talker {
@@ -125,16 +126,51 @@ static void on_done(void *data, const struct error *err) {
   say(data, "%s", err ? err->text : "done");
 }
 
-static void on_claimed(void *data, enum session_claimed claimed, uint64_t known_epoch,
+static void on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                        const struct cause *cause) {
   static const char *const names[] = {[CLAIM_LOST] = "lost",
                                       [CLAIM_GRANTED] = "granted",
                                       [CLAIM_STALE] = "stale",
                                       [CLAIM_NO_RIGHTS] = "no rights"};
-  if (claimed == CLAIM_STALE)
-    say(data, "stale, %" PRIu64 " is known", known_epoch);
-  else
-    say(data, "%s %s", names[claimed], cause->sqlstate);
+  say(data, "%s %s, %" PRIu64 " %s is known", names[claimed], cause->sqlstate, known->epoch,
+      known->run_id);
+}
+
+static void append(struct talker *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void append(struct talker *t, const char *format, ...) {
+  size_t length = strlen(t->text);
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(t->text + length, sizeof t->text - length, format, args);
+  va_end(args);
+}
+
+static int by_cluster(const void *a, const void *b) {
+  const struct survey_life *x = a, *y = b;
+  return strcmp(x->cluster.text, y->cluster.text);
+}
+
+/* Lives come in no order. */
+static void on_surveyed(void *data, const struct session_survey *survey, const struct error *err) {
+  struct talker *t = data;
+  struct survey_life lives[LIVES_MAX];
+  size_t life_count = err ? 0 : survey->life_count;
+  assert(life_count <= LIVES_MAX);
+  for (size_t i = 0; i < life_count; i++)
+    lives[i] = survey->lives[i];
+  qsort(lives, life_count, sizeof *lives, by_cluster);
+  say(t, "%s", err ? err->text : "surveyed");
+  for (size_t i = 0; i < life_count; i++) {
+    const struct survey_life *life = &lives[i];
+    append(t, "\n  %s %" PRIu64 " %s, rows from %" PRIu64 " %s, before %" PRIu64,
+           life->cluster.text, life->epoch, life->run_id, life->rows_from_epoch,
+           life->rows_from_txid.text, life->rows_before_epoch);
+  }
+  for (size_t i = 0; !err && i < survey->branch_count; i++)
+    append(t, "\n  prepared ...%s xid %s", survey->branches[i].gid + GID_TAIL,
+           counted(survey->branches[i].xid));
+  append(t, "\n  %zu committed", err ? 0 : survey->committed_count);
 }
 
 static void on_probed(void *data, const struct session_probe *probe, const struct error *err) {
@@ -169,6 +205,23 @@ static void open_as(struct talker *t, const char *name) {
   *t = (struct talker){0};
   t->session = ops->open(server->adapter, name, CALL_TIMEOUT_MS, on_opened, on_lost, t);
   expect_answer(t, name);
+}
+
+static void open_all(void) {
+  open_as(&control, "assent:control:1:a");
+  open_as(&one, "assent:work:1:a");
+  open_as(&two, "assent:work:1:b");
+}
+
+static void close_all(void) {
+  ops->close(one.session);
+  ops->close(two.session);
+  ops->close(control.session);
+}
+
+static void reopen(void) {
+  close_all();
+  open_all();
 }
 
 static void run(struct talker *t, bool begin, enum run_end end, unsigned gid, int64_t timeout_ms,
@@ -426,24 +479,92 @@ static void slots(void) {
     finish("one slot less", 21 + i, i % 2 == 0);
 }
 
-static void claim(const char *what, const char *cluster, uint64_t epoch, const char *run_id) {
-  struct epoch_claim wanted = {.epoch = epoch};
+static const char first[] = "0123456789abcdef", second[] = "fedcba9876543210";
+
+static void claim(const char *what, const char *cluster, uint64_t epoch, const char *run_id,
+                  uint64_t after_epoch, const char *after_run_id) {
+  struct epoch_claim wanted = {.epoch = epoch, .after_epoch = after_epoch};
   bool parsed = cluster_id_parse(cluster, &wanted.cluster);
-  assert(parsed && strlen(run_id) < sizeof wanted.run_id);
+  assert(parsed && strlen(run_id) < sizeof wanted.run_id &&
+         strlen(after_run_id) < sizeof wanted.after_run_id);
   memcpy(wanted.run_id, run_id, strlen(run_id) + 1);
+  memcpy(wanted.after_run_id, after_run_id, strlen(after_run_id) + 1);
   ops->claim_epoch(control.session, &wanted, on_claimed, &control);
+  expect_answer(&control, what);
+}
+
+static void survey(const char *what, const struct txid *txids, size_t count) {
+  const struct survey_request request = {.txids = txids, .txid_count = count};
+  ops->survey(control.session, &request, on_surveyed, &control);
   expect_answer(&control, what);
 }
 
 static void claims(void) {
   static const char ours[] = "transcript00", others[] = "transcript01";
-  static const char first[] = "0123456789abcdef", second[] = "fedcba9876543210";
-  claim("the first claim", ours, 3, first);
-  claim("once more", ours, 3, first);
-  claim("by another run", ours, 3, second);
-  claim("of a lower epoch", ours, 2, second);
-  claim("of a higher one", ours, 4, second);
-  claim("of another cluster", others, 1, first);
+  survey("nothing is known of lives", NULL, 0);
+  claim("the first claim", ours, 3, first, 0, "");
+  claim("once more", ours, 3, first, 0, "");
+  claim("by another run", ours, 3, second, 0, "");
+  claim("of a lower epoch", ours, 2, second, 0, "");
+  claim("of a higher one, after nobody", ours, 4, second, 0, "");
+  claim("after another life", ours, 4, second, 3, second);
+  claim("after an older one", ours, 4, second, 2, first);
+  claim("after the one that is known", ours, 4, second, 3, first);
+  claim("after a later one than is known", ours, 7, first, 6, first);
+  claim("of another cluster", others, 1, first, 0, "");
+  survey("two lives", NULL, 0);
+}
+
+static struct txid txid_of(unsigned gid) {
+  struct gid parts;
+  bool parsed = gid_parse(gids[gid], &parts);
+  assert(parsed);
+  return parts.txid;
+}
+
+static void forget_before(const char *what, unsigned gid) {
+  struct txid txid = txid_of(gid);
+  ops->forget_rows(control.session, txid.text, on_done, &control);
+  expect_answer(&control, what);
+}
+
+/* Branches leave rows from here on: sessions are opened anew. */
+static void rows(void) {
+  const struct txid asked[] = {txid_of(32), txid_of(33), txid_of(34)};
+  ops->leave_rows(server->adapter);
+  reopen();
+  look_up("of an application, without a row", 31, true);
+  claim("tables are made for rows", "transcript00", 7, first, 0, "");
+  claim("the next life", "transcript00", 8, second, 7, first);
+  claim("the first of a cluster", "transcript02", 1, first, 0, "");
+  branch("leaves a row", 32, add("4", "1"));
+  look_up("its row counts", 32, true);
+  run_add(&two, RUN_PREPARE, 32, "5");
+  until_waiting(1);
+  survey("it has not committed", asked, 3);
+  finish("commit", 32, true);
+  expect_answer(&two, "the same branch again has waited for its key");
+  branch("only reads, and leaves none", 33, read_row("5", -1));
+  branch("another row", 34, add("5", "1"));
+  finish("commit", 34, true);
+  survey("two have committed", asked, 3);
+  forget_before("the first is old", 33);
+  survey("one is left", asked, 3);
+  branch("of a transaction that is old", 32, add("4", "1"));
+  finish("rollback", 32, false);
+}
+
+/* What has ended has a lower number than who connects is told, and some that have not. */
+static void numbers(void) {
+  struct talker t;
+  branch("prepared", 35, add("6", "1"));
+  open_as(&t, "assent:number:1:a");
+  printf("the next xid: %+" PRId64 "\n", (int64_t)(t.identity.next_xid - first_xid));
+  ops->close(t.session);
+  finish("rollback", 35, false);
+  open_as(&t, "assent:number:1:b");
+  printf("the next xid: %+" PRId64 "\n", (int64_t)(t.identity.next_xid - first_xid));
+  ops->close(t.session);
 }
 
 void transcript_write(const struct transcript_server *to) {
@@ -455,9 +576,7 @@ void transcript_write(const struct transcript_server *to) {
     (void)snprintf(gid.txid.text, sizeof gid.txid.text, "01890000-0000-7000-8000-%012u", i);
     gid_format(&gid, gids[i]);
   }
-  open_as(&control, "assent:control:1:a");
-  open_as(&one, "assent:work:1:a");
-  open_as(&two, "assent:work:1:b");
+  open_all();
   votes();
   second_phase();
   one_phase();
@@ -467,11 +586,13 @@ void transcript_write(const struct transcript_server *to) {
   gone();
   slots();
   claims();
+  numbers();
+  branch("without rows", 31, add("7", "1"));
+  rows();
+  finish("rollback", 31, false);
   branch("a balance", 31, read_row("1", -1));
   branch("a balance", 31, read_row("2", -1));
   branch("a balance", 31, read_row("3", -1));
-  ops->close(one.session);
-  ops->close(two.session);
-  ops->close(control.session);
+  close_all();
   printf("lost unasked: %u, %u, %u\n", one.lost, two.lost, control.lost);
 }
