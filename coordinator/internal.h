@@ -90,7 +90,8 @@ struct transaction {
   struct transaction_branch *branches[TXN_BRANCHES_MAX];
   struct loop_timer *deadline;
   struct waiter *waiters;
-  unsigned in_flight; /* callbacks that will come and hold a pointer into this */
+  struct alarm *alarms; /* on their way to the log; drive.c */
+  unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
   bool ended;
   UT_hash_handle hh;
 };
@@ -120,6 +121,7 @@ void transaction_free(struct transaction *t);
 /* drive.c */
 void drive(struct transaction *t, const struct txn_event *event);
 void drive_actions(struct transaction *t, const struct txn_actions *actions);
+void alarms_free(struct transaction *t);
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);

@@ -65,6 +65,7 @@ static void waiter_free(struct waiter *waiter) {
 void transaction_free(struct transaction *t) {
   HASH_DEL(t->coordinator->transactions, t);
   loop_timer_free(t->deadline);
+  alarms_free(t);
   while (t->waiters) {
     free(t->waiters->data);
     waiter_free(t->waiters);
