@@ -38,6 +38,15 @@ INTEG    := $(wildcard tests/integration/*.c) $(wildcard tests/lib/*.c)
 FACTS    := $(wildcard tests/facts/*.c) tests/lib/fault_vfs.c
 MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(wildcard tests/lib/*.c))
 
+# The simulator: the code under test as it is, on models of what is below it.
+SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c common/daemon.c common/log.c common/loop.c \
+             common/random.c common/config.c common/config_value.c coordinator/settings.c \
+             $(wildcard coordinator/rebuild*.c) \
+             participant-agent/database.c participant-agent/settings.c participant-agent/state.c
+SIM      := $(wildcard tests/sim/*.c) $(filter-out $(SIM_BELOW),$(DAEMON)) common/http_uri.c common/clock.c
+SIM      := $(filter-out wal/%,$(SIM)) wal/job.c wal/record.c
+SIM_WRAP := clock_wall_us clock_monotonic_us txn_step branch_step
+
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Test builds have the named crash points compiled in.
 testobjs  = $(patsubst %.c,$(BUILD)/test/obj/%.o,$(1))
@@ -59,7 +68,16 @@ $(BUILD)/test/integration:  $(call testobjs,$(sort $(INTEG) $(DAEMON) $(call roo
 $(BUILD)/test/facts:        $(call testobjs,$(FACTS) $(CLI))
 $(BUILD)/test/crash-matrix: $(call testobjs,$(sort $(MATRIX) $(DAEMON) $(call room,cli)))
 
-$(PROGRAMS) $(TESTS):
+$(BUILD)/test/sim:          $(call testobjs,$(SIM))
+$(BUILD)/test/sim: private ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAP))
+
+# One script on the model database and on PostgreSQL.
+MODEL    := $(addprefix $(BUILD)/test/transcript-,model postgres)
+$(BUILD)/test/transcript-model:    $(call testobjs,$(filter-out %/main.c,$(SIM)) tests/twin/transcript.c tests/twin/on_model.c)
+$(BUILD)/test/transcript-model: private ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAP))
+$(BUILD)/test/transcript-postgres: $(call testobjs,$(sort $(AGENT) $(CLI)) tests/twin/transcript.c tests/twin/on_postgres.c)
+
+$(PROGRAMS) $(TESTS) $(MODEL) $(BUILD)/test/sim:
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) $(if $(findstring /test/,$@),-lcunit)
@@ -99,10 +117,25 @@ integration: test-programs ## run the integration tests only; ONLY=name narrows
 
 facts: deps $(BUILD)/test/facts ## what the code leans on, shown on real servers; PG=14..18 or PG="16 18" fetches those
 	$(Q)sh tools/facts.sh $(BUILD)/test/facts "$(PG)"
+
 .PHONY: crash-matrix
 crash-matrix: deps ## every crash point x participants x outcome x mode, killed there; ONLY=C5/agents narrows
-	$(Q)$(MAKE) --no-print-directory -j2 $(TESTS)
+	$(Q)$(MAKE) --no-print-directory -j2 test-programs
 	$(Q)ASSENT_BUILD=$(BUILD)/test $(BUILD)/test/crash-matrix $(ONLY)
+
+SEEDS ?= 10000
+.PHONY: sim
+sim: deps ## simulate whole runs with faults of every kind; SEEDS=n, ARGS=...
+	$(Q)$(MAKE) --no-print-directory -j2 $(BUILD)/test/sim
+	$(Q)$(BUILD)/test/sim --seeds $(SEEDS) --known tests/sim/seeds/known.txt $(ARGS)
+
+.PHONY: twin
+twin: deps ## compare the simulator's model database with PostgreSQL, answer by answer
+	$(Q)$(MAKE) --no-print-directory -j2 $(MODEL)
+	$(Q)$(BUILD)/test/transcript-postgres >$(BUILD)/test/postgres.txt
+	$(Q)$(BUILD)/test/transcript-model >$(BUILD)/test/model.txt
+	$(Q)diff -u --label PostgreSQL --label model $(BUILD)/test/postgres.txt $(BUILD)/test/model.txt
+	@echo "twin: $$(wc -l <$(BUILD)/test/model.txt) answers are PostgreSQL's"
 
 # ---- the demonstration ------------------------------------------------------------------------------
 .PHONY: demo
@@ -143,7 +176,7 @@ check-scripts:
 check-docs:
 	$(Q)sh tools/check_docs.sh
 
-everything: $(PROGRAMS) $(TESTS) $(FAULTS)
+everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim
 test-programs: $(TESTS) $(BUILD)/test/assent-fault.so
 check-gcc check-clang: check-%:
 	@echo "$*: builds everything, warnings are errors"

@@ -149,7 +149,8 @@ enum session_claimed {
                     too. `known`: what was known before, without its run id */
   CLAIM_STALE,   /* `known` is another life than ours and than `after`, of whatever epoch; one older
                     than `after` is no hindrance */
-  CLAIM_NO_RIGHTS /* we may not create or write schema assent: keep it elsewhere */
+  CLAIM_NO_RIGHTS /* we may not create or write schema assent: keep it elsewhere. `known`: what is
+                     known there all the same, where we may read it */
 };
 typedef void (*session_claimed_fn)(void *data, enum session_claimed claimed,
                                    const struct epoch_known *known, const struct cause *cause);

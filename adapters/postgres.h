@@ -118,7 +118,8 @@ struct ask {
   } fn;
   char gid[GID_SIZE], xid[XID_SIZE];
   bool barrier, found;
-  bool foreign; /* found, of a role whose prepared transactions we may not end */
+  bool foreign; /* found, of a role whose prepared transactions we may not end; a claim's table:
+                   another role's, and we may not write it */
   enum xact_status status;
   struct cluster_id cluster;
   struct prepared_branch *branches;

@@ -3,7 +3,9 @@
  * Steps: look (is the table there?) -> create it where it is not -> write ours if it is the highest
  * -> when it is not, read which one is. The write is one INSERT ... ON CONFLICT ... WHERE, so two
  * claims at the same time are put in order by the row's lock, and it is committed to disk before
- * CLAIM_GRANTED. It replaces the life it is meant to follow, an older one, or itself. A role that may not create but may write the table gets on.
+ * CLAIM_GRANTED. It replaces the life it is meant to follow, an older one, or itself. A role that may
+ * not create but may write the table gets on. One that may not write may have been able to, or another
+ * was: what is known is read for it, as far as it may read.
  * Limits: CLAIM_ATTEMPTS_MAX passes: two creators at once, or a serialization failure, start anew.
  */
 #include "adapters/postgres.h"
@@ -167,6 +169,18 @@ static bool worth_another_pass(const struct ask *ask) {
          sqlstate_cause(ask->cause.sqlstate) == CAUSE_DEADLOCK;
 }
 
+static void after_rights_refusal(struct session *s) {
+  struct ask *ask = &s->ask;
+  if (ask->stage == STAGE_READ || !ask->found) {
+    end_and_answer(s, CLAIM_NO_RIGHTS);
+    return;
+  }
+  ask->refused = false;
+  ask->foreign = true;
+  ask->cause = (struct cause){.statement = -1};
+  send_read(s);
+}
+
 static void after_refusal(struct session *s) {
   struct ask *ask = &s->ask;
   if (PQtransactionStatus(s->connection) != PQTRANS_IDLE) {
@@ -174,12 +188,13 @@ static void after_refusal(struct session *s) {
     wire_sync(s);
     wire_flush(s);
   } else if (worth_another_pass(ask)) {
-    ask->refused = false;
+    ask->refused = ask->foreign = false;
     ask->cause = (struct cause){.statement = -1};
     send_look(s);
+  } else if (strcmp(ask->cause.sqlstate, "42501") == 0) {
+    after_rights_refusal(s);
   } else {
-    bool rights = strcmp(ask->cause.sqlstate, "42501") == 0;
-    end_and_answer(s, rights ? CLAIM_NO_RIGHTS : CLAIM_LOST);
+    end_and_answer(s, CLAIM_LOST);
   }
 }
 
@@ -203,7 +218,9 @@ static void claim_drained(struct session *s) {
     else
       send_read(s);
     return;
-  case STAGE_READ: end_and_answer(s, ask->found ? CLAIM_STALE : CLAIM_LOST); return;
+  case STAGE_READ:
+    end_and_answer(s, ask->foreign ? CLAIM_NO_RIGHTS : ask->found ? CLAIM_STALE : CLAIM_LOST);
+    return;
   }
 }
 

@@ -11,17 +11,10 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 static const uint64_t RAND_B_MASK = (UINT64_C(1) << 62) - 1;
 static const uint64_t MS_MASK = (UINT64_C(1) << 48) - 1;
-
-void id_random(void *out, unsigned long size) {
-  assert(size <= 256); /* getrandom() gives up to 256 bytes whole, without being interrupted */
-  if (getrandom(out, size, 0) != (ssize_t)size) abort();
-}
 
 static bool is_decimal(char c) {
   return c >= '0' && c <= '9';
@@ -80,11 +73,17 @@ static char *put_hex(char *to, uint64_t value, unsigned digits) {
   return to + digits;
 }
 
-struct txid txid_make(int64_t wall_us) {
-  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-  static uint64_t last_ms, last_b;
-  static unsigned last_a;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t last_ms, last_b;
+static unsigned last_a;
 
+void txid_forget(void) {
+  (void)pthread_mutex_lock(&lock);
+  last_ms = last_b = last_a = 0;
+  (void)pthread_mutex_unlock(&lock);
+}
+
+struct txid txid_make(int64_t wall_us) {
   struct {
     uint64_t b;
     uint32_t step;

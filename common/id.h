@@ -42,6 +42,8 @@ void run_id_make(char out[RUN_ID_SIZE]);
 
 /* Strictly increasing within a process, also when the wall clock stands still or steps back. */
 struct txid txid_make(int64_t wall_us);
+/* Forgets the newest id, as a new process does: for the simulator, whose processes share one. */
+void txid_forget(void);
 bool txid_parse(const char *text, struct txid *out);
 
 void gid_format(const struct gid *gid, char out[GID_SIZE]);

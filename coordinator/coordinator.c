@@ -59,6 +59,11 @@ void coordinator_stop(struct coordinator *c) {
   }
 }
 
+void coordinator_answer_waiting(struct coordinator *c) {
+  struct transaction *t, *next;
+  HASH_ITER(hh, c->transactions, t, next) transaction_answer_waiting(t);
+}
+
 bool coordinator_is_stopping(const struct coordinator *c) {
   return c->stopping;
 }

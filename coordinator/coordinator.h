@@ -57,6 +57,9 @@ bool coordinator_is_ready(const struct coordinator *c);
 /* Takes no new transaction and rolls the open ones back. */
 void coordinator_stop(struct coordinator *c);
 bool coordinator_is_stopping(const struct coordinator *c);
+/* Answers whoever still waits for a transaction, with what is known of it now, as if its time were over:
+ * for the end, before the server refuses what is left with "nothing was done", which would be a guess. */
+void coordinator_answer_waiting(struct coordinator *c);
 /* Transactions that are still on their way to an outcome or to their branches. */
 size_t coordinator_live_count(const struct coordinator *c);
 

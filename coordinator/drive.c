@@ -278,35 +278,92 @@ static void decide(struct transaction_branch *branch, enum decision decision) {
 
 /* ---- alarm, end ------------------------------------------------------------------------------- */
 
+/* On its way to the log. A full disk holds it up, and its transaction with it, but is no reason to
+ * forget it. */
+struct alarm {
+  struct transaction *transaction;
+  unsigned branch;
+  const char *event;
+  char detail[CAUSE_TEXT_SIZE + 64];
+  int64_t at_us;
+  struct loop_timer *again; /* NULL: not refused yet */
+  struct alarm *prev, *next;
+};
+
+static void alarm_free(struct alarm *alarm) {
+  DL_DELETE(alarm->transaction->alarms, alarm);
+  loop_timer_free(alarm->again);
+  free(alarm);
+}
+
+void alarms_free(struct transaction *t) {
+  while (t->alarms)
+    alarm_free(t->alarms);
+}
+
+static void record_alarm(void *data);
+
 static void audited(void *data, enum wal_result result, const struct error *err) {
-  struct transaction *t = data;
-  t->in_flight--;
-  if (result != WAL_DURABLE)
+  struct alarm *alarm = data;
+  struct transaction *t = alarm->transaction;
+  struct loop *loop = t->coordinator->loop;
+  if (result != WAL_DURABLE && !alarm->again)
     log_error("audit_not_recorded", "transaction", "s", t->id.text, "error", "s",
               err ? err->text : "", NULL);
+  if (result == WAL_REFUSED) {
+    if (!alarm->again) alarm->again = loop_timer_new(loop, record_alarm, alarm);
+    loop_timer_start(alarm->again, LOG_FULL_PAUSE_MS);
+    return;
+  }
+  t->in_flight--;
   if (result == WAL_UNKNOWN) t->coordinator->options.halt("the decision log failed");
+  alarm_free(alarm);
   transaction_review(t);
+}
+
+static void record_alarm(void *data) {
+  struct alarm *alarm = data;
+  struct transaction *t = alarm->transaction;
+  wal_audit(t->coordinator->wal, &t->id, alarm->branch, alarm->event, alarm->detail, alarm->at_us,
+            audited, alarm);
+}
+
+/* An aborted transaction is noted when it has ended, and after a crash nothing is known of it. One that
+ * is at odds must be found for ever: its note becomes durable together with the audit line behind it. */
+static void note_mixed(struct transaction *t) {
+  struct wal_record record;
+  struct wal_branch branches[TXN_BRANCHES_MAX];
+  fill_record(t, &record, branches);
+  record.kind = WAL_KIND_ABORTED;
+  record.outcome = WAL_OUTCOME_MIXED;
+  wal_note_aborted(t->coordinator->wal, &record);
 }
 
 static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
   struct transaction *t = branch->transaction;
   bool hazard = outcome == BRANCH_OUTCOME_UNVERIFIABLE;
-  const char *event = hazard ? "heuristic_hazard" : "heuristic_mixed";
-  char detail[CAUSE_TEXT_SIZE + 64];
   /* A hazard is found again at every retry; it is told and recorded once. */
   if (hazard && branch->alarmed) return;
   branch->alarmed = true;
+  struct alarm *alarm = calloc(1, sizeof *alarm);
+  if (!alarm) abort();
+  alarm->transaction = t;
+  alarm->branch = branch->id;
+  alarm->event = hazard ? "heuristic_hazard" : "heuristic_mixed";
+  alarm->at_us = clock_wall_us();
   const char *why = branch->last_error.kind == CAUSE_NONE ? "" : branch->last_error.text;
   if (hazard)
-    (void)snprintf(detail, sizeof detail, "%s", why);
+    (void)snprintf(alarm->detail, sizeof alarm->detail, "%s", why);
   else
-    (void)snprintf(detail, sizeof detail, "the branch had been %s%s%s",
+    (void)snprintf(alarm->detail, sizeof alarm->detail, "the branch had been %s%s%s",
                    outcome == BRANCH_OUTCOME_COMMITTED ? "committed" : "rolled back",
                    *why ? ": " : "", why);
-  log_error(event, "transaction", "s", t->id.text, "participant", "s", branch->member->name, "gid",
-            "s", branch->gid, "detail", "s", detail, NULL);
+  log_error(alarm->event, "transaction", "s", t->id.text, "participant", "s", branch->member->name,
+            "gid", "s", branch->gid, "detail", "s", alarm->detail, NULL);
+  if (t->core.mixed && !t->logged) note_mixed(t);
+  DL_APPEND(t->alarms, alarm);
   t->in_flight++;
-  wal_audit(t->coordinator->wal, &t->id, branch->id, event, detail, clock_wall_us(), audited, t);
+  record_alarm(alarm);
 }
 
 static void end(struct transaction *t) {

@@ -93,7 +93,8 @@ struct transaction {
   struct transaction_branch *branches[TXN_BRANCHES_MAX];
   struct loop_timer *deadline;
   struct waiter *waiters;
-  unsigned in_flight; /* callbacks that will come and hold a pointer into this */
+  struct alarm *alarms; /* on their way to the log; drive.c */
+  unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
   bool ended;
   UT_hash_handle hh;
 };
@@ -114,6 +115,8 @@ struct coordinator {
 /* transaction.c */
 struct transaction *transaction_new(struct coordinator *c, const struct txid *id);
 struct transaction_branch *transaction_add_branch(struct transaction *t, struct member *member);
+/* Answers all that wait, whether it has come that far or not. */
+void transaction_answer_waiting(struct transaction *t);
 /* Settles waiters, and frees the transaction when nothing refers to it any more. */
 void transaction_review(struct transaction *t);
 void transaction_free(struct transaction *t);
@@ -121,6 +124,7 @@ void transaction_free(struct transaction *t);
 /* drive.c */
 void drive(struct transaction *t, const struct txn_event *event);
 void drive_actions(struct transaction *t, const struct txn_actions *actions);
+void alarms_free(struct transaction *t);
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);

@@ -169,6 +169,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
     log_error("cannot_start", "error", "s", err.text, NULL);
   }
   loop_timer_free(d->stop_check);
+  if (d->coordinator) coordinator_answer_waiting(d->coordinator);
   /* Nobody may hear of an outcome after this. */
   if (d->server) http_server_free(d->server);
   if (d->coordinator) coordinator_free(d->coordinator);

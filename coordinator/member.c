@@ -282,8 +282,15 @@ static void health_answered(void *data, const struct health_reply *reply, const 
     schedule(member);
 }
 
+/* Lazy records have nobody who waits for them: their failure is told by no callback, and a coordinator
+ * at rest would go on with a log that answers nothing. */
+static void check_log(struct coordinator *c) {
+  if (wal_stats(c->wal).poisoned) c->options.halt("the decision log failed");
+}
+
 static void tick(void *data) {
   struct member *member = data;
+  check_log(member->coordinator);
   if (member->calling) return; /* its callback schedules the next */
   if (!member->usable) {
     fence(member);

@@ -65,6 +65,7 @@ static void waiter_free(struct waiter *waiter) {
 void transaction_free(struct transaction *t) {
   HASH_DEL(t->coordinator->transactions, t);
   loop_timer_free(t->deadline);
+  alarms_free(t);
   while (t->waiters) {
     free(t->waiters->data);
     waiter_free(t->waiters);
@@ -234,13 +235,24 @@ bool transaction_is_settled(const struct transaction *t, enum wait_until until) 
   return is_settled(t, until, 0);
 }
 
+static void answer_waiter(struct waiter *waiter) {
+  struct transaction *t = waiter->transaction;
+  transaction_fn fn = waiter->fn;
+  void *data = waiter->data;
+  waiter_free(waiter);
+  fn(data, t);
+}
+
 static void waiter_timed_out(void *data) {
   struct waiter *waiter = data;
   struct transaction *t = waiter->transaction;
-  transaction_fn fn = waiter->fn;
-  void *fn_data = waiter->data;
-  waiter_free(waiter);
-  fn(fn_data, t);
+  answer_waiter(waiter);
+  transaction_review(t);
+}
+
+void transaction_answer_waiting(struct transaction *t) {
+  while (t->waiters)
+    answer_waiter(t->waiters);
   transaction_review(t);
 }
 
@@ -265,10 +277,7 @@ void transaction_review(struct transaction *t) {
       waiter = waiter->next;
       continue;
     }
-    transaction_fn fn = waiter->fn;
-    void *data = waiter->data;
-    waiter_free(waiter);
-    fn(data, t);
+    answer_waiter(waiter);
     waiter = t->waiters;
   }
   if (t->ended && t->in_flight == 0) transaction_free(t);

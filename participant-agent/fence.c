@@ -4,7 +4,8 @@
  *   1. wait for the control session: sessions of the agent's former lives are ended by then
  *   2. is the life in the state directory one to follow? (it may hold one from when the database
  *      kept none)
- *   3. claim the epoch in the database; where rights lack, in the state directory
+ *   3. claim the epoch in the database; where rights lack, in the state directory, unless the
+ *      database knows a life that is not one to follow
  *   4. from here on older epochs are refused; what they have open is rolled back or cancelled
  *   5. wait until nothing of theirs can become prepared any more
  *   6. answer
@@ -247,6 +248,13 @@ static void on_claim_refused(struct fencing *f, const struct epoch_known *known)
     unavailable(f, "another claim of the epoch came between");
 }
 
+/* Rights can be lost. What the database has been told before counts all the same. */
+static void on_claim_not_kept(struct fencing *f, const struct epoch_known *known) {
+  if (is_refused(f, known->epoch, known->run_id)) return;
+  if (known->epoch > f->former_epoch) f->former_epoch = known->epoch;
+  keep_in_state_dir(f);
+}
+
 static void on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                        const struct cause *cause) {
   struct fencing *f = data;
@@ -258,7 +266,7 @@ static void on_claimed(void *data, enum session_claimed claimed, const struct ep
     take_over(f);
     break;
   case CLAIM_STALE: on_claim_refused(f, known); break;
-  case CLAIM_NO_RIGHTS: keep_in_state_dir(f); break;
+  case CLAIM_NO_RIGHTS: on_claim_not_kept(f, known); break;
   case CLAIM_LOST: unavailable(f, cause->text); break;
   }
   control_return(agent->control);

@@ -631,6 +631,29 @@ static void role_without_rights_keeps_the_epoch_in_the_state_dir(struct site *si
   CU_ASSERT_EQUAL(rmdir(directory), 0);
 }
 
+/* Rights that were taken away do not hide what the database knows already. */
+static void role_that_may_only_read_is_held_to_what_the_database_knows(struct site *site) {
+  char directory[] = "/tmp/assent-test-XXXXXX", dsn[THROWAWAY_DSN_SIZE + 16];
+  CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(directory));
+  (void)site_fence(site, 5);
+  pg_sql(site->pg->dsn, "GRANT USAGE ON SCHEMA assent TO bob; "
+                        "GRANT SELECT ON assent.coordinator TO bob");
+  (void)snprintf(dsn, sizeof dsn, "%s user=bob", site->pg->dsn);
+  struct agent_options options = site_options();
+  options.agent_id = "reading-agent";
+  options.state_dir = directory;
+  struct site bob;
+  site_open(&bob, site->pg, dsn, &options, site->over_http);
+  bob.cluster = site->cluster;
+  struct got got = site_fence(&bob, 4);
+  CU_ASSERT_EQUAL(got.err.code, ERR_FENCED);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.err.text, "5"));
+  site_close(&bob);
+  pg_sql(site->pg->dsn, "REVOKE ALL ON SCHEMA assent FROM bob; "
+                        "REVOKE ALL ON assent.coordinator FROM bob");
+  CU_ASSERT_EQUAL(rmdir(directory), 0); /* nothing was kept there */
+}
+
 /* Another database of the same name is another server to the agent: its identity has the oid. */
 static void replaced_database_is_as_good_as_a_restart(struct site *site) {
   char admin[THROWAWAY_DSN_SIZE], dsn[THROWAWAY_DSN_SIZE], gid[GID_SIZE], drop[GID_SIZE + 64];
@@ -840,6 +863,7 @@ static void tell(void (*story)(struct site *), bool over_http) {
   X(health_tells_of_the_database)                                                                  \
   X(server_without_prepared_transactions_says_what_to_set)                                         \
   X(role_without_rights_keeps_the_epoch_in_the_state_dir)                                          \
+  X(role_that_may_only_read_is_held_to_what_the_database_knows)                                    \
   X(replaced_database_is_as_good_as_a_restart)                                                     \
   X(run_on_a_replaced_database_is_abandoned)
 

@@ -461,6 +461,11 @@ static void claim_without_rights_tells_so(void) {
   CU_ASSERT_EQUAL(claim_by(bob, 6, "a"), CLAIM_NO_RIGHTS); /* schema of another */
   pg_sql(pg.dsn, "GRANT USAGE ON SCHEMA assent TO bob");
   CU_ASSERT_EQUAL(claim_by(bob, 6, "a"), CLAIM_NO_RIGHTS);
+  CU_ASSERT_EQUAL(answer.known.epoch, 0);
+  pg_sql(pg.dsn, "GRANT SELECT ON assent.coordinator TO bob");
+  CU_ASSERT_EQUAL(claim_by(bob, 6, "b"), CLAIM_NO_RIGHTS); /* but may read who is known */
+  CU_ASSERT_EQUAL(answer.known.epoch, 5);
+  CU_ASSERT_STRING_EQUAL(answer.known.run_id, "a");
   pg_sql(pg.dsn, "GRANT SELECT, INSERT, UPDATE ON assent.coordinator TO bob");
   CU_ASSERT_EQUAL(claim_after(bob, 6, "a", 5, "a"), CLAIM_GRANTED);
   CU_ASSERT_TRUE(pg.adapter->ops->is_idle(bob));

@@ -29,14 +29,21 @@ struct sim_database_options {
 struct sim_database *sim_database_new(struct sim *sim, const struct sim_database_options *options);
 void sim_database_free(struct sim_database *db);
 
-/* A client library's side of it, for one life of an agent on `loop`. */
+/* A client library's side of it, for one life of an agent on `loop`: the real adapter, with its crash
+ * points, on a model of libpq. Once the loop's process is dead nothing leaves it any more. */
 struct adapter *sim_database_adapter(struct sim_database *db, struct loop *loop);
+
+/* An application's own session, that takes the account's lock, changes it and prepares; `done` tells,
+ * later or at once. */
+void sim_database_prepare(struct sim_database *db, const char *gid, unsigned account,
+                          int64_t amount, void (*done)(void *data, bool prepared), void *data);
 
 /* The statements it understands, one form for each: text of struct statement.sql, params as given.
  *   "add"    params: account id, amount (may be negative): takes the row's lock, changes the balance;
- *            fails (23514) below zero; waits for the lock, until the job's timeout (57014) or a
- *            deadlock inside this database (40P01)
- *   "read"   params: account id: no xid
+ *            fails (23514) below zero; waits for the lock, until nine tenths of the job's timeout
+ *            (55P03) or a deadlock inside this database (40P01); touches no row of an account there
+ *            is not
+ *   "read"   params: account id: no xid; a row with its balance
  *   "fail"   fails with 22012
  * Results as adapter.h says. */
 
@@ -62,12 +69,17 @@ enum sim_truth {
   SIM_ABORTED
 };
 enum sim_truth sim_database_truth(const struct sim_database *db, const char *gid);
+/* Has it changed an account, in that history? One that has not may read SIM_COMMITTED whatever was
+ * decided: the adapter ends it by COMMIT PREPARED at its vote (RAN_READ_ONLY), which may get lost. */
+bool sim_database_wrote(const struct sim_database *db, const char *gid);
 /* A standby without it was promoted, or somebody ended it by hand, so that no protocol could keep
  * it: a declared heuristic hazard. */
 bool sim_database_is_hazard(const struct sim_database *db, const char *gid);
 int64_t sim_database_money(const struct sim_database *db);
-size_t sim_database_prepared_count(const struct sim_database *db);  /* of ours */
-size_t sim_database_open_count(const struct sim_database *db);      /* transactions in sessions */
+size_t sim_database_prepared_count(const struct sim_database *db); /* of ours */
+/* Transactions in sessions: of branches, and ones that were left standing; not a barrier's or a
+ * claim's own. */
+size_t sim_database_open_count(const struct sim_database *db);
 size_t sim_database_foreign_touched(const struct sim_database *db); /* must stay 0 */
 
 /* Told of every event that ends or prepares a branch, at the moment it happens in the server. A gid

@@ -23,28 +23,28 @@
  * that the report can say which ones never happened. */
 #define SIM_FAULTS(X)                                                                              \
   /* processes */                                                                                  \
-  X(COORDINATOR_KILL, "coordinator-kill", 15)                                                      \
-  X(COORDINATOR_PAUSE, "coordinator-pause", 5)                                                     \
-  X(AGENT_KILL, "agent-kill", 10)                                                                  \
-  X(AGENT_PAUSE, "agent-pause", 5)                                                                 \
+  X(COORDINATOR_KILL, "coordinator-kill", 50)                                                      \
+  X(COORDINATOR_PAUSE, "coordinator-pause", 12)                                                    \
+  X(AGENT_KILL, "agent-kill", 40)                                                                  \
+  X(AGENT_PAUSE, "agent-pause", 12)                                                                \
   X(CLOCK_JUMP, "clock-jump", 5)                                                                   \
-  X(SECOND_COORDINATOR, "second-coordinator", 2)                                                   \
+  X(SECOND_COORDINATOR, "second-coordinator", 10)                                                  \
   /* the network between client, coordinator and agents */                                         \
   X(REQUEST_LOST, "request-lost", 60)                                                              \
   X(REQUEST_LATE, "request-late", 60)                                                              \
   X(REQUEST_REPEATED, "request-repeated", 60)                                                      \
   X(REPLY_LOST, "reply-lost", 60)                                                                  \
   X(REPLY_CUT, "reply-cut", 20)                                                                    \
-  X(REPLY_SWAPPED, "reply-swapped", 10)                                                            \
+  X(REPLY_SWAPPED, "reply-swapped", 20)                                                            \
   X(PARTITION_OUT, "partition-out", 10)                                                            \
-  X(PARTITION_IN, "partition-in", 10)                                                              \
+  X(PARTITION_IN, "partition-in", 15)                                                              \
   /* the log's disk */                                                                             \
-  X(DISK_EIO_LOST, "disk-eio-lost", 10)                                                            \
-  X(DISK_EIO_WRITTEN, "disk-eio-written", 10)                                                      \
-  X(DISK_FULL, "disk-full", 10)                                                                    \
+  X(DISK_EIO_LOST, "disk-eio-lost", 40)                                                            \
+  X(DISK_EIO_WRITTEN, "disk-eio-written", 40)                                                      \
+  X(DISK_FULL, "disk-full", 50)                                                                    \
   X(DISK_SLOW, "disk-slow", 50)                                                                    \
-  X(DISK_LAZY_LOST, "disk-lazy-lost", 100)                                                         \
-  X(LOG_BACKUP_RESTORED, "log-backup-restored", 1)                                                 \
+  X(DISK_LAZY_LOST, "disk-lazy-lost", 5000)                                                        \
+  X(LOG_BACKUP_RESTORED, "log-backup-restored", 2000)                                              \
   /* databases */                                                                                  \
   X(DATABASE_KILL, "database-kill", 8)                                                             \
   X(DATABASE_XID_REUSED, "database-xid-reused", 2000)                                              \
@@ -53,13 +53,13 @@
   X(SESSION_CUT_AFTER, "session-cut-after", 40)                                                    \
   X(BACKEND_LINGERS, "backend-lingers", 3000)                                                      \
   X(STATEMENT_FAILS, "statement-fails", 200)                                                       \
-  X(PREPARE_TAG_ROLLBACK, "prepare-tag-rollback", 30)                                              \
+  X(PREPARE_TAG_ROLLBACK, "prepare-tag-rollback", 60)                                              \
   X(REPLICA_WAIT, "replica-wait", 40)                                                              \
   X(WARNING, "warning", 30)                                                                        \
-  X(SLOTS_USED_UP, "slots-used-up", 20)                                                            \
+  X(SLOTS_USED_UP, "slots-used-up", 40)                                                            \
   X(GID_BUSY, "gid-busy", 30)                                                                      \
-  X(RIGHTS_LOST, "rights-lost", 10)                                                                \
-  X(STATUS_FORGOTTEN, "status-forgotten", 5)                                                       \
+  X(RIGHTS_LOST, "rights-lost", 30)                                                                \
+  X(STATUS_FORGOTTEN, "status-forgotten", 100)                                                     \
   X(STANDBY_REACHED, "standby-reached", 10)                                                        \
   X(FAILOVER_SYNC, "failover-sync", 3)                                                             \
   X(FAILOVER_ASYNC, "failover-async", 3)                                                           \

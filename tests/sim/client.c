@@ -1,0 +1,614 @@
+/* See client.h. An errand is a small machine: each step sends one request, or prepares one branch, and
+ * the answer leads to the next. The money an errand moves adds up to nothing.
+ *
+ *   one call:      POST (commit) -> done | by label | poll
+ *   step by step:  POST -> [statement | enlist, prepare] for each branch -> commit | rollback | nothing
+ *   both end in:   poll (GET by id) until the outcome is told, and some polls more, much later
+ */
+#include "tests/sim/client.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "tests/sim/checks.h"
+
+enum {
+  ANSWER_US = 12000000,
+  PAUSE_MIN_US = 1000,
+  ATTEMPTS_MAX = 4,
+  LOOKS_MAX = 3,
+  MOVES_MAX = 6,
+  ASKED_MAX = 20
+};
+enum {
+  START_SHORT_US = 50000,
+  START_MAX_US = 3000000,
+  LATER_MAX_US = 6000000,
+  STATEMENTS_EXTRA = 4
+};
+
+enum ending { END_COMMIT, END_ROLLBACK, END_NOTHING };
+
+struct move {
+  unsigned database, account;
+  int64_t amount;
+};
+
+struct errand {
+  struct clients *clients;
+  unsigned number, attempt;
+  char label[32];
+  bool one_call, wait_decided, statements_at_begin;
+  enum ending ending;
+  struct move moves[MOVES_MAX];
+  unsigned move_count;
+  unsigned involved, reading, external; /* databases, as bits */
+  unsigned failing;                     /* database whose branch fails, from 1; 0: none */
+  bool expects_wrong;
+  int64_t timeout_ms;
+  /* where it is */
+  struct exchange *exchange;
+  struct sim_event *pause;
+  void (*next)(struct errand *errand);
+  unsigned life; /* of the coordinator when it was asked */
+  bool old_log;  /* an old log was in the place of the right one then */
+  char txid[TXID_SIZE];
+  unsigned branch; /* the next one, of a step-by-step errand */
+  unsigned looks, asked;
+  bool settled, done, final;
+  bool preparing; /* by the application itself */
+  bool dropped;
+};
+
+struct clients {
+  struct clients_options options;
+  struct errand *errands, *former;
+  size_t count;
+  uint64_t pause_max_us; /* how fast they are */
+};
+
+static struct sim *sim_of(const struct errand *errand) {
+  return errand->clients->options.sim;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------ */
+
+static void paused(void *data) {
+  struct errand *errand = data;
+  errand->pause = NULL;
+  errand->next(errand);
+}
+
+static void later(struct errand *errand, uint64_t us, void (*next)(struct errand *errand)) {
+  errand->next = next;
+  errand->pause = sim_after(sim_of(errand), NULL, us, paused, errand);
+}
+
+static void soon(struct errand *errand, void (*next)(struct errand *errand)) {
+  later(errand, sim_between(sim_of(errand), PAUSE_MIN_US, errand->clients->pause_max_us), next);
+}
+
+static void ask(struct errand *errand, const char *method, const char *target,
+                struct json_writer *body, bool once, http_client_fn fn) {
+  struct clients *clients = errand->clients;
+  size_t length = 0;
+  char *text = body ? json_writer_take(body, &length) : NULL;
+  struct net_request request = {.address = "coordinator:7410",
+                                .method = method,
+                                .target = target,
+                                .body = text,
+                                .length = length,
+                                .timeout_us = ANSWER_US,
+                                .once = once};
+  assert(!errand->exchange);
+  errand->life = clients->options.coordinator->lives;
+  errand->old_log = !clients->options.coordinator->rightful;
+  errand->exchange = network_call(clients->options.network, &request, fn, errand);
+}
+
+static void finish(struct errand *errand) {
+  errand->done = true;
+}
+
+/* ---- what is told ----------------------------------------------------------------------------- */
+
+/* While an old log is in its place, and nobody has refused it yet, the coordinator tells what that log
+ * knows: it cannot know better. */
+static bool is_from_right_log(const struct errand *errand) {
+  return !errand->old_log && errand->clients->options.coordinator->rightful;
+}
+
+static void note_unknown(struct errand *errand) {
+  if (is_from_right_log(errand)) checks_told_nothing(errand->clients->options.checks, errand->txid);
+}
+
+/* A transaction object, wherever it stands in the answer. Notes what it says. */
+static bool note_transaction(struct errand *errand, const json_t *answer) {
+  const json_t *object = json_object_get(answer, "transaction");
+  if (!object) object = answer;
+  const char *id = json_string_value(json_object_get(object, "id"));
+  const char *label = json_string_value(json_object_get(object, "label"));
+  if (!id) return false;
+  if (!errand->final && (!label || strcmp(label, errand->label) != 0)) {
+    sim_violation(sim_of(errand), 4, "asked about %s, told about %s", errand->label,
+                  label ? label : "another");
+    return false;
+  }
+  (void)snprintf(errand->txid, sizeof errand->txid, "%s", id);
+  const char *outcome = json_string_value(json_object_get(object, "outcome"));
+  struct told told = {.txid = id,
+                      .state = json_string_value(json_object_get(object, "state")),
+                      .outcome = outcome};
+  const struct program *coordinator = errand->clients->options.coordinator;
+  if (coordinator->lives == errand->life) told.life = errand->life;
+  if (is_from_right_log(errand)) checks_told(errand->clients->options.checks, &told);
+  if (outcome) errand->settled = true;
+  return true;
+}
+
+/* The answer as JSON; NULL: there is none that proves anything. Owner: json_decref(). */
+static json_t *take_answer(struct errand *errand, const char *body, size_t length,
+                           const struct error *err) {
+  errand->exchange = NULL;
+  return err ? NULL : json_parse(body, length, NULL);
+}
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+static void poll_again(struct errand *errand);
+
+static void look_later(struct errand *errand) {
+  if (errand->final || errand->looks == 0) {
+    finish(errand);
+    return;
+  }
+  errand->looks--;
+  later(errand, sim_between(sim_of(errand), 1000, LATER_MAX_US), poll_again);
+}
+
+static void polled(void *data, int status, const char *body, size_t length,
+                   const struct error *err) {
+  struct errand *errand = data;
+  json_t *answer = take_answer(errand, body, length, err);
+  if (status == 404 && answer) {
+    note_unknown(errand);
+    errand->settled = true;
+  } else if (answer && status == 200) {
+    (void)note_transaction(errand, answer);
+  }
+  json_decref(answer);
+  /* Some outcomes nobody can know any more (checks_is_excused() judges): no use in asking on. */
+  if (sim_healed(sim_of(errand)) && answer) errand->asked++;
+  if (errand->settled || (errand->final && answer) || errand->asked > ASKED_MAX)
+    look_later(errand);
+  else
+    soon(errand, poll_again);
+}
+
+static void poll_again(struct errand *errand) {
+  char target[128];
+  (void)snprintf(target, sizeof target, "/v1/transactions/%s%s", errand->txid,
+                 errand->final          ? ""
+                 : errand->wait_decided ? "?wait=decided&timeout_ms=1000"
+                                        : "?wait=applied&timeout_ms=1000");
+  ask(errand, "GET", target, NULL, false, polled);
+}
+
+static void find_by_label(struct errand *errand);
+
+static void found_by_label(void *data, int status, const char *body, size_t length,
+                           const struct error *err) {
+  struct errand *errand = data;
+  json_t *answer = take_answer(errand, body, length, err);
+  const json_t *list = status == 200 ? json_object_get(answer, "transactions") : NULL;
+  bool known = list != NULL, found = false;
+  if (json_array_size(list) > 0) found = note_transaction(errand, json_array_get(list, 0));
+  json_decref(answer);
+  if (found && errand->settled)
+    look_later(errand);
+  else if (found)
+    soon(errand, poll_again);
+  else if (known)
+    finish(errand); /* it never was, or has been forgotten as aborted */
+  else
+    soon(errand, find_by_label);
+}
+
+static void find_by_label(struct errand *errand) {
+  char target[128];
+  (void)snprintf(target, sizeof target, "/v1/transactions?label=%s", errand->label);
+  ask(errand, "GET", target, NULL, false, found_by_label);
+}
+
+/* It is not known what became of the last request. */
+static void find_out(struct errand *errand) {
+  if (errand->txid[0])
+    soon(errand, poll_again);
+  else
+    soon(errand, find_by_label);
+}
+
+/* ---- requests' bodies ------------------------------------------------------------------------- */
+
+static bool has(unsigned databases, unsigned database) {
+  return (databases >> database & 1) != 0;
+}
+
+static void write_statement(struct json_writer *w, const struct errand *errand,
+                            const struct move *move) {
+  bool reads = has(errand->reading, move->database);
+  bool fails = errand->failing == move->database + 1;
+  json_key(w, "sql");
+  json_write_string(w, fails && !errand->expects_wrong ? "fail" : reads ? "read" : "add");
+  json_key(w, "params");
+  json_array_begin(w);
+  if (!fails || errand->expects_wrong) {
+    json_write_integer(w, move->account);
+    if (!reads) json_write_integer(w, move->amount);
+  }
+  json_array_end(w);
+  json_key(w, "expect_rows");
+  json_write_integer(w, fails && errand->expects_wrong ? 7 : 1);
+}
+
+static void write_branches(struct json_writer *w, const struct errand *errand) {
+  json_key(w, "branches");
+  json_array_begin(w);
+  for (unsigned i = 0; i < errand->clients->options.database_count; i++) {
+    if (!has(errand->involved, i)) continue;
+    json_object_begin(w);
+    json_key(w, "participant");
+    json_write_string(w, database_name(i));
+    json_key(w, "statements");
+    json_array_begin(w);
+    for (unsigned k = 0; k < errand->move_count; k++) {
+      if (errand->moves[k].database != i) continue;
+      json_object_begin(w);
+      write_statement(w, errand, &errand->moves[k]);
+      json_object_end(w);
+    }
+    json_array_end(w);
+    json_object_end(w);
+  }
+  json_array_end(w);
+}
+
+/* ---- the end of an errand: commit, rollback --------------------------------------------------- */
+
+static void commit(struct errand *errand);
+static void begin(struct errand *errand);
+
+static void try_again(struct errand *errand) {
+  errand->txid[0] = '\0';
+  errand->branch = 0;
+  if (++errand->attempt == ATTEMPTS_MAX)
+    finish(errand);
+  else
+    soon(errand, begin);
+}
+
+/* The answer to what ends the transaction. */
+static void ended(void *data, int status, const char *body, size_t length,
+                  const struct error *err) {
+  struct errand *errand = data;
+  json_t *answer = take_answer(errand, body, length, err);
+  bool known = answer && (status == 200 || status == 202 || status == 409) &&
+               note_transaction(errand, answer);
+  json_decref(answer);
+  if (known && errand->settled) {
+    look_later(errand);
+  } else if (answer && status == 503 && errand->one_call) {
+    checks_told_refused(errand->clients->options.checks, errand->label);
+    try_again(errand);
+  } else if (answer && status == 404 && errand->txid[0]) {
+    note_unknown(errand);
+    finish(errand);
+  } else if (answer && status >= 400 && status < 500 && errand->one_call) {
+    finish(errand);
+  } else if (!answer && !errand->one_call && errand->ending == END_COMMIT &&
+             sim_random(sim_of(errand), 2) == 0) {
+    soon(errand, commit); /* may be repeated */
+  } else {
+    find_out(errand);
+  }
+}
+
+static void commit(struct errand *errand) {
+  char target[96];
+  (void)snprintf(target, sizeof target, "/v1/transactions/%s/commit", errand->txid);
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_key(&w, "wait");
+  json_write_string(&w, errand->wait_decided ? "decided" : "applied");
+  json_object_end(&w);
+  ask(errand, "POST", target, &w, false, ended);
+}
+
+static void rollback(struct errand *errand) {
+  char target[96];
+  (void)snprintf(target, sizeof target, "/v1/transactions/%s/rollback", errand->txid);
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_object_end(&w);
+  ask(errand, "POST", target, &w, false, ended);
+}
+
+/* ---- branches that the application prepares --------------------------------------------------- */
+
+static void next_branch(struct errand *errand);
+
+/* Whatever came out: the coordinator looks for itself. */
+static void application_is_done(struct errand *errand) {
+  next_branch(errand);
+}
+
+static void prepared(void *data, bool prepared) {
+  struct errand *errand = data;
+  (void)prepared;
+  errand->preparing = false;
+  if (!errand->dropped) soon(errand, application_is_done);
+}
+
+/* One account stands for all that the branch was to move. */
+static void prepare(struct errand *errand, unsigned database, const char *gid) {
+  struct clients *clients = errand->clients;
+  int64_t sum = 0;
+  unsigned account = 1;
+  for (unsigned i = 0; i < errand->move_count; i++) {
+    if (errand->moves[i].database != database) continue;
+    account = errand->moves[i].account;
+    sum += errand->moves[i].amount;
+  }
+  errand->preparing = true;
+  sim_database_prepare(clients->options.databases[database], gid, account, sum, prepared, errand);
+}
+
+static void enlisted(void *data, int status, const char *body, size_t length,
+                     const struct error *err) {
+  struct errand *errand = data;
+  json_t *answer = take_answer(errand, body, length, err);
+  const char *gid = json_string_value(json_object_get(answer, "gid"));
+  if (status == 201 && gid) {
+    checks_external(errand->clients->options.checks, errand->branch - 1, gid);
+    prepare(errand, errand->branch - 1, gid);
+  } else if (answer) {
+    (void)note_transaction(errand, answer);
+    find_out(errand);
+  } else {
+    soon(errand, rollback);
+  }
+  json_decref(answer);
+}
+
+static void enlist(struct errand *errand, unsigned database) {
+  char target[96];
+  (void)snprintf(target, sizeof target, "/v1/transactions/%s/branches", errand->txid);
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_key(&w, "participant");
+  json_write_string(&w, database_name(database));
+  json_object_end(&w);
+  ask(errand, "POST", target, &w, false, enlisted);
+}
+
+/* ---- step by step ----------------------------------------------------------------------------- */
+
+static void end_errand(struct errand *errand) {
+  if (errand->ending == END_COMMIT)
+    commit(errand);
+  else if (errand->ending == END_ROLLBACK)
+    rollback(errand);
+  else
+    later(errand, (uint64_t)errand->timeout_ms * 1000, poll_again);
+}
+
+static void statement_ran(void *data, int status, const char *body, size_t length,
+                          const struct error *err) {
+  struct errand *errand = data;
+  json_t *answer = take_answer(errand, body, length, err);
+  if (status == 200 && answer) {
+    soon(errand, next_branch);
+  } else if (answer && note_transaction(errand, answer)) {
+    find_out(errand);
+  } else {
+    soon(errand, rollback); /* nobody knows whether it ran */
+  }
+  json_decref(answer);
+}
+
+static void run_statement(struct errand *errand, const struct move *move) {
+  char target[96];
+  (void)snprintf(target, sizeof target, "/v1/transactions/%s/statements", errand->txid);
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_key(&w, "participant");
+  json_write_string(&w, database_name(move->database));
+  write_statement(&w, errand, move);
+  json_object_end(&w);
+  ask(errand, "POST", target, &w, true, statement_ran);
+}
+
+/* `branch` counts moves whose statements are sent; for a prepared branch it is the database from 1. */
+static void next_branch(struct errand *errand) {
+  unsigned databases = errand->clients->options.database_count;
+  for (; errand->branch < databases; errand->branch++) {
+    unsigned database = errand->branch;
+    if (!has(errand->external, database)) continue;
+    errand->branch++;
+    enlist(errand, database);
+    return;
+  }
+  while (errand->branch < databases + errand->move_count) {
+    const struct move *move = &errand->moves[errand->branch++ - databases];
+    if (has(errand->external, move->database)) continue;
+    if (errand->statements_at_begin) continue;
+    run_statement(errand, move);
+    return;
+  }
+  end_errand(errand);
+}
+
+static void begun(void *data, int status, const char *body, size_t length,
+                  const struct error *err) {
+  struct errand *errand = data;
+  json_t *answer = take_answer(errand, body, length, err);
+  bool known = answer && (status == 201 || status == 409) && note_transaction(errand, answer);
+  if (known && errand->settled)
+    look_later(errand);
+  else if (known)
+    soon(errand, next_branch);
+  else if (answer && status == 503) {
+    checks_told_refused(errand->clients->options.checks, errand->label);
+    try_again(errand);
+  } else if (answer && status >= 400 && status < 500)
+    finish(errand);
+  else
+    find_out(errand);
+  json_decref(answer);
+}
+
+static void begin(struct errand *errand) {
+  (void)snprintf(errand->label, sizeof errand->label, "errand-%u-%u", errand->number,
+                 errand->attempt);
+  struct json_writer w;
+  json_writer_init(&w);
+  json_object_begin(&w);
+  json_key(&w, "label");
+  json_write_string(&w, errand->label);
+  json_key(&w, "timeout_ms");
+  json_write_integer(&w, errand->timeout_ms);
+  if (errand->one_call) {
+    json_key(&w, "commit");
+    json_write_boolean(&w, true);
+    json_key(&w, "wait");
+    json_write_string(&w, errand->wait_decided ? "decided" : "applied");
+  }
+  if (errand->one_call || errand->statements_at_begin) write_branches(&w, errand);
+  json_object_end(&w);
+  ask(errand, "POST", "/v1/transactions", &w, true, errand->one_call ? ended : begun);
+}
+
+/* ---- what an errand is ------------------------------------------------------------------------ */
+
+static void add_move(struct errand *errand, unsigned database, int64_t amount) {
+  assert(errand->move_count < MOVES_MAX);
+  unsigned accounts = errand->clients->options.accounts;
+  errand->moves[errand->move_count++] =
+      (struct move){.database = database,
+                    .account = (unsigned)sim_between(sim_of(errand), 1, accounts),
+                    .amount = amount};
+}
+
+/* Money goes round: what one database loses the next one gets. */
+static void choose_moves(struct errand *errand) {
+  struct sim *sim = sim_of(errand);
+  unsigned databases = errand->clients->options.database_count;
+  int64_t amount = (int64_t)sim_between(sim, 1, 50);
+  unsigned writers[DATABASES_MAX], count = 0;
+  for (unsigned i = 0; i < databases; i++)
+    if (has(errand->involved, i) && !has(errand->reading, i)) writers[count++] = i;
+  for (unsigned i = 0; i < databases; i++)
+    if (has(errand->reading, i)) add_move(errand, i, 0);
+  if (count == 1) {
+    add_move(errand, writers[0], -amount);
+    add_move(errand, writers[0], amount);
+  } else if (count > 1) {
+    add_move(errand, writers[0], -amount * (int64_t)(count - 1));
+    for (unsigned i = 1; i < count; i++)
+      add_move(errand, writers[i], amount);
+  }
+}
+
+static void choose(struct errand *errand) {
+  struct sim *sim = sim_of(errand);
+  const struct clients_options *options = &errand->clients->options;
+  unsigned all = (1U << options->database_count) - 1;
+  errand->involved = (unsigned)sim_between(sim, 1, all);
+  if (sim_random(sim, 2) == 0) errand->involved = all;
+  if (sim_random(sim, 5) == 0) errand->reading = errand->involved & (unsigned)sim_random(sim, 8);
+  errand->one_call = sim_random(sim, 2) == 0;
+  errand->wait_decided = sim_random(sim, 3) == 0;
+  errand->statements_at_begin = sim_random(sim, 3) == 0;
+  if (!errand->one_call && !errand->statements_at_begin && sim_random(sim, 2) == 0)
+    errand->external = errand->involved & ~errand->reading & (unsigned)sim_between(sim, 1, 7);
+  uint64_t end = sim_random(sim, 8);
+  errand->ending = end == 0 ? END_NOTHING : end == 1 ? END_ROLLBACK : END_COMMIT;
+  if (sim_random(sim, 12) == 0) {
+    errand->failing = (unsigned)sim_between(sim, 1, options->database_count);
+    errand->expects_wrong = sim_random(sim, 2) == 0;
+  }
+  errand->timeout_ms = (int64_t)sim_between(sim, 300, (uint64_t)options->timeout_max_ms);
+  errand->looks = (unsigned)sim_random(sim, LOOKS_MAX + 1);
+  choose_moves(errand);
+}
+
+/* ---- all of them ------------------------------------------------------------------------------ */
+
+static void make_errands(struct clients *clients, size_t count) {
+  clients->errands = calloc(count, sizeof *clients->errands);
+  if (!clients->errands) abort();
+  clients->count = count;
+  for (unsigned i = 0; i < count; i++) {
+    clients->errands[i].clients = clients;
+    clients->errands[i].number = i;
+  }
+}
+
+struct clients *clients_new(const struct clients_options *options) {
+  struct clients *clients = calloc(1, sizeof *clients);
+  if (!clients) abort();
+  clients->options = *options;
+  static const uint64_t pauses_us[] = {2000, 30000, 300000};
+  clients->pause_max_us = pauses_us[sim_random(options->sim, 3)];
+  uint64_t start_max_us = sim_random(options->sim, 2) ? START_MAX_US : START_SHORT_US;
+  make_errands(clients, options->errands);
+  for (unsigned i = 0; i < options->errands; i++) {
+    choose(&clients->errands[i]);
+    later(&clients->errands[i], sim_random(options->sim, start_max_us), begin);
+  }
+  return clients;
+}
+
+static void drop_errands(struct clients *clients) {
+  for (size_t i = 0; i < clients->count; i++) {
+    struct errand *errand = &clients->errands[i];
+    sim_cancel(errand->pause);
+    if (errand->exchange) network_withdraw(errand->exchange);
+    errand->dropped = true;
+  }
+}
+
+void clients_free(struct clients *clients) {
+  drop_errands(clients);
+  free(clients->errands);
+  free(clients->former);
+  free(clients);
+}
+
+bool clients_are_done(const struct clients *clients) {
+  for (size_t i = 0; i < clients->count; i++)
+    if (!clients->errands[i].done) return false;
+  return true;
+}
+
+void clients_read_all(struct clients *clients) {
+  struct checks *checks = clients->options.checks;
+  drop_errands(clients);
+  assert(!clients->former);
+  clients->former = clients->errands; /* a database may still have an answer for one of them */
+  size_t count = checks_count(checks);
+  make_errands(clients, count);
+  for (size_t i = 0; i < count; i++) {
+    struct errand *errand = &clients->errands[i];
+    errand->final = true;
+    (void)snprintf(errand->txid, sizeof errand->txid, "%s", checks_txid(checks, i));
+    soon(errand, poll_again);
+  }
+}
