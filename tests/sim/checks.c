@@ -137,13 +137,17 @@ static bool has_hazard(const struct checks *c, const struct seen *seen) {
   return false;
 }
 
-/* It was told that it cannot be known how one of its branches ended: on a server that is gone, or too
- * long ago. */
-static bool is_unverifiable(const struct checks *c, const struct seen *seen) {
+/* It was told that nobody can know how a branch there ended: on a server that is gone, or too long ago.
+ */
+static bool is_told_unknown(const struct checks *c, const struct seen *seen, unsigned database) {
   bool forgotten = sim_fault_count(c->sim, SIM_STATUS_FORGOTTEN) > 0;
+  return (c->replaced[database] || forgotten) &&
+         disk_is_audited(c->disk, seen->txid.text, "heuristic_hazard");
+}
+
+static bool is_unverifiable(const struct checks *c, const struct seen *seen) {
   for (unsigned i = 0; i < seen->branch_count; i++)
-    if (c->replaced[seen->branches[i].database] || forgotten)
-      return disk_is_audited(c->disk, seen->txid.text, "heuristic_hazard");
+    if (is_told_unknown(c, seen, seen->branches[i].database)) return true;
   return false;
 }
 
@@ -161,6 +165,8 @@ static void judge_end(struct checks *c, const char *txid, const char *gid, const
   const struct sim_database *db = c->databases[branch_find(seen_find(c, txid), gid)->database];
   if (now == SIM_COMMITTED && sim_database_wrote(db, gid) && !may_commit(c, txid, gid, xid))
     sim_violation(c->sim, 5, "%s (xid %s) has committed without a durable decision", gid, xid);
+  if (now == SIM_COMMITTED && sim_database_lacks_row(db, gid))
+    sim_violation(c->sim, 12, "%s (xid %s) has committed and leaves no row", gid, xid);
   const struct wal_record *record = decision_of(c, txid);
   if (now == SIM_ABORTED && record && record->kind == WAL_KIND_COMMIT &&
       may_commit(c, txid, gid, xid))
@@ -460,9 +466,7 @@ static void check_hand(struct checks *c, const struct seen *seen,
   if (!branch->by_hand || !decided || is_delegated(record) || checks_is_lossy(c)) return;
   if (truth_of(c, decided) != SIM_ABORTED) return;
   bool ended = disk_find(c->disk, seen->txid.text)->ended;
-  if (c->replaced[branch->database] &&
-      disk_is_audited(c->disk, seen->txid.text, "heuristic_hazard"))
-    return; /* nobody can know any more, and that is told */
+  if (is_told_unknown(c, seen, branch->database)) return;
   if ((ended && record->outcome != WAL_OUTCOME_MIXED) ||
       !disk_is_audited(c->disk, seen->txid.text, "heuristic_mixed"))
     sim_violation(c->sim, 13, "%s was rolled back by hand, and %s is %s", branch->gid,

@@ -207,6 +207,31 @@ bool row_is_left(const struct sim_database *db, uint64_t xid) {
   return false;
 }
 
+static bool is_prepared_and_committed(const struct sim_database *db, uint64_t xid) {
+  const struct xact *xact = xact_of(db, xid);
+  if (xact->state != XACT_COMMITTED) return false;
+  for (size_t at = xact->last; at; at = db->records[at - 1].previous)
+    if (db->records[at - 1].kind == RECORD_PREPARE) return true;
+  return false;
+}
+
+bool sim_database_lacks_row(const struct sim_database *db, const char *text) {
+  const struct gid_entry *entry;
+  const struct life_known *life = NULL;
+  struct gid gid;
+  HASH_FIND_STR(db->gids, text, entry);
+  if (!entry || !gid_parse(text, &gid)) return false;
+  for (size_t i = 0; i < db->life_count; i++)
+    if (strcmp(db->lives[i].claim.cluster.text, gid.cluster.text) == 0) life = &db->lives[i];
+  if (!life || !life->kept || gid.epoch < life->kept_from) return false;
+  if (life->kept_before && gid.epoch >= life->kept_before) return false;
+  if (strcmp(gid.txid.text, life->removed_before) < 0) return false;
+  for (uint64_t xid = entry->newest; xid; xid = xact_of(db, xid)->sibling)
+    if (is_prepared_and_committed(db, xid) && sim_database_wrote(db, text) && !row_is_left(db, xid))
+      return true;
+  return false;
+}
+
 /* The statement is a transaction of its own. */
 static void forgotten(struct backend *b) {
   xact_leave(b->db, b->xid, true);

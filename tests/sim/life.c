@@ -67,6 +67,8 @@ static struct agent *make_agent(struct life *life, unsigned database, const char
   struct loop *loop = life->process.loop;
   struct adapter *adapter =
       gate_new(&life->process, sim_database_adapter(program->databases[database], loop), database);
+  bool leaves_rows =
+      setup->leaves_rows && (!setup->changes_rows || sim_random(program->sim, 2) == 0);
   struct agent_options options = {.participant = database_name(database),
                                   .agent_id = agent_id,
                                   .state_dir = setup->has_state_dir ? "state" : NULL,
@@ -76,7 +78,7 @@ static struct agent *make_agent(struct life *life, unsigned database, const char
                                   .result_rows_max = 1000,
                                   .result_bytes_max = 65536,
                                   .synchronous_failover = setup->synchronous_failover[database],
-                                  .rows_retention_ms = setup->leaves_rows ? ROWS_RETENTION_MS : 0};
+                                  .rows_retention_ms = leaves_rows ? ROWS_RETENTION_MS : 0};
   return agent_new(loop, adapter, &options);
 }
 

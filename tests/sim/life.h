@@ -21,7 +21,7 @@ struct setup {
   unsigned connections_max, waiting_max;
   bool has_state_dir;
   bool synchronous_failover[DATABASES_MAX];
-  bool leaves_rows; /* outcome_table */
+  bool leaves_rows, changes_rows; /* outcome_table; it is switched on and off between lives */
 };
 
 /* bank_a, bank_b, bank_c */

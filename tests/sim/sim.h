@@ -59,7 +59,7 @@
   X(SLOTS_USED_UP, "slots-used-up", 40)                                                            \
   X(GID_BUSY, "gid-busy", 30)                                                                      \
   X(RIGHTS_LOST, "rights-lost", 30)                                                                \
-  X(STATUS_FORGOTTEN, "status-forgotten", 100)                                                     \
+  X(STATUS_FORGOTTEN, "status-forgotten", 500)                                                     \
   X(STANDBY_REACHED, "standby-reached", 10)                                                        \
   X(FAILOVER_SYNC, "failover-sync", 3)                                                             \
   X(FAILOVER_ASYNC, "failover-async", 3)                                                           \

@@ -78,6 +78,7 @@ static void choose_setup(struct world *w) {
   s->waiting_max = (unsigned)sim_between(sim, 1, 16);
   s->has_state_dir = sim_random(sim, 4) > 0;
   s->leaves_rows = sim_random(sim, 4) == 0;
+  s->changes_rows = sim_random(sim, 3) == 0;
 }
 
 static void make_databases(struct world *w) {
