@@ -156,10 +156,21 @@ valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and wit
 	$(Q)sh tools/valgrind.sh $(BUILD)
 
 # ---- how fast ---------------------------------------------------------------------------------------
-.PHONY: bench-recovery
-$(BUILD)/bench-recovery: $(call objects,bench/recovery.c $(call room,wal) $(call room,cli) $(COMMON))
+.PHONY: bench bench-recovery
+BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c meter.c site.c transfers.c)
+$(BUILD)/bench: $(call objects,$(BENCH) $(call room,cli) $(COMMON))
+$(BUILD)/bench-recovery: $(call objects,bench/recovery.c bench/bench.c $(call room,wal) $(call room,cli) $(COMMON))
+$(BUILD)/bench $(BUILD)/bench-recovery:
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+# Loaded into the processes that are measured, to count what they do.
+$(BUILD)/bench-count.so: bench/count.c bench/count.h
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) -O2 -fPIC -shared -o $@ $<
+bench: deps ## what a transaction costs, against two-phase commit by hand; QUICK=1, ARGS="--json --svg DIR"
+	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench-count.so
+	$(Q)$(BUILD)/bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 bench-recovery: deps ## how fast thousands of branches in doubt are resolved, against bare libpq
 	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-recovery
 	$(Q)$(BUILD)/bench-recovery $(ARGS)
