@@ -39,7 +39,7 @@ struct client {
 struct http {
   struct load *load;
   int epoll;
-  unsigned under_way;
+  unsigned under_way, begun;
   struct client *clients;
 };
 
@@ -108,7 +108,13 @@ static void send_step(const struct http *http, const struct client *client) {
   }
 }
 
+static bool is_over(const struct http *http) {
+  unsigned most = http->load->transfers_max;
+  return load_phase(http->load) == PHASE_DRAIN || (most > 0 && http->begun == most);
+}
+
 static void begin(struct http *http, struct client *client) {
+  http->begun++;
   client->began_us = clock_monotonic_us();
   client->step = http->load->way == WAY_STEPS ? STEP_BEGIN : STEP_COMMIT;
   picker_next(&client->picker, &client->transfer);
@@ -155,7 +161,7 @@ static void on_answer(struct http *http, struct client *client, const char *body
   must(strstr(body, "\"outcome\":\"committed\"") != NULL, "not committed", body);
   http->under_way--;
   load_committed(load, &load->latencies, &client->transfer, client->began_us);
-  if (load_phase(load) != PHASE_DRAIN) begin(http, client);
+  if (!is_over(http)) begin(http, client);
 }
 
 static void on_readable(struct http *http, struct client *client) {

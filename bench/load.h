@@ -34,6 +34,7 @@ struct load {
   uint16_t port;        /* over HTTP */
   enum way way;
   bool expect_rows;
+  unsigned transfers_max; /* over HTTP: ends after so many; 0: when it is told to */
   uint64_t seed;
   atomic_int phase;
   atomic_bool is_ready; /* all are connected */

@@ -16,7 +16,7 @@
 #include "bench/bench.h"
 #include "common/clock.h"
 
-enum { PATIENCE_US = 60 * 1000000, STOP_MS_MAX = 15000, CONFIG_SIZE = 4096 };
+enum { PATIENCE_US = 60 * 1000000, STOP_MS_MAX = 15000, CONFIG_SIZE = 4096, NAME_SIZE = 32 };
 
 static const char *const bank_names[BANKS] = {"bank_a", "bank_b"};
 
@@ -149,10 +149,10 @@ static void make_directory(const struct site *site, const char *name) {
 }
 
 static uint16_t start_agent(struct site *site, int bank) {
-  char config[CONFIG_SIZE], name[16];
+  char config[CONFIG_SIZE], name[NAME_SIZE];
   uint16_t port;
   struct counted counted;
-  (void)snprintf(name, sizeof name, "agent_%c", 'a' + bank);
+  (void)snprintf(name, sizeof name, "agent_%u", ++site->lives);
   make_directory(site, name);
   (void)snprintf(config, sizeof config,
                  "[agent]\nlisten = 127.0.0.1:0\nstate_dir = %s/%s\nlog_level = warn\n"
@@ -164,20 +164,23 @@ static uint16_t start_agent(struct site *site, int bank) {
                                 .program = "assent-agent",
                                 .name = name,
                                 .config = config,
-                                .env_add = counted.variables};
+                                .env_add = counted.variables,
+                                .wrapper = site->wrapper};
   site->daemons[HOSTING_AGENTS].agents[bank] = bench_start(&daemon, &port);
   return port;
 }
 
 void site_start(struct site *site, enum hosting hosting) {
   char config[CONFIG_SIZE];
-  const char *name = hosting == HOSTING_AGENTS ? "coordinator" : "embedded";
   struct daemons *daemons = &site->daemons[hosting];
+  char name[NAME_SIZE];
+  (void)snprintf(name, sizeof name, "assentd_%u", ++site->lives);
   struct counted counted;
   make_directory(site, name);
   (void)snprintf(config, sizeof config,
-                 "[coordinator]\nlisten = 127.0.0.1:0\ndata_dir = %s/%s\nlog_level = warn\n",
-                 site->directory, name);
+                 "[coordinator]\nlisten = 127.0.0.1:0\ndata_dir = %s/%s\nlog_level = warn\n%s",
+                 site->directory, name,
+                 site->quiet ? "sweep_interval = 1h\nhealth_interval = 1h\n" : "");
   for (int bank = 0; bank < BANKS; bank++) {
     size_t length = strlen(config);
     char *at = config + length;
@@ -195,7 +198,8 @@ void site_start(struct site *site, enum hosting hosting) {
                                 .program = "assentd",
                                 .name = name,
                                 .config = config,
-                                .env_add = counted.variables};
+                                .env_add = counted.variables,
+                                .wrapper = site->wrapper};
   daemons->coordinator = bench_start(&daemon, &daemons->port);
   bench_wait_ok(daemons->port, "/readyz");
 }

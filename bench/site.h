@@ -6,6 +6,7 @@
 #define ASSENT_BENCH_SITE_H
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,10 +33,14 @@ struct site {
   struct daemons daemons[HOSTINGS];
   struct count_file *counts;
   unsigned connections_setting; /* of the daemons; 0: their default */
+  const char *const *wrapper;   /* words before the daemons' programs; NULL: none */
+  bool quiet;                   /* the daemons do nothing by the clock */
+  unsigned lives;               /* daemons started; each has a name of its own */
 };
 
 /* Servers and tables. */
 void site_open(struct site *site);
+/* With a log of its own, which knows of nothing. */
 void site_start(struct site *site, enum hosting hosting);
 /* Asks the daemons to end. */
 void site_stop(struct site *site, enum hosting hosting);
