@@ -123,7 +123,7 @@ check-scripts:
 check-docs:
 	$(Q)sh tools/check_docs.sh
 
-everything: $(PROGRAMS) $(TESTS)
+everything: $(PROGRAMS) $(TESTS) $(addprefix $(BUILD)/,bench bench-guard bench-recovery bench-count.so)
 test-programs: $(TESTS)
 check-gcc check-clang: check-%:
 	@echo "$*: builds everything, warnings are errors"

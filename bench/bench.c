@@ -10,8 +10,7 @@
 
 enum { START_MS_MAX = 60000, PATIENCE_US = 120 * 1000000, WORDS_MAX = 16 };
 
-void must(bool ok, const char *what, const char *why) {
-  if (ok) return;
+void bench_fail(const char *what, const char *why) {
   (void)fprintf(stderr, "bench: %s: %s\n", what, why);
   exit(3);
 }

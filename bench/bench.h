@@ -11,8 +11,11 @@
 #include "cli/process.h"
 #include "common/error.h"
 
-/* Ends the program with status 3 when not. What was set up is taken down by atexit(3). */
-void must(bool ok, const char *what, const char *why);
+/* Ends the program with status 3. What was set up is taken down by atexit(3). */
+_Noreturn void bench_fail(const char *what, const char *why);
+static inline void must(bool ok, const char *what, const char *why) {
+  if (!ok) bench_fail(what, why);
+}
 void must_go(enum error_code code, const struct error *err, const char *what);
 
 /* Sorts the values. */

@@ -49,15 +49,15 @@ int fsync(int fd) {
   return next(fd);
 }
 
-int fdatasync(int fd) {
+int fdatasync(int fildes) {
   NEXT(fdatasync);
   (void)add(&count->syncs, 1);
-  return next(fd);
+  return next(fildes);
 }
 
-ssize_t send(int fd, const void *data, size_t size, int flags) {
+ssize_t send(int fd, const void *buf, size_t n, int flags) {
   NEXT(send);
-  return add(&count->sent, next(fd, data, size, flags));
+  return add(&count->sent, next(fd, buf, n, flags));
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
@@ -65,7 +65,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
   return add(&count->sent, next(fd, message, flags));
 }
 
-ssize_t recv(int fd, void *data, size_t size, int flags) {
+ssize_t recv(int fd, void *buf, size_t n, int flags) {
   NEXT(recv);
-  return add(&count->received, next(fd, data, size, flags));
+  return add(&count->received, next(fd, buf, n, flags));
 }

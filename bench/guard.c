@@ -107,7 +107,7 @@ static bool hold_against(const char *path, const char *name, double is) {
                                                             : "as stored";
   printf("%-12s %9.0f instructions a transaction, stored %9.0f (%+.1f %%): %s\n", name, is, stored,
          percent, word);
-  return percent <= TOLERANCE_PERCENT;
+  return stored > 0 && percent <= TOLERANCE_PERCENT;
 }
 
 int main(int argc, char **argv) {
