@@ -138,7 +138,7 @@ static void judge(struct load *load, const struct measured *before, const struct
 static void take_turn(const struct turn *turn, struct figures *out) {
   enum hosting hosting = programs[turn->program].hosting;
   struct load load = {.site = &bench.site,
-                      .program = turn->program,
+                      .program = (int)turn->program,
                       .clients = turn->clients,
                       .connections = turn->connections,
                       .port = bench.site.daemons[hosting].port,
