@@ -176,7 +176,7 @@ check-scripts:
 check-docs:
 	$(Q)sh tools/check_docs.sh
 
-everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim
+everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim $(addprefix $(BUILD)/,bench bench-guard bench-recovery bench-count.so)
 test-programs: $(TESTS) $(BUILD)/test/assent-fault.so
 check-gcc check-clang: check-%:
 	@echo "$*: builds everything, warnings are errors"
@@ -209,10 +209,26 @@ valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and wit
 	$(Q)sh tools/valgrind.sh $(BUILD)
 
 # ---- how fast ---------------------------------------------------------------------------------------
-.PHONY: bench-recovery
-$(BUILD)/bench-recovery: $(call objects,bench/recovery.c $(call room,wal) $(call room,cli) $(COMMON))
+.PHONY: bench bench-guard bench-recovery
+BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c meter.c site.c transfers.c)
+GUARD := $(addprefix bench/,bench.c guard.c http.c load.c site.c)
+$(BUILD)/bench: $(call objects,$(BENCH) $(call room,cli) $(COMMON))
+$(BUILD)/bench-recovery: $(call objects,bench/recovery.c bench/bench.c $(call room,wal) $(call room,cli) $(COMMON))
+$(BUILD)/bench-guard: $(call objects,$(GUARD) $(call room,cli) $(COMMON))
+$(BUILD)/bench $(BUILD)/bench-guard $(BUILD)/bench-recovery:
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+# Loaded into the processes that are measured, to count what they do.
+$(BUILD)/bench-count.so: bench/count.c bench/count.h
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) -O2 -fPIC -shared -o $@ $<
+bench: deps ## what a transaction costs, against two-phase commit by hand; QUICK=1, ARGS="--json --svg DIR"
+	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench-count.so
+	$(Q)$(BUILD)/bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+bench-guard: deps-dev ## instructions a transaction costs the daemons, against those stored in bench/guard.txt
+	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-guard $(BUILD)/bench-count.so
+	$(Q)$(BUILD)/bench-guard bench/guard.txt
 bench-recovery: deps ## how fast thousands of branches in doubt are resolved, against bare libpq
 	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-recovery
 	$(Q)$(BUILD)/bench-recovery $(ARGS)

@@ -20,10 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "cli/process.h"
 #include "cli/throwaway.h"
 #include "common/clock.h"
-#include "common/http_client.h"
 #include "wal/wal.h"
 
 enum { BANKS = 2, ROUNDS_MAX = 9, POLL_MS = 20, PATIENCE_US = 120 * 1000000, PIPELINE_STEP = 250 };
@@ -43,40 +43,12 @@ struct site {
   unsigned made; /* logs so far */
 };
 
-static void must(bool ok, const char *what, const char *why) {
-  if (ok) return;
-  (void)fprintf(stderr, "bench: %s: %s\n", what, why);
-  exit(3);
-}
-
-static void must_go(enum error_code code, const struct error *err, const char *what) {
-  must(code == ERR_OK, what, err->text);
-}
-
-static double median(double *values, unsigned count) {
-  for (unsigned i = 1; i < count; i++)
-    for (unsigned j = i; j > 0 && values[j - 1] > values[j]; j--) {
-      double swap = values[j];
-      values[j] = values[j - 1];
-      values[j - 1] = swap;
-    }
-  return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
-
 /* ---- the databases ------------------------------------------------------------------------------ */
-
-static void run_sql(PGconn *connection, const char *sql) {
-  PGresult *result = PQexec(connection, sql);
-  ExecStatusType status = PQresultStatus(result);
-  must(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK, sql, PQerrorMessage(connection));
-  PQclear(result);
-}
 
 static void open_bank(struct site *s, int bank) {
   throwaway_server_dsn(s->servers[bank], "postgres", s->dsn[bank]);
-  PGconn *connection = s->connections[bank] = PQconnectdb(s->dsn[bank]);
-  must(PQstatus(connection) == CONNECTION_OK, "connecting", PQerrorMessage(connection));
-  run_sql(connection, "CREATE TABLE effect (id bigint)");
+  PGconn *connection = s->connections[bank] = bench_connect(s->dsn[bank]);
+  bench_sql(connection, "CREATE TABLE effect (id bigint)");
   PGresult *result =
       PQexec(connection, "SELECT (SELECT system_identifier FROM pg_control_system()) || '/' ||"
                          " (SELECT timeline_id FROM pg_control_checkpoint()) || '/' ||"
@@ -124,7 +96,7 @@ static void prepare_all(struct site *s, const struct cluster_id *cluster, uint64
     }
   }
   for (int bank = 0; bank < BANKS; bank++) {
-    run_sql(s->connections[bank], "CHECKPOINT"); /* of what the round before has left */
+    bench_sql(s->connections[bank], "CHECKPOINT"); /* of what the round before has left */
     for (unsigned i = 0; i < s->count; i += PIPELINE_STEP)
       prepare_step(s, bank, i, i + PIPELINE_STEP < s->count ? i + PIPELINE_STEP : s->count);
   }
@@ -178,8 +150,7 @@ static double resolve_bare(struct site *s) {
   struct bare bare[BANKS] = {{0}};
   uint64_t start_us = clock_monotonic_us();
   for (int bank = 0; bank < BANKS; bank++) {
-    PGconn *connection = bare[bank].connection = PQconnectdb(s->dsn[bank]);
-    must(PQstatus(connection) == CONNECTION_OK, "connecting", PQerrorMessage(connection));
+    PGconn *connection = bare[bank].connection = bench_connect(s->dsn[bank]);
     must(PQsetnonblocking(connection, 1) == 0 && PQenterPipelineMode(connection) == 1, "pipeline",
          PQerrorMessage(connection));
   }
@@ -259,23 +230,10 @@ static void make_doubt(struct site *s, unsigned decided, char *data_dir, size_t 
   loop_free(logging.loop);
 }
 
-static struct process *start_daemon(struct site *s, const char *program, const char *config,
+static struct process *start_daemon(const struct site *s, const char *program, const char *config,
                                     uint16_t *port) {
-  char path[4096], config_path[512], port_path[512], log_path[512];
-  struct error err = {0};
-  must_go(process_sibling(program, path, sizeof path, &err), &err, program);
-  (void)snprintf(config_path, sizeof config_path, "%s/%s.ini", s->directory, program);
-  (void)snprintf(port_path, sizeof port_path, "%s/%s.port", s->directory, program);
-  (void)snprintf(log_path, sizeof log_path, "%s/%s.log", s->directory, program);
-  FILE *file = fopen(config_path, "w");
-  must(file && fputs(config, file) >= 0 && fclose(file) == 0, config_path, "cannot be written");
-  (void)unlink(port_path);
-  const char *argv[] = {path, "--config", config_path, "--port-file", port_path, NULL};
-  struct process_options options = {.argv = argv, .log_path = log_path};
-  struct process *process;
-  must_go(process_start(&process, &options, &err), &err, program);
-  must_go(wait_port_file(port_path, process, 30000, port, &err), &err, program);
-  return process;
+  struct bench_daemon daemon = {.directory = s->directory, .program = program, .config = config};
+  return bench_start(&daemon, port);
 }
 
 static void coordinator_config(const struct site *s, const char *data_dir, const char *agent_b,
@@ -287,26 +245,6 @@ static void coordinator_config(const struct site *s, const char *data_dir, const
                  "[coordinator]\nlisten = 127.0.0.1:0\ndata_dir = %s\nlog_level = warn\n"
                  "[participant.bank_a]\ndsn = %s\n[participant.bank_b]\n%s\n",
                  data_dir, s->dsn[0], bank_b);
-}
-
-static bool answers_ok(uint16_t port, const char *path) {
-  char url[128], *response = NULL;
-  (void)snprintf(url, sizeof url, "http://127.0.0.1:%u%s", (unsigned)port, path);
-  int status = 0;
-  size_t length;
-  struct error err = {0};
-  bool ok = http_call("GET", url, NULL, 1000, &status, &response, &length, &err) == ERR_OK &&
-            status == 200;
-  error_clear(&err);
-  free(response);
-  return ok;
-}
-
-static void wait_ok(uint16_t port, const char *path) {
-  for (uint64_t start_us = clock_monotonic_us(); !answers_ok(port, path);) {
-    must(clock_monotonic_us() - start_us < PATIENCE_US, path, "no 200 in 2 min");
-    process_pause_ms(1);
-  }
 }
 
 /* Seconds from the start of the process until nothing is prepared. */
@@ -330,7 +268,7 @@ static double idle_restart(struct site *s) {
   uint16_t port;
   uint64_t start_us = clock_monotonic_us();
   struct process *process = start_daemon(s, "assentd", config, &port);
-  wait_ok(port, "/readyz");
+  bench_wait_ok(port, "/readyz");
   double ms = (double)(clock_monotonic_us() - start_us) / 1e3;
   process_free(process); /* kill -9 */
   return ms;
@@ -357,12 +295,12 @@ static double agent_return(struct site *s) {
   (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", (unsigned)agent_port);
   coordinator_config(s, data_dir, url, config, sizeof config);
   struct process *assentd = start_daemon(s, "assentd", config, &port);
-  wait_ok(port, "/readyz");
+  bench_wait_ok(port, "/readyz");
   while (prepared_left(s) != 1)
     process_pause_ms(1);  /* bank_a is done, bank_b is waited for */
   process_pause_ms(2000); /* the coordinator's delays have grown */
   agent = start_agent(s, agent_port, &agent_port);
-  wait_ok(agent_port, "/healthz");
+  bench_wait_ok(agent_port, "/healthz");
   uint64_t start_us = clock_monotonic_us();
   while (prepared_left(s))
     process_pause_ms(1);

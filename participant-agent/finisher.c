@@ -15,7 +15,9 @@
 
 #include "common/crash_point.h"
 
-enum { FINISH_SESSIONS = 2, FINISH_UNDER_WAY_MAX = 256 };
+/* A session waits for the disk with one commit at a time, and a server joins what several sessions wait
+ * for into one write: so with much under way there are more than those that are kept ready. */
+enum { FINISH_SESSIONS_READY = 2, FINISH_SESSIONS_MAX = 8, FINISH_UNDER_WAY_MAX = 256 };
 
 enum finish_state { FINISH_OFF, FINISH_OPENING, FINISH_UP };
 
@@ -32,7 +34,7 @@ struct finisher {
   struct finisher_options options;
   char server[SERVER_SIZE];
   bool started;
-  struct finish_session sessions[FINISH_SESSIONS];
+  struct finish_session sessions[FINISH_SESSIONS_MAX];
   struct finish *queue;
   struct loop_timer *expiry, *retry;
   bool retrying;
@@ -79,9 +81,10 @@ static void on_lost(void *data, const struct error *err) {
   serve(f);
 }
 
-static void open_missing(struct finisher *f) {
+/* The first `count` of all. */
+static void open_missing(struct finisher *f, size_t count) {
   if (!f->started || f->retrying) return;
-  for (size_t i = 0; i < FINISH_SESSIONS; i++) {
+  for (size_t i = 0; i < count && i < FINISH_SESSIONS_MAX; i++) {
     struct finish_session *s = &f->sessions[i];
     if (s->state != FINISH_OFF) continue;
     char name[SESSION_NAME_SIZE];
@@ -123,13 +126,21 @@ static void on_finished(void *data, enum session_finished finished, const struct
 
 static struct finish_session *least_busy(struct finisher *f) {
   struct finish_session *best = NULL;
-  for (size_t i = 0; i < FINISH_SESSIONS; i++) {
+  for (size_t i = 0; i < FINISH_SESSIONS_MAX; i++) {
     struct finish_session *s = &f->sessions[i];
     if (s->state == FINISH_UP && !s->suspect && !s->retired &&
         s->under_way < FINISH_UNDER_WAY_MAX && (!best || s->under_way < best->under_way))
       best = s;
   }
   return best;
+}
+
+/* A session for each that is under way; all that are kept ready when something finds none. */
+static size_t sessions_wanted(const struct finisher *f) {
+  size_t wanted = f->queue ? FINISH_SESSIONS_READY : 0, under_way = 0;
+  for (size_t i = 0; i < FINISH_SESSIONS_MAX; i++)
+    under_way += f->sessions[i].under_way;
+  return under_way > wanted ? under_way : wanted;
 }
 
 /* Connections are kept while the agent works with a server, and made again when one is wanted. */
@@ -143,7 +154,7 @@ static void serve(struct finisher *f) {
     CRASH_POINT("A5");
     f->options.adapter->ops->finish(s->session, finish->gid, finish->commit, on_finished, finish);
   }
-  if (f->queue) open_missing(f);
+  open_missing(f, sessions_wanted(f));
 }
 
 static void expire_later(struct finisher *f) {
@@ -186,13 +197,13 @@ void finisher_start(struct finisher *f, const char *server) {
   copy_text(f->server, sizeof f->server, server);
   f->started = true;
   f->backoff.delay_ms = 0;
-  open_missing(f);
+  open_missing(f, FINISH_SESSIONS_READY);
   serve(f);
 }
 
 void finisher_stop(struct finisher *f) {
   f->started = false;
-  for (size_t i = 0; i < FINISH_SESSIONS; i++) {
+  for (size_t i = 0; i < FINISH_SESSIONS_MAX; i++) {
     struct finish_session *s = &f->sessions[i];
     if (s->state == FINISH_UP && s->under_way == 0)
       close_session(s);
@@ -207,14 +218,14 @@ struct finisher *finisher_new(const struct finisher_options *options) {
   f->options = *options;
   f->retry = loop_timer_new(options->loop, on_retry, f);
   f->expiry = loop_timer_new(options->loop, on_expiry, f);
-  for (size_t i = 0; i < FINISH_SESSIONS; i++)
+  for (size_t i = 0; i < FINISH_SESSIONS_MAX; i++)
     f->sessions[i].finisher = f;
   return f;
 }
 
 void finisher_free(struct finisher *f) {
   if (!f) return;
-  for (size_t i = 0; i < FINISH_SESSIONS; i++)
+  for (size_t i = 0; i < FINISH_SESSIONS_MAX; i++)
     f->options.adapter->ops->close(f->sessions[i].session);
   loop_timer_free(f->retry);
   loop_timer_free(f->expiry);

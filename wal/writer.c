@@ -472,12 +472,15 @@ struct wal_stats wal_stats(const struct wal *wal) {
 
 /* ---- loop thread: calls --------------------------------------------------------------------- */
 
+/* Who finds something queued need not wake the writer: it takes all of it, and looks before it sleeps.
+ * Woken under the mutex, it would only go to sleep again for that. */
 static void submit(struct wal *wal, struct job *job) {
   (void)pthread_mutex_lock(&wal->mutex);
+  bool wake = wal->queue.count == 0 || !wal->started;
   job_push(&wal->queue, job);
   wal->started = true;
-  (void)pthread_cond_signal(&wal->changed);
   (void)pthread_mutex_unlock(&wal->mutex);
+  if (wake) (void)pthread_cond_signal(&wal->changed);
 }
 
 void wal_decide(struct wal *wal, const struct wal_record *record, wal_decided_fn fn, void *data) {

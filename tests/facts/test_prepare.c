@@ -62,6 +62,45 @@ static void prepare_in_a_pipeline_after_begin_is_prepared(void) {
   check_prepared(session, "1");
 }
 
+/* PREPARE has ended the transaction, so this is none of its statements. */
+static void discard_all_is_taken_behind_prepare_before_the_same_sync(void) {
+  static const char *const commands[] = {"BEGIN",       "SET application_name = 'mine'",
+                                         TAKE,          "PREPARE TRANSACTION 'x'",
+                                         "DISCARD ALL", SYNC,
+                                         NULL};
+  PGconn *session = facts_session();
+  struct answer answers[PIPELINE_MAX];
+  CU_ASSERT_EQUAL_FATAL(say_in_pipeline(session, answers, commands), 5);
+  CHECK_TAG_IS(answers[3], "PREPARE TRANSACTION");
+  CHECK_WARNING_IS(answers[3], "");
+  CHECK_TAG_IS(answers[4], "DISCARD ALL");
+  check_prepared(session, "1");
+  CHECK_VALUE(session, "f", "SELECT current_setting('application_name') = 'mine'");
+}
+
+static void discard_all_is_skipped_behind_a_prepare_that_is_refused(void) {
+  static const char *const commands[] = {"BEGIN",       "LISTEN x", "PREPARE TRANSACTION 'x'",
+                                         "DISCARD ALL", SYNC,       NULL};
+  PGconn *session = facts_session();
+  struct answer answers[PIPELINE_MAX];
+  CU_ASSERT_EQUAL_FATAL(say_in_pipeline(session, answers, commands), 4);
+  CHECK_SQLSTATE_IS(answers[2], "0A000");
+  CHECK_SQLSTATE_IS(answers[3], "skip");
+  CU_ASSERT_EQUAL(PQtransactionStatus(session), PQTRANS_IDLE);
+  check_prepared(session, "0");
+}
+
+static void discard_all_is_taken_behind_rollback_before_the_same_sync(void) {
+  static const char *const commands[] = {"ROLLBACK", "DISCARD ALL", SYNC, NULL};
+  PGconn *session = facts_session();
+  struct answer answers[PIPELINE_MAX];
+  CHECK_SAYS(session, "BEGIN", "BEGIN");
+  CHECK_REFUSED(session, "22012", "SELECT 1/0");
+  CU_ASSERT_EQUAL_FATAL(say_in_pipeline(session, answers, commands), 2);
+  CHECK_TAG_IS(answers[0], "ROLLBACK");
+  CHECK_TAG_IS(answers[1], "DISCARD ALL");
+}
+
 static void prepare_in_a_pipeline_behind_an_error_is_skipped(void) {
   static const char *const commands[] = {"BEGIN", "SELECT 1/0", "PREPARE TRANSACTION 'x'", SYNC,
                                          NULL};
@@ -307,6 +346,9 @@ SUITE(postgres_prepare, CASE(prepare_of_a_good_transaction_answers_its_own_tag),
       CASE(prepare_outside_a_transaction_answers_success_with_the_tag_rollback),
       CASE(prepare_in_a_pipeline_without_begin_does),
       CASE(prepare_in_a_pipeline_after_begin_is_prepared),
+      CASE(discard_all_is_taken_behind_prepare_before_the_same_sync),
+      CASE(discard_all_is_skipped_behind_a_prepare_that_is_refused),
+      CASE(discard_all_is_taken_behind_rollback_before_the_same_sync),
       CASE(prepare_in_a_pipeline_behind_an_error_is_skipped),
       CASE(commit_of_a_failed_transaction_answers_success_with_the_tag_rollback),
       CASE(gid_of_199_bytes_is_taken_and_of_200_refused), CASE(gid_is_no_parameter),
