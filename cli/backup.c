@@ -14,11 +14,11 @@
 #define COUNT(array)   (sizeof(array) / sizeof(array)[0])
 #define CONFIG_DEFAULT "/etc/assent/assentd.ini"
 
-static enum exit_code failed(const char *command, const struct error *err, enum exit_code code) {
+static int failed(const char *command, const struct error *err, enum exit_code code) {
   char text[sizeof err->text];
   text_for_terminal(err->text, text, sizeof text);
   (void)fprintf(stderr, "%s: %s\n", command, text);
-  return code;
+  return (int)code;
 }
 
 /* The log's directory, as told or as in the configuration. */

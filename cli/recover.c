@@ -332,5 +332,5 @@ int command_recover(int argc, char **argv) {
     return EXIT_USAGE;
   }
   log_setup("assent", LOG_ERROR, LOG_TEXT);
-  return recover(&c);
+  return (int)recover(&c);
 }

@@ -170,7 +170,7 @@ static void on_fence(void *data, const struct fence_reply *reply, const struct e
     ask_fence(peer);
     return;
   }
-  shown->reached = !err && reply->former_epoch == 0;
+  shown->reached = reply && reply->former_epoch == 0;
   (void)snprintf(shown->error, sizeof shown->error, "%s",
                  err              ? err->text
                  : shown->reached ? ""

@@ -58,6 +58,7 @@ static void finish(struct fencing *f, const struct error *err) {
              f->claim.cluster.text, "epoch", "d", (int64_t)f->claim.epoch, "error", "s", err->text,
              NULL);
   request_answer(agent, f->request, err);
+  assert(f->next || f != agent->fencings || f->prev == f); /* the only one is its own last */
   DL_DELETE(agent->fencings, f);
   loop_timer_free(f->timer);
   free(f);
