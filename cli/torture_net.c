@@ -19,7 +19,9 @@ static enum error_code open_database_hop(struct torture *t, int bank, struct err
   (void)snprintf(target, sizeof target, "127.0.0.1:%d", throwaway_server_port(server));
   enum error_code code = proxy_start(proxy, target, t->source.seed + (unsigned)bank, err);
   if (code != ERR_OK) return code;
-  (void)snprintf(dsn, sizeof dsn, "host=127.0.0.1 port=%u dbname=bank user=postgres",
+  /* Kerberos' library crashes where memory is missing (1.20), and is asked on TCP otherwise. */
+  (void)snprintf(dsn, sizeof dsn,
+                 "host=127.0.0.1 port=%u dbname=bank user=postgres gssencmode=disable",
                  proxy_port(*proxy));
   stage_route_database(t->stage, bank, dsn);
   return ERR_OK;
