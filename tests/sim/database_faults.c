@@ -146,6 +146,7 @@ bool database_keeps_claims(struct sim_database *db) {
 static void end_at_once(struct sim_database *db, struct prepared *p, bool commit) {
   uint64_t xid = p->xid;
   struct gid_entry *gid = p->gid;
+  p->valid = false; /* the flush lets others go on, who must not begin to end it too */
   (void)wal_append(db, commit ? RECORD_COMMIT : RECORD_ABORT, xid);
   wal_flush_at_once(db);
   xact_end(db, xid, commit);

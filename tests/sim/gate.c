@@ -17,7 +17,7 @@ struct gate {
 
 struct gated {
   struct gate *gate;
-  struct session *inner;             /* NULL: made in the vacuum */
+  struct session *inner;
   char gid[GID_SIZE], xid[XID_SIZE]; /* of the branch at work */
   union {
     session_ran_fn ran;
