@@ -212,9 +212,9 @@ valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and wit
 .PHONY: bench bench-guard bench-recovery
 BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c meter.c site.c transfers.c)
 GUARD := $(addprefix bench/,bench.c guard.c http.c load.c site.c)
-$(BUILD)/bench: $(call objects,$(BENCH) $(call room,cli) $(COMMON))
-$(BUILD)/bench-recovery: $(call objects,bench/recovery.c bench/bench.c $(call room,wal) $(call room,cli) $(COMMON))
-$(BUILD)/bench-guard: $(call objects,$(GUARD) $(call room,cli) $(COMMON))
+$(BUILD)/bench: $(call objects,$(BENCH) $(CLI))
+$(BUILD)/bench-recovery: $(call objects,bench/recovery.c bench/bench.c $(CLI))
+$(BUILD)/bench-guard: $(call objects,$(GUARD) $(CLI))
 $(BUILD)/bench $(BUILD)/bench-guard $(BUILD)/bench-recovery:
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
