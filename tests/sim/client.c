@@ -17,6 +17,8 @@
 
 enum {
   ANSWER_US = 12000000,
+  REGRET_MAX_US = 15000,
+  TARGET_SIZE = 96,
   PAUSE_MIN_US = 1000,
   ATTEMPTS_MAX = 4,
   LOOKS_MAX = 3,
@@ -48,10 +50,13 @@ struct errand {
   unsigned involved, reading, external; /* databases, as bits */
   unsigned failing;                     /* database whose branch fails, from 1; 0: none */
   bool expects_wrong;
+  bool impatient;      /* asks for the commit before its own PREPARE is answered */
+  bool changes_mind;   /* asks for a rollback while the commit is under way */
+  bool prepares_twice; /* under the same gid, when the first one has ended */
   int64_t timeout_ms;
   /* where it is */
-  struct exchange *exchange;
-  struct sim_event *pause;
+  struct exchange *exchange, *second; /* nobody waits for the second */
+  struct sim_event *pause, *regret;
   void (*next)(struct errand *errand);
   unsigned life; /* of the coordinator when it was asked */
   bool old_log;  /* an old log was in the place of the right one then */
@@ -61,6 +66,7 @@ struct errand {
   bool settled, done, final;
   bool preparing; /* by the application itself */
   bool dropped;
+  char gids[DATABASES_MAX][GID_SIZE]; /* of the branches that it prepares */
 };
 
 struct clients {
@@ -69,6 +75,10 @@ struct clients {
   size_t count;
   uint64_t pause_max_us; /* how fast they are */
 };
+
+static bool has(unsigned databases, unsigned database) {
+  return (databases >> database & 1) != 0;
+}
 
 static struct sim *sim_of(const struct errand *errand) {
   return errand->clients->options.sim;
@@ -91,18 +101,23 @@ static void soon(struct errand *errand, void (*next)(struct errand *errand)) {
   later(errand, sim_between(sim_of(errand), PAUSE_MIN_US, errand->clients->pause_max_us), next);
 }
 
+static struct net_request request_of(const char *method, const char *target,
+                                     struct json_writer *body) {
+  size_t length = 0;
+  char *text = body ? json_writer_take(body, &length) : NULL;
+  return (struct net_request){.address = "coordinator:7410",
+                              .method = method,
+                              .target = target,
+                              .body = text,
+                              .length = length,
+                              .timeout_us = ANSWER_US};
+}
+
 static void ask(struct errand *errand, const char *method, const char *target,
                 struct json_writer *body, bool once, http_client_fn fn) {
   struct clients *clients = errand->clients;
-  size_t length = 0;
-  char *text = body ? json_writer_take(body, &length) : NULL;
-  struct net_request request = {.address = "coordinator:7410",
-                                .method = method,
-                                .target = target,
-                                .body = text,
-                                .length = length,
-                                .timeout_us = ANSWER_US,
-                                .once = once};
+  struct net_request request = request_of(method, target, body);
+  request.once = once;
   assert(!errand->exchange);
   errand->life = clients->options.coordinator->lives;
   errand->old_log = !clients->options.coordinator->rightful;
@@ -138,6 +153,8 @@ static bool note_transaction(struct errand *errand, const json_t *answer) {
     return false;
   }
   (void)snprintf(errand->txid, sizeof errand->txid, "%s", id);
+  if (errand->failing && has(errand->involved & ~errand->external, errand->failing - 1))
+    checks_hopeless(errand->clients->options.checks, id, errand->failing - 1);
   const char *outcome = json_string_value(json_object_get(object, "outcome"));
   struct told told = {.txid = id,
                       .state = json_string_value(json_object_get(object, "state")),
@@ -159,8 +176,10 @@ static json_t *take_answer(struct errand *errand, const char *body, size_t lengt
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 static void poll_again(struct errand *errand);
+static void prepare_again(struct errand *errand);
 
 static void look_later(struct errand *errand) {
+  prepare_again(errand);
   if (errand->final || errand->looks == 0) {
     finish(errand);
     return;
@@ -232,10 +251,6 @@ static void find_out(struct errand *errand) {
 }
 
 /* ---- requests' bodies ------------------------------------------------------------------------- */
-
-static bool has(unsigned databases, unsigned database) {
-  return (databases >> database & 1) != 0;
-}
 
 static void write_statement(struct json_writer *w, const struct errand *errand,
                             const struct move *move) {
@@ -316,8 +331,40 @@ static void ended(void *data, int status, const char *body, size_t length,
   }
 }
 
+static void nobody_waits(void *data, int status, const char *body, size_t length,
+                         const struct error *err) {
+  struct errand *errand = data;
+  (void)status;
+  (void)body;
+  (void)length;
+  (void)err;
+  errand->second = NULL;
+}
+
+static void write_rollback(struct json_writer *w, const struct errand *errand,
+                           char target[TARGET_SIZE]) {
+  (void)snprintf(target, TARGET_SIZE, "/v1/transactions/%s/rollback", errand->txid);
+  json_writer_init(w);
+  json_object_begin(w);
+  json_object_end(w);
+}
+
+static void regret(void *data) {
+  struct errand *errand = data;
+  char target[TARGET_SIZE];
+  struct json_writer w;
+  errand->regret = NULL;
+  write_rollback(&w, errand, target);
+  struct net_request request = request_of("POST", target, &w);
+  errand->second = network_call(errand->clients->options.network, &request, nobody_waits, errand);
+}
+
 static void commit(struct errand *errand) {
   char target[96];
+  if (errand->changes_mind)
+    errand->regret =
+        sim_after(sim_of(errand), NULL, sim_random(sim_of(errand), REGRET_MAX_US), regret, errand);
+  errand->changes_mind = false;
   (void)snprintf(target, sizeof target, "/v1/transactions/%s/commit", errand->txid);
   struct json_writer w;
   json_writer_init(&w);
@@ -329,12 +376,9 @@ static void commit(struct errand *errand) {
 }
 
 static void rollback(struct errand *errand) {
-  char target[96];
-  (void)snprintf(target, sizeof target, "/v1/transactions/%s/rollback", errand->txid);
+  char target[TARGET_SIZE];
   struct json_writer w;
-  json_writer_init(&w);
-  json_object_begin(&w);
-  json_object_end(&w);
+  write_rollback(&w, errand, target);
   ask(errand, "POST", target, &w, false, ended);
 }
 
@@ -355,7 +399,8 @@ static void prepared(void *data, bool prepared) {
 }
 
 /* One account stands for all that the branch was to move. */
-static void prepare(struct errand *errand, unsigned database, const char *gid) {
+static void prepare(struct errand *errand, unsigned database, const char *gid,
+                    void (*done)(void *data, bool prepared)) {
   struct clients *clients = errand->clients;
   int64_t sum = 0;
   unsigned account = 1;
@@ -364,8 +409,20 @@ static void prepare(struct errand *errand, unsigned database, const char *gid) {
     account = errand->moves[i].account;
     sum += errand->moves[i].amount;
   }
-  errand->preparing = true;
-  sim_database_prepare(clients->options.databases[database], gid, account, sum, prepared, errand);
+  sim_database_prepare(clients->options.databases[database], gid, account, sum, done, errand);
+}
+
+static void ignored(void *data, bool prepared) {
+  (void)data;
+  (void)prepared;
+}
+
+/* An application that has lost its answer, and does not know that all is over. */
+static void prepare_again(struct errand *errand) {
+  unsigned databases = errand->clients->options.database_count;
+  for (unsigned i = 0; errand->prepares_twice && i < databases; i++)
+    if (errand->gids[i][0]) prepare(errand, i, errand->gids[i], ignored);
+  errand->prepares_twice = false;
 }
 
 static void enlisted(void *data, int status, const char *body, size_t length,
@@ -375,7 +432,10 @@ static void enlisted(void *data, int status, const char *body, size_t length,
   const char *gid = json_string_value(json_object_get(answer, "gid"));
   if (status == 201 && gid) {
     checks_external(errand->clients->options.checks, errand->branch - 1, gid);
-    prepare(errand, errand->branch - 1, gid);
+    (void)snprintf(errand->gids[errand->branch - 1], GID_SIZE, "%s", gid);
+    errand->preparing = !errand->impatient;
+    prepare(errand, errand->branch - 1, gid, errand->impatient ? ignored : prepared);
+    if (errand->impatient) soon(errand, application_is_done);
   } else if (answer) {
     (void)note_transaction(errand, answer);
     find_out(errand);
@@ -544,7 +604,13 @@ static void choose(struct errand *errand) {
     errand->failing = (unsigned)sim_between(sim, 1, options->database_count);
     errand->expects_wrong = sim_random(sim, 2) == 0;
   }
-  errand->timeout_ms = (int64_t)sim_between(sim, 300, (uint64_t)options->timeout_max_ms);
+  errand->impatient = sim_random(sim, 3) == 0;
+  errand->prepares_twice = sim_random(sim, 3) == 0;
+  errand->changes_mind = sim_random(sim, 8) == 0;
+  bool short_of_time = sim_random(sim, 6) == 0; /* about as long as all takes */
+  errand->timeout_ms = short_of_time
+                           ? (int64_t)sim_between(sim, 3, 40)
+                           : (int64_t)sim_between(sim, 300, (uint64_t)options->timeout_max_ms);
   errand->looks = (unsigned)sim_random(sim, LOOKS_MAX + 1);
   choose_moves(errand);
 }
@@ -580,6 +646,8 @@ static void drop_errands(struct clients *clients) {
   for (size_t i = 0; i < clients->count; i++) {
     struct errand *errand = &clients->errands[i];
     sim_cancel(errand->pause);
+    sim_cancel(errand->regret);
+    if (errand->second) network_withdraw(errand->second);
     if (errand->exchange) network_withdraw(errand->exchange);
     errand->dropped = true;
   }

@@ -108,6 +108,12 @@ bool sim_database_is_hazard(const struct sim_database *db, const char *gid) {
   return entry && entry->hazard;
 }
 
+bool sim_database_is_replicated(const struct sim_database *db, const char *xid) {
+  if (!db->options.has_standby || !db->options.synchronous) return true;
+  uint64_t number = strtoull(xid, NULL, 10);
+  return number < db->next_xid && db->received >= xact_of(db, number)->last;
+}
+
 bool sim_database_wrote(const struct sim_database *db, const char *gid) {
   const struct gid_entry *entry = find_gid(db, gid);
   for (uint64_t xid = entry ? entry->newest : 0; xid; xid = xact_of(db, xid)->sibling)

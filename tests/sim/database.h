@@ -72,6 +72,9 @@ enum sim_truth sim_database_truth(const struct sim_database *db, const char *gid
 /* Has it changed an account, in that history? One that has not may read SIM_COMMITTED whatever was
  * decided: the adapter ends it by COMMIT PREPARED at its vote (RAN_READ_ONLY), which may get lost. */
 bool sim_database_wrote(const struct sim_database *db, const char *gid);
+/* Is what became of this transaction where a failover does not lose it? Always, when replicas are
+ * asynchronous. */
+bool sim_database_is_replicated(const struct sim_database *db, const char *xid);
 /* A standby without it was promoted, or somebody ended it by hand, so that no protocol could keep
  * it: a declared heuristic hazard. */
 bool sim_database_is_hazard(const struct sim_database *db, const char *gid);

@@ -81,6 +81,7 @@ static void gate_run(struct session *session, const struct session_job *job, ses
   if (is_shut(s)) return;
   if (job->begin) s->xid[0] = '\0';
   (void)snprintf(s->gid, sizeof s->gid, "%s", job->gid);
+  if (job->begin) checks_begin(s->gate->process, s->gate->database, job->gid);
   s->fn.ran = fn;
   s->data = data;
   inner_ops(s)->run(s->inner, job, on_ran, s);
