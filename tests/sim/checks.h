@@ -69,6 +69,8 @@ void checks_told_refused(struct checks *checks, const char *label); /* "nothing 
 /* Can this transaction not come to its end? by a declared hazard, or because after a failover
  * nobody can say how a branch ended on the former server, which the log must have on record. */
 bool checks_is_excused(const struct checks *checks, const char *txid);
+/* Is anything prepared that should not stay so? Not of a transaction that cannot come to its end. */
+bool checks_is_prepared(const struct checks *checks, unsigned database);
 void checks_at_rest(struct checks *checks);
 
 struct outcomes {

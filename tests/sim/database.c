@@ -159,11 +159,12 @@ int64_t sim_database_money(const struct sim_database *db) {
   return sum;
 }
 
-size_t sim_database_prepared_count(const struct sim_database *db) {
-  size_t count = 0;
+void sim_database_each_prepared(const struct sim_database *db,
+                                void (*fn)(void *data, const char *gid), void *data) {
   const struct prepared *p;
-  DL_FOREACH(db->prepared, p) count += !p->gid->foreign;
-  return count;
+  DL_FOREACH(db->prepared, p) {
+    if (!p->gid->foreign) fn(data, p->gid->gid);
+  }
 }
 
 size_t sim_database_open_count(const struct sim_database *db) {

@@ -79,7 +79,9 @@ bool sim_database_is_replicated(const struct sim_database *db, const char *xid);
  * it: a declared heuristic hazard. */
 bool sim_database_is_hazard(const struct sim_database *db, const char *gid);
 int64_t sim_database_money(const struct sim_database *db);
-size_t sim_database_prepared_count(const struct sim_database *db); /* of ours */
+/* Calls fn with the gid of each that is prepared, and not somebody else's. */
+void sim_database_each_prepared(const struct sim_database *db,
+                                void (*fn)(void *data, const char *gid), void *data);
 /* Transactions in sessions: of branches, and ones that were left standing; not a barrier's or a
  * claim's own. */
 size_t sim_database_open_count(const struct sim_database *db);

@@ -166,7 +166,7 @@ enum command_kind {
 struct command {
   enum command_kind kind;
   int64_t number;
-  bool overwrites; /* a claim, whatever is known */
+  bool overwrites;                     /* a claim, whatever is known */
   char params[PARAMS_MAX][PARAM_SIZE]; /* a gid between quotes is the first */
   struct gid_entry *gid;               /* BEGIN: of the branch it is for */
   struct command *prev, *next;

@@ -35,7 +35,8 @@ static void answered(void *data, const struct fence_reply *reply, const struct e
   const struct process *process = process_current();
   fence_fn fn = watched->fn;
   void *fn_data = watched->data;
-  if (!err && !process->dead)
+  bool accepted = !err && reply->former_epoch == 0;
+  if (accepted && !process->dead)
     checks_fenced(process, watched->database, &watched->cluster, watched->epoch);
   end(watched);
   fn(fn_data, reply, err);

@@ -305,8 +305,7 @@ static bool is_at_rest(const struct world *w) {
   if (!w->coordinator.life || w->second.disk || w->right) return false;
   if (!clients_are_done(w->clients)) return false;
   for (unsigned i = 0; i < w->setup.databases; i++)
-    if (sim_database_prepared_count(w->databases[i]) > 0 ||
-        sim_database_open_count(w->databases[i]) > 0)
+    if (checks_is_prepared(w->checks, i) || sim_database_open_count(w->databases[i]) > 0)
       return false;
   return life_unexcused_count(w->coordinator.life) == 0;
 }
