@@ -5,7 +5,9 @@
 
 bool checks_is_excused(const struct checks *c, const char *txid) {
   const struct seen *seen = known_find(c, txid);
-  return seen && (known_has_hazard(c, seen) || known_unverifiable(c, seen));
+  if (!seen) return false;
+  if (!known_has_hazard(c, seen)) return known_unverifiable(c, seen);
+  return disk_is_audited(c->disk, txid, "heuristic_hazard"); /* first it has to be told */
 }
 
 struct prepared_search {

@@ -26,6 +26,7 @@ enum {
   REST_MAX_US = 120 * S,
   READ_MAX_US = 60 * S,
   RESTART_MIN_US = 10 * MS,
+  RESTART_SOON_US = 20 * MS, /* what was under way still is */
   RESTART_MAX_US = 3 * S,
   LAZY_REST_US = 2 * S
 };
@@ -130,7 +131,8 @@ static void on_restart(void *data) {
 static void start_later(struct world *w, struct program *program) {
   struct sim_event **restart = restart_of(w, program);
   if (*restart || program->life) return;
-  uint64_t us = sim_healed(w->sim) ? RESTART_MIN_US : sim_between(w->sim, MS, RESTART_MAX_US);
+  uint64_t most_us = sim_random(w->sim, 2) ? RESTART_SOON_US : RESTART_MAX_US;
+  uint64_t us = sim_healed(w->sim) ? RESTART_MIN_US : sim_between(w->sim, MS, most_us);
   *restart = sim_after(w->sim, NULL, us, on_restart, program);
 }
 
