@@ -45,7 +45,7 @@ SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c com
              participant-agent/database.c participant-agent/settings.c participant-agent/state.c
 SIM      := $(wildcard tests/sim/*.c) $(filter-out $(SIM_BELOW),$(DAEMON)) common/http_uri.c common/clock.c
 SIM      := $(filter-out wal/%,$(SIM)) wal/job.c wal/record.c
-SIM_WRAP := clock_wall_us clock_monotonic_us txn_step branch_step
+SIM_WRAP := clock_wall_us clock_monotonic_us txn_step branch_step agent_fence
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # Test builds have the named crash points compiled in.
@@ -128,6 +128,10 @@ SEEDS ?= 10000
 sim: deps ## simulate whole runs with faults of every kind; SEEDS=n, ARGS=...
 	$(Q)$(MAKE) --no-print-directory -j2 $(BUILD)/test/sim
 	$(Q)$(BUILD)/test/sim --seeds $(SEEDS) --known tests/sim/seeds/known.txt $(ARGS)
+
+.PHONY: mutants
+mutants: deps ## plant known bugs, one after the other: the simulator must find each; ONLY=name
+	$(Q)sh tools/mutants.sh $(BUILD)/mutants $(ONLY)
 
 .PHONY: twin
 twin: deps ## compare the simulator's model database with PostgreSQL, answer by answer

@@ -31,11 +31,16 @@ void checks_decide(const struct process *process, const struct wal_record *recor
 void checks_durable(const struct process *process, const struct wal_record *record);
 void checks_end(const struct process *process, const struct wal_record *record,
                 enum wal_outcome outcome);
+/* The first statements of a branch go to the database. */
+void checks_begin(const struct process *process, unsigned database, const char *gid);
 /* `xid` NULL: COMMIT PREPARED; else COMMIT of the open transaction. */
 void checks_commit_sent(const struct process *process, unsigned database, const char *gid,
                         const char *xid);
 void checks_claimed(const struct process *process, unsigned database,
                     const struct epoch_claim *claim);
+/* An agent has answered a fence: from now on nothing of an older epoch becomes prepared there. */
+void checks_fenced(const struct process *process, unsigned database,
+                   const struct cluster_id *cluster, uint64_t epoch);
 /* A coordinator's life on an old log has begun: it must be refused by everybody. */
 void checks_old_run(struct checks *checks, const char *run_id);
 /* Has every database granted this epoch, or a later one? */
@@ -54,6 +59,8 @@ struct told {
 };
 void checks_told(struct checks *checks, const struct told *told);
 void checks_external(struct checks *checks, unsigned database, const char *text);
+/* One of the statements in this database cannot be carried out as asked. */
+void checks_hopeless(struct checks *checks, const char *txid, unsigned database);
 void checks_told_nothing(struct checks *checks, const char *txid);  /* 404 */
 void checks_told_refused(struct checks *checks, const char *label); /* "nothing was done" */
 
@@ -62,6 +69,8 @@ void checks_told_refused(struct checks *checks, const char *label); /* "nothing 
 /* Can this transaction not come to its end? by a declared hazard, or because after a failover
  * nobody can say how a branch ended on the former server, which the log must have on record. */
 bool checks_is_excused(const struct checks *checks, const char *txid);
+/* Is anything prepared that should not stay so? Not of a transaction that cannot come to its end. */
+bool checks_is_prepared(const struct checks *checks, unsigned database);
 void checks_at_rest(struct checks *checks);
 
 struct outcomes {

@@ -12,63 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/json.h"
 #include "tests/sim/checks.h"
+#include "tests/sim/client_internal.h"
 
+enum { TARGET_SIZE = 96 };
 enum {
   ANSWER_US = 12000000,
+  REGRET_MAX_US = 15000,
   PAUSE_MIN_US = 1000,
   ATTEMPTS_MAX = 4,
-  LOOKS_MAX = 3,
-  MOVES_MAX = 6,
   ASKED_MAX = 20
 };
-enum {
-  START_SHORT_US = 50000,
-  START_MAX_US = 3000000,
-  LATER_MAX_US = 6000000,
-  STATEMENTS_EXTRA = 4
-};
-
-enum ending { END_COMMIT, END_ROLLBACK, END_NOTHING };
-
-struct move {
-  unsigned database, account;
-  int64_t amount;
-};
-
-struct errand {
-  struct clients *clients;
-  unsigned number, attempt;
-  char label[32];
-  bool one_call, wait_decided, statements_at_begin;
-  enum ending ending;
-  struct move moves[MOVES_MAX];
-  unsigned move_count;
-  unsigned involved, reading, external; /* databases, as bits */
-  unsigned failing;                     /* database whose branch fails, from 1; 0: none */
-  bool expects_wrong;
-  int64_t timeout_ms;
-  /* where it is */
-  struct exchange *exchange;
-  struct sim_event *pause;
-  void (*next)(struct errand *errand);
-  unsigned life; /* of the coordinator when it was asked */
-  bool old_log;  /* an old log was in the place of the right one then */
-  char txid[TXID_SIZE];
-  unsigned branch; /* the next one, of a step-by-step errand */
-  unsigned looks, asked;
-  bool settled, done, final;
-  bool preparing; /* by the application itself */
-  bool dropped;
-};
-
-struct clients {
-  struct clients_options options;
-  struct errand *errands, *former;
-  size_t count;
-  uint64_t pause_max_us; /* how fast they are */
-};
+enum { START_SHORT_US = 50000, START_MAX_US = 3000000, LATER_MAX_US = 6000000 };
 
 static struct sim *sim_of(const struct errand *errand) {
   return errand->clients->options.sim;
@@ -91,18 +46,23 @@ static void soon(struct errand *errand, void (*next)(struct errand *errand)) {
   later(errand, sim_between(sim_of(errand), PAUSE_MIN_US, errand->clients->pause_max_us), next);
 }
 
+static struct net_request request_of(const char *method, const char *target,
+                                     struct json_writer *body) {
+  size_t length = 0;
+  char *text = body ? json_writer_take(body, &length) : NULL;
+  return (struct net_request){.address = "coordinator:7410",
+                              .method = method,
+                              .target = target,
+                              .body = text,
+                              .length = length,
+                              .timeout_us = ANSWER_US};
+}
+
 static void ask(struct errand *errand, const char *method, const char *target,
                 struct json_writer *body, bool once, http_client_fn fn) {
   struct clients *clients = errand->clients;
-  size_t length = 0;
-  char *text = body ? json_writer_take(body, &length) : NULL;
-  struct net_request request = {.address = "coordinator:7410",
-                                .method = method,
-                                .target = target,
-                                .body = text,
-                                .length = length,
-                                .timeout_us = ANSWER_US,
-                                .once = once};
+  struct net_request request = request_of(method, target, body);
+  request.once = once;
   assert(!errand->exchange);
   errand->life = clients->options.coordinator->lives;
   errand->old_log = !clients->options.coordinator->rightful;
@@ -138,6 +98,8 @@ static bool note_transaction(struct errand *errand, const json_t *answer) {
     return false;
   }
   (void)snprintf(errand->txid, sizeof errand->txid, "%s", id);
+  if (errand->failing && errand_has(errand->involved & ~errand->external, errand->failing - 1))
+    checks_hopeless(errand->clients->options.checks, id, errand->failing - 1);
   const char *outcome = json_string_value(json_object_get(object, "outcome"));
   struct told told = {.txid = id,
                       .state = json_string_value(json_object_get(object, "state")),
@@ -159,8 +121,10 @@ static json_t *take_answer(struct errand *errand, const char *body, size_t lengt
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 static void poll_again(struct errand *errand);
+static void prepare_again(struct errand *errand);
 
 static void look_later(struct errand *errand) {
+  prepare_again(errand);
   if (errand->final || errand->looks == 0) {
     finish(errand);
     return;
@@ -231,51 +195,6 @@ static void find_out(struct errand *errand) {
     soon(errand, find_by_label);
 }
 
-/* ---- requests' bodies ------------------------------------------------------------------------- */
-
-static bool has(unsigned databases, unsigned database) {
-  return (databases >> database & 1) != 0;
-}
-
-static void write_statement(struct json_writer *w, const struct errand *errand,
-                            const struct move *move) {
-  bool reads = has(errand->reading, move->database);
-  bool fails = errand->failing == move->database + 1;
-  json_key(w, "sql");
-  json_write_string(w, fails && !errand->expects_wrong ? "fail" : reads ? "read" : "add");
-  json_key(w, "params");
-  json_array_begin(w);
-  if (!fails || errand->expects_wrong) {
-    json_write_integer(w, move->account);
-    if (!reads) json_write_integer(w, move->amount);
-  }
-  json_array_end(w);
-  json_key(w, "expect_rows");
-  json_write_integer(w, fails && errand->expects_wrong ? 7 : 1);
-}
-
-static void write_branches(struct json_writer *w, const struct errand *errand) {
-  json_key(w, "branches");
-  json_array_begin(w);
-  for (unsigned i = 0; i < errand->clients->options.database_count; i++) {
-    if (!has(errand->involved, i)) continue;
-    json_object_begin(w);
-    json_key(w, "participant");
-    json_write_string(w, database_name(i));
-    json_key(w, "statements");
-    json_array_begin(w);
-    for (unsigned k = 0; k < errand->move_count; k++) {
-      if (errand->moves[k].database != i) continue;
-      json_object_begin(w);
-      write_statement(w, errand, &errand->moves[k]);
-      json_object_end(w);
-    }
-    json_array_end(w);
-    json_object_end(w);
-  }
-  json_array_end(w);
-}
-
 /* ---- the end of an errand: commit, rollback --------------------------------------------------- */
 
 static void commit(struct errand *errand);
@@ -316,8 +235,40 @@ static void ended(void *data, int status, const char *body, size_t length,
   }
 }
 
+static void nobody_waits(void *data, int status, const char *body, size_t length,
+                         const struct error *err) {
+  struct errand *errand = data;
+  (void)status;
+  (void)body;
+  (void)length;
+  (void)err;
+  errand->second = NULL;
+}
+
+static void write_rollback(struct json_writer *w, const struct errand *errand,
+                           char target[TARGET_SIZE]) {
+  (void)snprintf(target, TARGET_SIZE, "/v1/transactions/%s/rollback", errand->txid);
+  json_writer_init(w);
+  json_object_begin(w);
+  json_object_end(w);
+}
+
+static void regret(void *data) {
+  struct errand *errand = data;
+  char target[TARGET_SIZE];
+  struct json_writer w;
+  errand->regret = NULL;
+  write_rollback(&w, errand, target);
+  struct net_request request = request_of("POST", target, &w);
+  errand->second = network_call(errand->clients->options.network, &request, nobody_waits, errand);
+}
+
 static void commit(struct errand *errand) {
   char target[96];
+  if (errand->changes_mind)
+    errand->regret =
+        sim_after(sim_of(errand), NULL, sim_random(sim_of(errand), REGRET_MAX_US), regret, errand);
+  errand->changes_mind = false;
   (void)snprintf(target, sizeof target, "/v1/transactions/%s/commit", errand->txid);
   struct json_writer w;
   json_writer_init(&w);
@@ -329,12 +280,9 @@ static void commit(struct errand *errand) {
 }
 
 static void rollback(struct errand *errand) {
-  char target[96];
-  (void)snprintf(target, sizeof target, "/v1/transactions/%s/rollback", errand->txid);
+  char target[TARGET_SIZE];
   struct json_writer w;
-  json_writer_init(&w);
-  json_object_begin(&w);
-  json_object_end(&w);
+  write_rollback(&w, errand, target);
   ask(errand, "POST", target, &w, false, ended);
 }
 
@@ -355,7 +303,8 @@ static void prepared(void *data, bool prepared) {
 }
 
 /* One account stands for all that the branch was to move. */
-static void prepare(struct errand *errand, unsigned database, const char *gid) {
+static void prepare(struct errand *errand, unsigned database, const char *gid,
+                    void (*done)(void *data, bool prepared)) {
   struct clients *clients = errand->clients;
   int64_t sum = 0;
   unsigned account = 1;
@@ -364,8 +313,20 @@ static void prepare(struct errand *errand, unsigned database, const char *gid) {
     account = errand->moves[i].account;
     sum += errand->moves[i].amount;
   }
-  errand->preparing = true;
-  sim_database_prepare(clients->options.databases[database], gid, account, sum, prepared, errand);
+  sim_database_prepare(clients->options.databases[database], gid, account, sum, done, errand);
+}
+
+static void ignored(void *data, bool prepared) {
+  (void)data;
+  (void)prepared;
+}
+
+/* An application that has lost its answer, and does not know that all is over. */
+static void prepare_again(struct errand *errand) {
+  unsigned databases = errand->clients->options.database_count;
+  for (unsigned i = 0; errand->prepares_twice && i < databases; i++)
+    if (errand->gids[i][0]) prepare(errand, i, errand->gids[i], ignored);
+  errand->prepares_twice = false;
 }
 
 static void enlisted(void *data, int status, const char *body, size_t length,
@@ -375,7 +336,10 @@ static void enlisted(void *data, int status, const char *body, size_t length,
   const char *gid = json_string_value(json_object_get(answer, "gid"));
   if (status == 201 && gid) {
     checks_external(errand->clients->options.checks, errand->branch - 1, gid);
-    prepare(errand, errand->branch - 1, gid);
+    (void)snprintf(errand->gids[errand->branch - 1], GID_SIZE, "%s", gid);
+    errand->preparing = !errand->impatient;
+    prepare(errand, errand->branch - 1, gid, errand->impatient ? ignored : prepared);
+    if (errand->impatient) soon(errand, application_is_done);
   } else if (answer) {
     (void)note_transaction(errand, answer);
     find_out(errand);
@@ -430,7 +394,7 @@ static void run_statement(struct errand *errand, const struct move *move) {
   json_object_begin(&w);
   json_key(&w, "participant");
   json_write_string(&w, database_name(move->database));
-  write_statement(&w, errand, move);
+  errand_write_statement(&w, errand, move);
   json_object_end(&w);
   ask(errand, "POST", target, &w, true, statement_ran);
 }
@@ -440,14 +404,14 @@ static void next_branch(struct errand *errand) {
   unsigned databases = errand->clients->options.database_count;
   for (; errand->branch < databases; errand->branch++) {
     unsigned database = errand->branch;
-    if (!has(errand->external, database)) continue;
+    if (!errand_has(errand->external, database)) continue;
     errand->branch++;
     enlist(errand, database);
     return;
   }
   while (errand->branch < databases + errand->move_count) {
     const struct move *move = &errand->moves[errand->branch++ - databases];
-    if (has(errand->external, move->database)) continue;
+    if (errand_has(errand->external, move->database)) continue;
     if (errand->statements_at_begin) continue;
     run_statement(errand, move);
     return;
@@ -490,63 +454,9 @@ static void begin(struct errand *errand) {
     json_key(&w, "wait");
     json_write_string(&w, errand->wait_decided ? "decided" : "applied");
   }
-  if (errand->one_call || errand->statements_at_begin) write_branches(&w, errand);
+  if (errand->one_call || errand->statements_at_begin) errand_write_branches(&w, errand);
   json_object_end(&w);
   ask(errand, "POST", "/v1/transactions", &w, true, errand->one_call ? ended : begun);
-}
-
-/* ---- what an errand is ------------------------------------------------------------------------ */
-
-static void add_move(struct errand *errand, unsigned database, int64_t amount) {
-  assert(errand->move_count < MOVES_MAX);
-  unsigned accounts = errand->clients->options.accounts;
-  errand->moves[errand->move_count++] =
-      (struct move){.database = database,
-                    .account = (unsigned)sim_between(sim_of(errand), 1, accounts),
-                    .amount = amount};
-}
-
-/* Money goes round: what one database loses the next one gets. */
-static void choose_moves(struct errand *errand) {
-  struct sim *sim = sim_of(errand);
-  unsigned databases = errand->clients->options.database_count;
-  int64_t amount = (int64_t)sim_between(sim, 1, 50);
-  unsigned writers[DATABASES_MAX], count = 0;
-  for (unsigned i = 0; i < databases; i++)
-    if (has(errand->involved, i) && !has(errand->reading, i)) writers[count++] = i;
-  for (unsigned i = 0; i < databases; i++)
-    if (has(errand->reading, i)) add_move(errand, i, 0);
-  if (count == 1) {
-    add_move(errand, writers[0], -amount);
-    add_move(errand, writers[0], amount);
-  } else if (count > 1) {
-    add_move(errand, writers[0], -amount * (int64_t)(count - 1));
-    for (unsigned i = 1; i < count; i++)
-      add_move(errand, writers[i], amount);
-  }
-}
-
-static void choose(struct errand *errand) {
-  struct sim *sim = sim_of(errand);
-  const struct clients_options *options = &errand->clients->options;
-  unsigned all = (1U << options->database_count) - 1;
-  errand->involved = (unsigned)sim_between(sim, 1, all);
-  if (sim_random(sim, 2) == 0) errand->involved = all;
-  if (sim_random(sim, 5) == 0) errand->reading = errand->involved & (unsigned)sim_random(sim, 8);
-  errand->one_call = sim_random(sim, 2) == 0;
-  errand->wait_decided = sim_random(sim, 3) == 0;
-  errand->statements_at_begin = sim_random(sim, 3) == 0;
-  if (!errand->one_call && !errand->statements_at_begin && sim_random(sim, 2) == 0)
-    errand->external = errand->involved & ~errand->reading & (unsigned)sim_between(sim, 1, 7);
-  uint64_t end = sim_random(sim, 8);
-  errand->ending = end == 0 ? END_NOTHING : end == 1 ? END_ROLLBACK : END_COMMIT;
-  if (sim_random(sim, 12) == 0) {
-    errand->failing = (unsigned)sim_between(sim, 1, options->database_count);
-    errand->expects_wrong = sim_random(sim, 2) == 0;
-  }
-  errand->timeout_ms = (int64_t)sim_between(sim, 300, (uint64_t)options->timeout_max_ms);
-  errand->looks = (unsigned)sim_random(sim, LOOKS_MAX + 1);
-  choose_moves(errand);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------ */
@@ -570,7 +480,7 @@ struct clients *clients_new(const struct clients_options *options) {
   uint64_t start_max_us = sim_random(options->sim, 2) ? START_MAX_US : START_SHORT_US;
   make_errands(clients, options->errands);
   for (unsigned i = 0; i < options->errands; i++) {
-    choose(&clients->errands[i]);
+    errand_choose(&clients->errands[i]);
     later(&clients->errands[i], sim_random(options->sim, start_max_us), begin);
   }
   return clients;
@@ -580,6 +490,8 @@ static void drop_errands(struct clients *clients) {
   for (size_t i = 0; i < clients->count; i++) {
     struct errand *errand = &clients->errands[i];
     sim_cancel(errand->pause);
+    sim_cancel(errand->regret);
+    if (errand->second) network_withdraw(errand->second);
     if (errand->exchange) network_withdraw(errand->exchange);
     errand->dropped = true;
   }

@@ -108,6 +108,12 @@ bool sim_database_is_hazard(const struct sim_database *db, const char *gid) {
   return entry && entry->hazard;
 }
 
+bool sim_database_is_replicated(const struct sim_database *db, const char *xid) {
+  if (!db->options.has_standby || !db->options.synchronous) return true;
+  uint64_t number = strtoull(xid, NULL, 10);
+  return number < db->next_xid && db->received >= xact_of(db, number)->last;
+}
+
 bool sim_database_wrote(const struct sim_database *db, const char *gid) {
   const struct gid_entry *entry = find_gid(db, gid);
   for (uint64_t xid = entry ? entry->newest : 0; xid; xid = xact_of(db, xid)->sibling)
@@ -153,11 +159,12 @@ int64_t sim_database_money(const struct sim_database *db) {
   return sum;
 }
 
-size_t sim_database_prepared_count(const struct sim_database *db) {
-  size_t count = 0;
+void sim_database_each_prepared(const struct sim_database *db,
+                                void (*fn)(void *data, const char *gid), void *data) {
   const struct prepared *p;
-  DL_FOREACH(db->prepared, p) count += !p->gid->foreign;
-  return count;
+  DL_FOREACH(db->prepared, p) {
+    if (!p->gid->foreign) fn(data, p->gid->gid);
+  }
 }
 
 size_t sim_database_open_count(const struct sim_database *db) {

@@ -75,11 +75,16 @@ bool sim_database_wrote(const struct sim_database *db, const char *gid);
 /* Has it committed in two phases without leaving the row that it should have left, by what
  * assent.outcome_kept says? */
 bool sim_database_lacks_row(const struct sim_database *db, const char *gid);
+/* Is what became of this transaction where a failover does not lose it? Always, when replicas are
+ * asynchronous. */
+bool sim_database_is_replicated(const struct sim_database *db, const char *xid);
 /* A standby without it was promoted, or somebody ended it by hand, so that no protocol could keep
  * it: a declared heuristic hazard. */
 bool sim_database_is_hazard(const struct sim_database *db, const char *gid);
 int64_t sim_database_money(const struct sim_database *db);
-size_t sim_database_prepared_count(const struct sim_database *db); /* of ours */
+/* Calls fn with the gid of each that is prepared, and not somebody else's. */
+void sim_database_each_prepared(const struct sim_database *db,
+                                void (*fn)(void *data, const char *gid), void *data);
 /* Transactions in sessions: of branches, and ones that were left standing; not a barrier's or a
  * claim's own. */
 size_t sim_database_open_count(const struct sim_database *db);

@@ -166,6 +166,7 @@ enum command_kind {
 struct command {
   enum command_kind kind;
   int64_t number;
+  bool overwrites;                     /* a claim, whatever is known */
   char params[PARAMS_MAX][PARAM_SIZE]; /* a gid between quotes is the first */
   struct gid_entry *gid;               /* BEGIN: of the branch it is for */
   struct command *prev, *next;
@@ -261,6 +262,7 @@ struct sim_database {
   size_t flushed, flush_target;
   struct sim_event *flush;
   size_t received, ship_target; /* by the standby */
+  uint64_t lag_us;              /* more, for the next that it receives */
   struct sim_event *ship;
 
   /* The fold over the records, and what is not in them. */

@@ -124,7 +124,7 @@ static void write_claim(struct backend *b) {
   const struct command *command = b->current;
   struct epoch_claim claim = claim_of(command);
   const struct life_known *known = find_life(b->db, claim.cluster.text);
-  bool granted = !known || may_follow(&known->claim, &claim);
+  bool granted = command->overwrites || !known || may_follow(&known->claim, &claim);
   PGresult *result = result_table(granted ? 1 : 0, 2);
   if (granted) {
     struct life_known *life = model_allocate(sizeof *life);

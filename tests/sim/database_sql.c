@@ -86,6 +86,7 @@ struct command *command_parse(const char *sql, size_t param_count, const char *c
   assert(text);
   struct command *command = model_allocate(sizeof *command);
   command->kind = text->kind;
+  command->overwrites = strstr(sql, "DO UPDATE SET epoch") && !strstr(sql, " WHERE (known.epoch");
   const char *rest = sql + strlen(text->prefix);
   size_t last = strlen(text->prefix) - 1;
   if (text->prefix[last] == '\'')

@@ -234,6 +234,8 @@ static void ship(struct sim_database *db) {
       db->options.synchronous ? sim_between(db->sim, 150, 1200) : sim_between(db->sim, 500, 150000);
   if (sim_fault(db->sim, SIM_REPLICA_WAIT, db->name))
     delay_us += sim_between(db->sim, 50000, 8000000);
+  delay_us += db->lag_us;
+  db->lag_us = 0;
   db->ship_target = db->flushed;
   db->ship = sim_after(db->sim, NULL, delay_us, on_received, db);
 }
@@ -287,7 +289,11 @@ static void flush_waited(struct backend *b) {
   struct sim_database *db = b->db;
   b->flushed(b);
   bool warned = sim_fault(db->sim, SIM_WARNING, db->name);
-  if (warned) b->warn = true;
+  if (warned) {
+    b->warn = true;
+    /* Who cancels a wait for the replica has been waiting: it lags. */
+    if (!db->ship) db->lag_us = sim_random(db->sim, 3000000);
+  }
   if (warned || b->terminating || replica_has(db, b->wait_lsn)) {
     replica_waited(b);
     return;

@@ -1,5 +1,5 @@
 /* See gate.h. Invariant: while a life lives, every call goes on to the inner adapter; from its death
- * on only `close` and `free` do, as the kernel closes a dead process's sockets. What a call that was
+ * on only `close` and `free` do, and a session's opening and loss are not told any more, as the kernel closes a dead process's sockets. What a call that was
  * begun before still sends, the severed database does not get. */
 #include "tests/sim/gate.h"
 
@@ -24,6 +24,9 @@ struct gated {
     session_claimed_fn claimed;
   } fn;
   void *data;
+  session_opened_fn opened;
+  session_lost_fn lost;
+  void *owner; /* whom they tell */
   struct epoch_claim claim;
 };
 
@@ -42,6 +45,18 @@ static bool is_shut(const struct gated *s) {
 
 /* ---- sessions --------------------------------------------------------------------------------- */
 
+static void on_opened(void *data, const struct session_identity *identity,
+                      const struct error *err) {
+  struct gated *s = data;
+  if (!is_shut(s)) s->opened(s->owner, identity, err);
+}
+
+/* One that had work, which the gate has kept from it, looks idle to the adapter. */
+static void on_lost(void *data, const struct error *err) {
+  struct gated *s = data;
+  if (!is_shut(s)) s->lost(s->owner, err);
+}
+
 static struct session *gate_open(struct adapter *adapter, const char *application_name,
                                  int64_t call_timeout_ms, session_opened_fn opened,
                                  session_lost_fn lost, void *data) {
@@ -49,9 +64,12 @@ static struct session *gate_open(struct adapter *adapter, const char *applicatio
   struct gated *s = calloc(1, sizeof *s);
   if (!s) abort();
   s->gate = gate;
+  s->opened = opened;
+  s->lost = lost;
+  s->owner = data;
   if (!gate->process->dead)
-    s->inner =
-        gate->inner->ops->open(gate->inner, application_name, call_timeout_ms, opened, lost, data);
+    s->inner = gate->inner->ops->open(gate->inner, application_name, call_timeout_ms, on_opened,
+                                      on_lost, s);
   return (struct session *)(void *)s;
 }
 
@@ -81,6 +99,7 @@ static void gate_run(struct session *session, const struct session_job *job, ses
   if (is_shut(s)) return;
   if (job->begin) s->xid[0] = '\0';
   (void)snprintf(s->gid, sizeof s->gid, "%s", job->gid);
+  if (job->begin) checks_begin(s->gate->process, s->gate->database, job->gid);
   s->fn.ran = fn;
   s->data = data;
   inner_ops(s)->run(s->inner, job, on_ran, s);

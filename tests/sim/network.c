@@ -26,12 +26,17 @@ enum {
   CLOSED_MAX_US = 5000000
 };
 
+struct heard { /* the last reply to requests for one target */
+  char *target, *body;
+  size_t length;
+  int status;
+  struct heard *prev, *next;
+};
+
 struct way { /* to one server and back */
   char address[64];
   uint64_t out_closed_until_us, in_closed_until_us;
-  char *last_reply; /* of the last exchange between processes */
-  size_t last_length;
-  int last_status;
+  struct heard *heard; /* between processes */
   struct way *prev, *next;
 };
 
@@ -121,6 +126,16 @@ static struct way *way_to(struct network *network, const char *address) {
   memcpy(way->address, address, strlen(address) + 1);
   DL_APPEND(network->ways, way);
   return way;
+}
+
+static void way_free(struct way *way) {
+  struct heard *heard, *next;
+  DL_FOREACH_SAFE(way->heard, heard, next) {
+    free(heard->target);
+    free(heard->body);
+    free(heard);
+  }
+  free(way);
 }
 
 static struct net_server *server_at(const struct network *network, const char *address) {
@@ -291,22 +306,37 @@ struct exchange *network_call(struct network *network, const struct net_request 
 
 /* ---- replies ---------------------------------------------------------------------------------- */
 
-/* Remembers this reply and gives the one before: what a connection whose ends have lost step shows. */
-static void swap_reply(struct way *way, struct packet *packet, bool use) {
-  char *body = copied(packet->body, packet->length);
-  size_t length = packet->length;
-  int status = packet->status;
-  if (use) {
-    free(packet->body);
-    packet->body = copied(way->last_reply, way->last_length);
-    packet->length = way->last_length;
-    packet->status = way->last_status;
-    packet->exchange->swapped = true;
+static struct heard *heard_of(struct way *way, const char *target) {
+  struct heard *heard;
+  DL_FOREACH(way->heard, heard) {
+    if (strcmp(heard->target, target) == 0) return heard;
   }
-  free(way->last_reply);
-  way->last_reply = body;
-  way->last_length = length;
-  way->last_status = status;
+  heard = zeroed(sizeof *heard);
+  heard->target = copied(target, strlen(target));
+  DL_APPEND(way->heard, heard);
+  return heard;
+}
+
+/* Remembers this reply and gives one before: what a connection whose ends have lost step shows. Mostly
+ * one to another request of the same kind: others are found out by their form. */
+static void swap_reply(struct sim *sim, struct packet *packet) {
+  struct exchange *exchange = packet->exchange;
+  struct heard *own = heard_of(exchange->way, exchange->target), *other = own;
+  if (sim_random(sim, 4) == 0) other = exchange->way->heard;
+  struct heard now = {.body = copied(packet->body, packet->length),
+                      .length = packet->length,
+                      .status = packet->status};
+  if (other->body && sim_fault(sim, SIM_REPLY_SWAPPED, exchange->way->address)) {
+    free(packet->body);
+    packet->body = copied(other->body, other->length);
+    packet->length = other->length;
+    packet->status = other->status;
+    exchange->swapped = true;
+  }
+  free(own->body);
+  own->body = now.body;
+  own->length = now.length;
+  own->status = now.status;
 }
 
 static void cut_reply(struct sim *sim, struct packet *packet) {
@@ -338,10 +368,7 @@ static void send_reply(struct exchange *exchange, int status, const char *body, 
   packet->status = status;
   packet->body = copied(body, length);
   packet->length = length;
-  if (exchange->from) {
-    bool use = way->last_reply && sim_fault(sim, SIM_REPLY_SWAPPED, way->address);
-    swap_reply(way, packet, use);
-  }
+  if (exchange->from) swap_reply(sim, packet);
   if (sim_fault(sim, SIM_REPLY_CUT, way->address)) cut_reply(sim, packet);
   (void)sim_after(sim, waiting_loop(exchange), latency_us(network), reply_arrives, packet);
 }
@@ -407,8 +434,7 @@ void network_free(struct network *network) {
   }
   struct way *way, *next_way;
   DL_FOREACH_SAFE(network->ways, way, next_way) {
-    free(way->last_reply);
-    free(way);
+    way_free(way);
   }
   free(network);
 }

@@ -46,7 +46,7 @@ struct sim {
   struct stream chance, names, of_fault[SIM_FAULT_COUNT];
   struct sim_faults faults;
   uint64_t counts[SIM_FAULT_COUNT];
-  unsigned temper;
+  unsigned temper, favoured[SIM_FAULT_COUNT]; /* 0: not; else in 1/10000 */
   bool healed;
   FILE *trace;
   bool hashed;
@@ -101,7 +101,7 @@ static const char *const fault_names[SIM_FAULT_COUNT] = {SIM_FAULTS(FAULT_TEXT_)
 #define FAULT_OFTEN_(name, text, often) [SIM_##name] = (often),
 static const unsigned fault_often[SIM_FAULT_COUNT] = {SIM_FAULTS(FAULT_OFTEN_)};
 
-enum { OFTEN_BASE = 10000, TEMPER_BASE = 100 };
+enum { OFTEN_BASE = 10000, TEMPER_BASE = 100, FAVOURED_MAX = 2000, FAVOURED_EVENT_MAX = 200 };
 
 const char *sim_fault_name(enum sim_fault fault) {
   assert(fault < SIM_FAULT_COUNT);
@@ -111,9 +111,11 @@ const char *sim_fault_name(enum sim_fault fault) {
 bool sim_fault_often(struct sim *sim, enum sim_fault fault, unsigned weight, const char *where) {
   uint64_t drawn = draw(&sim->of_fault[fault]) % ((uint64_t)OFTEN_BASE * TEMPER_BASE);
   if (sim->healed || !sim->faults.allowed[fault]) return false;
-  uint64_t often = (uint64_t)fault_often[fault] * weight;
+  unsigned favoured = sim->favoured[fault];
+  uint64_t often = (uint64_t)(favoured ? favoured : fault_often[fault]) * weight;
   /* What is meant to come often is no rarer in a calm run. */
-  uint64_t scaled = often < OFTEN_BASE / 10 ? often * sim->temper : often * TEMPER_BASE;
+  bool tempered = !favoured && often < OFTEN_BASE / 10;
+  uint64_t scaled = often * (tempered ? sim->temper : TEMPER_BASE);
   if (drawn >= scaled) return false;
   sim->counts[fault]++;
   sim_trace(sim, "fault %s: %s", fault_names[fault], where);
@@ -126,6 +128,13 @@ bool sim_fault(struct sim *sim, enum sim_fault fault, const char *where) {
 
 void sim_set_temper(struct sim *sim, unsigned percent) {
   sim->temper = percent;
+}
+
+/* What may strike at every event must leave time for something to be done. */
+void sim_favour(struct sim *sim, enum sim_fault fault, unsigned times) {
+  unsigned most = fault <= SIM_CLOCK_JUMP ? FAVOURED_EVENT_MAX : FAVOURED_MAX;
+  unsigned often = fault_often[fault] * times;
+  sim->favoured[fault] = often < most ? often : most;
 }
 
 void sim_forbid(struct sim *sim, enum sim_fault fault) {

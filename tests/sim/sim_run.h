@@ -37,6 +37,8 @@ bool sim_step(struct sim *sim);
 
 /* How often faults come, in percent of their frequency. */
 void sim_set_temper(struct sim *sim, unsigned percent);
+/* In this run it comes many times as often, whatever the temper. */
+void sim_favour(struct sim *sim, enum sim_fault fault, unsigned times);
 void sim_forbid(struct sim *sim, enum sim_fault fault);
 void sim_heal(struct sim *sim);
 /* As sim_fault(), `weight` times as often: for occasions that are rare. */
