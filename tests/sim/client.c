@@ -108,6 +108,8 @@ static bool note_transaction(struct errand *errand, const json_t *answer) {
   if (coordinator->lives == errand->life) told.life = errand->life;
   if (is_from_right_log(errand)) checks_told(errand->clients->options.checks, &told);
   if (outcome) errand->settled = true;
+  errand->ended =
+      told.state && (!strcmp(told.state, "committed") || !strcmp(told.state, "aborted"));
   return true;
 }
 
@@ -324,7 +326,8 @@ static void ignored(void *data, bool prepared) {
 /* An application that has lost its answer, and does not know that all is over. */
 static void prepare_again(struct errand *errand) {
   unsigned databases = errand->clients->options.database_count;
-  for (unsigned i = 0; errand->prepares_twice && i < databases; i++)
+  if (!errand->prepares_twice || !errand->ended) return;
+  for (unsigned i = 0; i < databases; i++)
     if (errand->gids[i][0]) prepare(errand, i, errand->gids[i], ignored);
   errand->prepares_twice = false;
 }

@@ -27,6 +27,7 @@ struct errand {
   bool expects_wrong;
   bool impatient;      /* asks for the commit before its own PREPARE is answered */
   bool changes_mind;   /* asks for a rollback while the commit is under way */
+  bool ended;          /* in every branch, as last told */
   bool prepares_twice; /* under the same gid, when the first one has ended */
   int64_t timeout_ms;
   /* where it is */
