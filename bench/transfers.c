@@ -320,8 +320,11 @@ int main(int argc, char **argv) {
     run_row(&bench.rows[i], bench.counts[i]);
   site_stop(&bench.site, HOSTING_EMBEDDED);
   site_stop(&bench.site, HOSTING_AGENTS);
-  if (interrupted) return 128 + (int)interrupted;
+  if (interrupted) {
+    (void)fprintf(stderr, "bench: interrupted by signal %d\n", (int)interrupted);
+    return 128 + (int)interrupted;
+  }
   if (bench.svg) rows_draw(bench.rows, bench.count_count, bench.svg);
   rows_print_summary(bench.rows, bench.count_count, stdout);
-  return 0;
+  return fflush(stdout) == 0 ? 0 : 3;
 }
