@@ -62,7 +62,8 @@ row() {
 
 # try NAME: one line of the table; false: not caught
 try() {
-  patch=$patches/$1.patch
+  patch=$dir/patch
+  cp "$patches/$1.patch" "$patch"
   story=$(head -1 "$patch")
   if ! patch -s -p0 --dry-run -d "$tree" <"$patch" >"$dir/patch.log" 2>&1; then
     row "$1" - - "THE PATCH DOES NOT APPLY: $story"
