@@ -3,6 +3,7 @@
 #define ASSENT_CLI_COMMANDS_H
 
 int command_tx(int argc, char **argv);
+int tx_timeline(int argc, char **argv); /* of tx */
 int command_transfer(int argc, char **argv);
 int command_participants(int argc, char **argv);
 int command_backup(int argc, char **argv);

@@ -22,7 +22,7 @@ enum exit_code transaction_exit(const json_t *transaction) {
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
-static void cause_text(const json_t *cause, char *out, size_t size) {
+void cause_text(const json_t *cause, char *out, size_t size) {
   int64_t branch = member_integer(cause, "branch", 0);
   int64_t statement = member_integer(cause, "statement", -1);
   const char *sqlstate = member_text(cause, "sqlstate", "");

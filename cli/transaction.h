@@ -13,6 +13,9 @@ enum exit_code transaction_exit(const json_t *transaction);
 /* "aborted: statement 0 of branch 1, 23514: ...": the state, and the cause where there is one. */
 void transaction_summary(const json_t *transaction, char *out, size_t size);
 
+/* "statement (branch 1, statement 0) 23514: ..."; as it came, control characters and all. */
+void cause_text(const json_t *cause, char *out, size_t size);
+
 /* All of it: head, branches, results where the answer has them. */
 void transaction_print(const json_t *transaction, FILE *out, bool colour);
 /* One line each. */

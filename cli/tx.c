@@ -330,13 +330,15 @@ static const char tx_help[] =
     "  commit ID                    commit in all databases, or in none\n"
     "  rollback ID                  roll back in all databases\n"
     "  show ID                      state, outcome, branches\n"
+    "  timeline ID                  its steps, and what it waits for\n"
     "  list                         transactions, newest first\n\n"
     "`assent tx COMMAND --help` says more; `assent --help` has the exit codes.\n";
 
 int command_tx(int argc, char **argv) {
-  static const char *const names[] = {"begin", "exec", "commit", "rollback", "show", "list", NULL};
-  static int (*const commands[])(int, char **) = {tx_begin,    tx_exec, tx_commit,
-                                                  tx_rollback, tx_show, tx_list};
+  static const char *const names[] = {"begin", "exec",     "commit", "rollback",
+                                      "show",  "timeline", "list",   NULL};
+  static int (*const commands[])(int, char **) = {tx_begin, tx_exec,     tx_commit, tx_rollback,
+                                                  tx_show,  tx_timeline, tx_list};
   if (argc < 1) {
     (void)fputs(tx_help, stderr);
     return EXIT_USAGE;

@@ -22,6 +22,7 @@ void coordinator_free(struct coordinator *c) {
   HASH_ITER(hh, c->transactions, t, next) transaction_free(t);
   struct member *member, *next_member;
   HASH_ITER(hh, c->members, member, next_member) member_free(member);
+  history_free(c);
   free(c);
 }
 

@@ -15,6 +15,7 @@
 #include "common/crash_point.h"
 #include "common/log.h"
 #include "coordinator/internal.h"
+#include "coordinator/render.h"
 
 /* After the log has refused a decision, new work is refused for this long before it is tried again. */
 enum { LOG_FULL_PAUSE_MS = 1000 };
@@ -36,6 +37,11 @@ static struct cause unreachable_cause(const struct transaction_branch *branch, c
   return cause;
 }
 
+static struct cause why_not_reachable(const struct transaction_branch *branch) {
+  const char *why = branch->member->last_error;
+  return unreachable_cause(branch, why[0] ? why : "not reachable");
+}
+
 /* ---- run, vote -------------------------------------------------------------------------------- */
 
 /* False when memory has run out: then the transaction must not commit, for nobody could tell what
@@ -52,6 +58,18 @@ static struct run_reply vote_without_results(const struct run_reply *reply) {
                            .cause = {.kind = CAUSE_LIMIT, .statement = -1}};
   (void)snprintf(none.cause.text, sizeof none.cause.text, "no memory for the results");
   return none;
+}
+
+/* Statements that have run in an open transaction are answered with a yes. */
+static void observe_vote(const struct transaction_branch *branch, enum vote vote,
+                         const struct cause *error) {
+  struct transaction *t = branch->transaction;
+  bool ran = vote == VOTE_YES && t->core.branches[branch->id - 1].state == TXN_BRANCH_RUNNING;
+  observe(t, &(struct observed){.kind = ran ? STEP_STATEMENTS_RAN : STEP_VOTE,
+                                .branch = branch,
+                                .attempt = branch->runs,
+                                .detail = ran ? NULL : vote_name(vote),
+                                .error = error});
 }
 
 static void take_vote(struct transaction_branch *branch, const struct run_reply *reply) {
@@ -74,6 +92,9 @@ static void take_vote(struct transaction_branch *branch, const struct run_reply 
       branch->last_error = cause;
       note_cause(t, &cause);
     }
+    observe_vote(branch, reply->vote, &cause);
+  } else {
+    observe_vote(branch, reply->vote, NULL);
   }
   drive(t, &(struct txn_event){.kind = TXN_EV_VOTE,
                                .branch = branch->id,
@@ -108,6 +129,20 @@ static void run_not_sent(void *data) {
   run_answered(branch, NULL, &err);
 }
 
+static void observe_run(const struct transaction_branch *branch, enum run_end end) {
+  static const char *const how_far[] = {
+      [RUN_KEEP_OPEN] = "statements", [RUN_PREPARE] = "prepare", [RUN_READY] = "one_phase"};
+  struct cause error = {.kind = CAUSE_NONE};
+  bool usable = branch->member->usable;
+  if (!usable) error = why_not_reachable(branch);
+  observe(branch->transaction,
+          &(struct observed){.kind = usable ? STEP_RUN_SENT : STEP_RUN_NOT_SENT,
+                             .branch = branch,
+                             .attempt = branch->runs,
+                             .detail = how_far[end],
+                             .error = &error});
+}
+
 /* Durable: nothing yet. A crash before the decision is recorded leaves prepared branches, which
  * recovery rolls back. */
 static void run(struct transaction_branch *branch, enum run_end end) {
@@ -125,6 +160,7 @@ static void run(struct transaction_branch *branch, enum run_end end) {
                                 .timeout_ms = transaction_remaining_ms(t)};
   branch->runs++;
   t->in_flight++;
+  observe_run(branch, end);
   if (branch->member->usable) {
     branch->member->participant->ops->run(branch->member->participant, &request, run_answered,
                                           branch);
@@ -150,6 +186,11 @@ static void logged(void *data, enum wal_result result, const struct error *err) 
     t->decided_at_us = 0;
     t->coordinator->log_full_until_ms = loop_now_ms(t->coordinator->loop) + LOG_FULL_PAUSE_MS;
   }
+  static const char *const results[] = {
+      [WAL_UNKNOWN] = "unknown", [WAL_REFUSED] = "refused", [WAL_DURABLE] = "durable"};
+  observe(t, &(struct observed){.kind = STEP_LOGGED,
+                                .detail = results[result],
+                                .error = result == WAL_REFUSED ? &t->cause : NULL});
   drive(t, &(struct txn_event){.kind = TXN_EV_LOGGED, .logged = result});
 }
 
@@ -186,6 +227,8 @@ static void fill_record(struct transaction *t, struct wal_record *record,
 static void log_decision(struct transaction *t, enum wal_kind kind) {
   CRASH_POINT("C3");
   if (kind == WAL_KIND_COMMIT) t->decided_at_us = clock_wall_us();
+  observe(t, &(struct observed){.kind = STEP_LOG_ASKED,
+                                .detail = kind == WAL_KIND_COMMIT ? "commit" : "delegated"});
   struct wal_record record;
   struct wal_branch branches[TXN_BRANCHES_MAX];
   fill_record(t, &record, branches);
@@ -225,6 +268,11 @@ static void outcome_known(struct transaction_branch *branch, const struct decide
   struct transaction *t = branch->transaction;
   enum branch_outcome outcome = reply->outcome;
   note_outcome(branch, reply);
+  observe(t, &(struct observed){.kind = STEP_OUTCOME,
+                                .branch = branch,
+                                .attempt = branch->attempts,
+                                .detail = branch_outcome_name(outcome),
+                                .error = &reply->cause});
   if (outcome != BRANCH_OUTCOME_COMMITTED && outcome != BRANCH_OUTCOME_ABORTED &&
       branch->resolved != BRANCH_OUTCOME_RETRY)
     outcome = branch->resolved;
@@ -260,14 +308,21 @@ static void decide(struct transaction_branch *branch, enum decision decision) {
   struct member *member = branch->member;
   CRASH_POINT("C6");
   if (!member->usable) {
-    branch->last_error =
-        unreachable_cause(branch, member->last_error[0] ? member->last_error : "not reachable");
+    branch->last_error = why_not_reachable(branch);
     branch->told = true;
+    observe(t, &(struct observed){.kind = STEP_DECISION_WAITS,
+                                  .branch = branch,
+                                  .detail = decision_name(decision),
+                                  .error = &branch->last_error});
     member_park(branch);
     return;
   }
   branch->attempts++;
   t->in_flight++;
+  observe(t, &(struct observed){.kind = STEP_DECISION_SENT,
+                                .branch = branch,
+                                .attempt = branch->attempts,
+                                .detail = decision_name(decision)});
   struct decide_request request = {.gid = branch->gid,
                                    .epoch = t->coordinator->epoch,
                                    .decision = decision,
@@ -360,6 +415,10 @@ static void alarm_branch(struct transaction_branch *branch, enum branch_outcome 
                    *why ? ": " : "", why);
   log_error(alarm->event, "transaction", "s", t->id.text, "participant", "s", branch->member->name,
             "gid", "s", branch->gid, "detail", "s", alarm->detail, NULL);
+  observe(t, &(struct observed){.kind = STEP_ALARM,
+                                .branch = branch,
+                                .detail = alarm->event,
+                                .error = &branch->last_error});
   if (t->core.mixed && !t->logged) note_mixed(t);
   DL_APPEND(t->alarms, alarm);
   t->in_flight++;
@@ -372,6 +431,8 @@ static void end(struct transaction *t) {
   t->applied_at_us = clock_wall_us();
   if (t->decided_at_us == 0) t->decided_at_us = t->applied_at_us;
   t->ended = true;
+  observe(t, &(struct observed){.kind = STEP_ENDED,
+                                .detail = render_outcome_name(transaction_outcome(t))});
   if (t->logged) {
     wal_end(wal, &t->id, transaction_outcome(t), t->cause.kind != CAUSE_NONE ? &t->cause : NULL,
             t->decided_at_us, t->applied_at_us);
@@ -412,6 +473,7 @@ void drive(struct transaction *t, const struct txn_event *event) {
   txn_step(&t->core, event, &actions);
   if (t->decided_at_us == 0 && transaction_outcome(t) != WAL_OUTCOME_NONE)
     t->decided_at_us = clock_wall_us();
+  observe_state(t);
   drive_actions(t, &actions);
   transaction_review(t);
 }

@@ -11,6 +11,7 @@
 
 #include "common/loop.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/timeline.h"
 #include "coordinator/txn.h"
 
 /* A participant as the coordinator knows it at this moment. `usable` means: fenced in this life of
@@ -96,7 +97,18 @@ struct transaction {
   struct alarm *alarms; /* on their way to the log; drive.c */
   unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
   bool ended;
+  struct timeline timeline;
+  const char *state_seen; /* the last that was told of: see observe.c */
   UT_hash_handle hh;
+};
+
+/* Timelines of transactions that have ended, the latest HISTORY_MAX. */
+enum { HISTORY_MAX = 2048 };
+struct past;
+struct history {
+  struct past *by_id;
+  struct past *oldest; /* a list, in the order of their ends */
+  unsigned count;
 };
 
 struct coordinator {
@@ -110,6 +122,7 @@ struct coordinator {
   uint64_t log_full_until_ms; /* new work is refused until then, loop time */
   struct member *members;
   struct transaction *transactions; /* by id */
+  struct history history;           /* of those that have ended */
 };
 
 /* transaction.c */
@@ -125,6 +138,23 @@ void transaction_free(struct transaction *t);
 void drive(struct transaction *t, const struct txn_event *event);
 void drive_actions(struct transaction *t, const struct txn_actions *actions);
 void alarms_free(struct transaction *t);
+
+/* observe.c: what people are shown of a transaction's way. `branch` NULL: the transaction as a whole;
+ * `detail` static or NULL; `error` NULL: none. */
+struct observed {
+  enum step_kind kind;
+  const struct transaction_branch *branch;
+  unsigned attempt;
+  const char *detail;
+  const struct cause *error;
+  int64_t at_us; /* 0: now */
+};
+void observe(struct transaction *t, const struct observed *what);
+/* After each step of the core. */
+void observe_state(struct transaction *t);
+/* Before a transaction is freed. */
+void observe_freed(struct transaction *t);
+void history_free(struct coordinator *c);
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);

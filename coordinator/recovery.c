@@ -28,6 +28,16 @@
 
 /* ---- the log's unfinished decisions ----------------------------------------------------------- */
 
+static void observe_recovered(struct transaction *t, enum wal_kind kind) {
+  observe(t, &(struct observed){.kind = STEP_BEGUN, .at_us = t->created_at_us});
+  if (kind == WAL_KIND_COMMIT)
+    observe(
+        t, &(struct observed){.kind = STEP_LOGGED, .detail = "durable", .at_us = t->decided_at_us});
+  observe(t, &(struct observed){.kind = STEP_RECOVERED,
+                                .detail = kind == WAL_KIND_COMMIT ? "commit" : "delegated"});
+  observe_state(t);
+}
+
 static enum error_code recover_record(void *data, const struct wal_record *record,
                                       struct error *err) {
   struct coordinator *c = data;
@@ -58,6 +68,7 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
   }
   struct txn_actions actions;
   txn_recover(&t->core, record, &actions);
+  observe_recovered(t, record->kind);
   for (size_t i = 0; i < actions.count; i++)
     if (actions.items[i].kind == TXN_DO_PARK) member_park(t->branches[actions.items[i].branch - 1]);
   return ERR_OK;

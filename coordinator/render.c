@@ -19,7 +19,7 @@ struct branch_view {
   char *results;                  /* NULL: the member is left out */
 };
 
-static const char *outcome_name(enum wal_outcome outcome) {
+const char *render_outcome_name(enum wal_outcome outcome) {
   switch (outcome) {
   case WAL_OUTCOME_NONE: return NULL;
   case WAL_OUTCOME_COMMITTED: return "committed";
@@ -30,7 +30,7 @@ static const char *outcome_name(enum wal_outcome outcome) {
   return NULL;
 }
 
-static void render_cause(struct json_writer *w, const struct cause *cause) {
+void render_cause(struct json_writer *w, const struct cause *cause) {
   if (!cause || cause->kind == CAUSE_NONE) {
     json_write_null(w);
     return;
@@ -109,7 +109,7 @@ void render_transaction(struct json_writer *w, struct transaction *t, bool resul
   json_object_begin(w);
   write_head(w, &(struct head){.id = t->id.text,
                                .state = txn_state_name(t->core.state),
-                               .outcome = outcome_name(transaction_outcome(t)),
+                               .outcome = render_outcome_name(transaction_outcome(t)),
                                .label = t->label,
                                .created_at_us = t->created_at_us,
                                .decided_at_us = t->decided_at_us,
@@ -137,7 +137,7 @@ void render_transaction(struct json_writer *w, struct transaction *t, bool resul
 }
 
 /* The state of a record as the API shows it. */
-static const char *record_state_name(const struct wal_record *record) {
+const char *render_record_state_name(const struct wal_record *record) {
   switch (record->kind) {
   case WAL_KIND_ABORTED: return "aborted";
   case WAL_KIND_COMMIT: return record->applied_at_us ? "committed" : "committing";
@@ -167,8 +167,8 @@ static const char *record_branch_state_name(const struct wal_record *record,
 void render_record(struct json_writer *w, const struct wal_record *record) {
   json_object_begin(w);
   write_head(w, &(struct head){.id = record->txid.text,
-                               .state = record_state_name(record),
-                               .outcome = outcome_name(record->outcome),
+                               .state = render_record_state_name(record),
+                               .outcome = render_outcome_name(record->outcome),
                                .label = record->label,
                                .created_at_us = record->created_at_us,
                                .decided_at_us = record->decided_at_us,

@@ -8,5 +8,8 @@
 /* With `results` the last run's results of each branch go in, and are forgotten. */
 void render_transaction(struct json_writer *w, struct transaction *t, bool results);
 void render_record(struct json_writer *w, const struct wal_record *record);
+void render_cause(struct json_writer *w, const struct cause *cause); /* NULL, or none: null */
+const char *render_record_state_name(const struct wal_record *record);
+const char *render_outcome_name(enum wal_outcome outcome); /* NULL while there is none */
 
 #endif

@@ -63,6 +63,9 @@ static void confirmed(void *data, enum wal_result result, const struct error *er
   struct transaction_branch *branch = t->branches[r->branch - 1];
   if (is_in_doubt(t, r->branch)) {
     branch->resolved = r->outcome;
+    observe(t, &(struct observed){.kind = STEP_RESOLVED,
+                                  .branch = branch,
+                                  .detail = branch_outcome_name(r->outcome)});
     /* A question under way is answered first: it may have found out more. */
     if (branch->parked) {
       member_unpark(branch);

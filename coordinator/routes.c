@@ -9,6 +9,7 @@
 #include "common/crash_point.h"
 #include "coordinator/render.h"
 #include "coordinator/requests.h"
+#include "coordinator/routes_more.h"
 
 /* An abort at the deadline gets this long to reach its branches before the waiting client is answered:
  * an answer that says where every branch stands is worth it. */
@@ -472,6 +473,7 @@ const struct http_route *routes_table(size_t *count) {
       {"POST", "/v1/transactions", post_transaction},
       {"GET", "/v1/transactions", list_transactions},
       {"GET", "/v1/transactions/{id}", get_transaction},
+      {"GET", "/v1/transactions/{id}/timeline", get_timeline},
       {"POST", "/v1/transactions/{id}/statements", post_statement},
       {"POST", "/v1/transactions/{id}/branches", post_branch},
       {"POST", "/v1/transactions/{id}/commit", post_commit},

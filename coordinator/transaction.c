@@ -63,6 +63,7 @@ static void waiter_free(struct waiter *waiter) {
 }
 
 void transaction_free(struct transaction *t) {
+  observe_freed(t);
   HASH_DEL(t->coordinator->transactions, t);
   loop_timer_free(t->deadline);
   alarms_free(t);
@@ -108,6 +109,8 @@ enum error_code transaction_begin(struct coordinator *c, const struct begin_requ
   t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;
   t->deadline = loop_timer_new(c->loop, deadline_passed, t);
   loop_timer_start(t->deadline, (uint64_t)t->timeout_ms);
+  observe(t, &(struct observed){.kind = STEP_BEGUN});
+  observe_state(t);
   transaction_hold(t);
   *out = t;
   return ERR_OK;
@@ -153,7 +156,11 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
   }
   if (t->core.branch_count == TXN_BRANCHES_MAX)
     return error_set(err, ERR_LIMIT, "a transaction has at most %d branches", TXN_BRANCHES_MAX);
-  *branch = transaction_add_branch(t, member)->id;
+  const struct transaction_branch *added = transaction_add_branch(t, member);
+  *branch = added->id;
+  observe(t, &(struct observed){.kind = STEP_ENLISTED,
+                                .branch = added,
+                                .detail = external ? "application" : "statements"});
   drive(t, &(struct txn_event){.kind = TXN_EV_ENLIST, .external = external});
   return ERR_OK;
 }
@@ -186,6 +193,7 @@ enum error_code transaction_commit(struct transaction *t, bool wait_decided, str
     if (t->core.branches[i].state == TXN_BRANCH_RUNNING)
       return error_set(err, ERR_BUSY, "a statement is still running in branch %u", i + 1);
   t->wait_decided = wait_decided;
+  observe(t, &(struct observed){.kind = STEP_COMMIT_ASKED});
   drive(t, &(struct txn_event){.kind = TXN_EV_COMMIT});
   return ERR_OK;
 }
@@ -196,6 +204,9 @@ void transaction_rollback(struct transaction *t, enum cause_kind kind, const cha
     t->cause.kind = kind;
     (void)snprintf(t->cause.text, sizeof t->cause.text, "%s", why);
   }
+  struct cause cause = {.kind = kind, .statement = -1};
+  (void)snprintf(cause.text, sizeof cause.text, "%s", why);
+  observe(t, &(struct observed){.kind = STEP_ROLLBACK, .error = &cause});
   drive(t, &(struct txn_event){.kind = TXN_EV_ROLLBACK});
 }
 

@@ -284,6 +284,24 @@ static void show_with_wait_ends_as_commit_does(void) {
   CU_ASSERT_TRUE(has(r.request, "/" TXID "?wait=decided&timeout_ms=10000 HTTP/1.1\r\n"));
 }
 
+static void timeline_shows_steps_and_what_is_waited_for(void) {
+  struct result r;
+  run(command_tx, "200 OK",
+      "{\"id\":\"" TXID "\",\"state\":\"committing\",\"outcome\":\"committed\",\"cause\":null,"
+      "\"source\":\"memory\",\"dropped\":0,\"waiting_for\":[{\"for\":\"participant\",\"branch\":2,"
+      "\"participant\":\"bank_b\",\"since\":\"2026-01-02T03:04:05.000006Z\",\"error\":"
+      "{\"kind\":\"unreachable\",\"branch\":2,\"message\":\"gone\"}}],\"steps\":[{\"at\":"
+      "\"2026-01-02T03:04:05.000001Z\",\"after_ms\":0,\"step\":\"begun\"},{\"at\":"
+      "\"2026-01-02T03:04:05.000002Z\",\"step\":\"steps_dropped\",\"count\":7}]}",
+      WORDS("timeline", TXID), &r);
+  CU_ASSERT_EQUAL(r.code, EXIT_DONE);
+  CU_ASSERT_TRUE(has(r.request, "GET /v1/transactions/" TXID "/timeline HTTP/1.1\r\n"));
+  CU_ASSERT_TRUE(has(r.out, "03:04:05.000001   0  begun"));
+  CU_ASSERT_TRUE(has(r.out, "steps_dropped  7"));
+  CU_ASSERT_TRUE(has(r.out, "waits for a connection at bank_b since 2026-01-02T03:04:05.000006Z: "
+                            "unreachable (branch 2): gone"));
+}
+
 static void show_of_an_id_with_a_slash_sends_nothing(void) {
   struct result r;
   run(command_tx, "200 OK", "{}", WORDS("show", "../participants"), &r);
@@ -415,7 +433,8 @@ SUITE(cli_commands, CASE(begin_prints_the_id), CASE(exec_sends_parameters_as_tex
       CASE(commit_answered_by_a_stranger_ends_with_3), CASE(rollback_aborted_ends_with_0),
       CASE(rollback_of_a_committed_one_ends_with_1), CASE(rollback_of_an_unknown_one_ends_with_1),
       CASE(show_of_an_aborted_one_ends_with_0), CASE(show_with_wait_ends_as_commit_does),
-      CASE(show_of_an_id_with_a_slash_sends_nothing), CASE(list_encodes_its_filters),
+      CASE(show_of_an_id_with_a_slash_sends_nothing),
+      CASE(timeline_shows_steps_and_what_is_waited_for), CASE(list_encodes_its_filters),
       CASE(json_prints_the_body_as_it_came), CASE(unknown_subcommand_names_the_nearest),
       CASE(nobody_listening_ends_with_4), CASE(transfer_sends_two_branches),
       CASE(transfer_within_one_participant_is_one_branch),

@@ -1,0 +1,9 @@
+/* Handlers of routes.c's table that have files of their own. Each gets a `struct routes_context *`. */
+#ifndef ASSENT_COORDINATOR_ROUTES_MORE_H
+#define ASSENT_COORDINATOR_ROUTES_MORE_H
+
+#include "coordinator/routes.h"
+
+void get_timeline(struct http_request *request, void *data); /* routes_timeline.c */
+
+#endif
