@@ -170,6 +170,10 @@ typedef void (*session_surveyed_fn)(void *data, const struct session_survey *sur
 struct session_probe {
   int64_t prepared_count;     /* on the server, of anybody */
   int64_t oldest_prepared_ms; /* -1: none */
+  int64_t xmin_age; /* of the oldest snapshot, prepared transaction or slot seen, which keeps
+                                 VACUUM from its work; in transactions */
+  int64_t standbys; /* connected */
+  bool synchronous; /* commits wait for some of them */
   int64_t latency_us;
 };
 typedef void (*session_probed_fn)(void *data, const struct session_probe *probe,

@@ -411,6 +411,9 @@ static void probe_result(struct session *s, struct step step, PGresult *result) 
   s->ask.probe.latency_us = (int64_t)(clock_monotonic_us() - s->ask.started_us);
   s->ask.probe.prepared_count = integer_value(result, 0, 0);
   s->ask.probe.oldest_prepared_ms = integer_value(result, 0, 1);
+  s->ask.probe.xmin_age = integer_value(result, 0, 2);
+  s->ask.probe.standbys = integer_value(result, 0, 3);
+  s->ask.probe.synchronous = integer_value(result, 0, 4) != 0;
 }
 
 static void probe_drained(struct session *s) {
@@ -438,6 +441,13 @@ void session_probe_server(struct session *s, session_probed_fn fn, void *data) {
       s,
       "SELECT pg_catalog.count(*), CASE WHEN pg_catalog.count(*) = 0 THEN -1 ELSE greatest(0, "
       "extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.min(prepared)) * 1000) "
+      "END::pg_catalog.int8, coalesce(greatest(pg_catalog.max(pg_catalog.age(transaction)), "
+      "(SELECT "
+      "pg_catalog.max(pg_catalog.age(backend_xmin)) FROM pg_catalog.pg_stat_activity), (SELECT "
+      "pg_catalog.max(pg_catalog.age(xmin)) FROM pg_catalog.pg_replication_slots)), "
+      "0)::pg_catalog.int8, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication), CASE "
+      "WHEN pg_catalog.current_setting('synchronous_standby_names') <> '' AND "
+      "pg_catalog.current_setting('synchronous_commit') NOT IN ('off', 'local') THEN 1 ELSE 0 "
       "END::pg_catalog.int8 FROM pg_catalog.pg_prepared_xacts",
       0, NULL);
 }

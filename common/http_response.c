@@ -24,6 +24,12 @@ void http_response_header(struct MHD_Response *response, const char *name, const
     log_warn("http_header_dropped", "name", "s", name, NULL);
 }
 
+void http_response_common(struct MHD_Response *response, const char *content_type) {
+  http_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+  http_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+  http_response_header(response, "X-Content-Type-Options", "nosniff");
+}
+
 struct MHD_Response *http_response_take(int *status, const char *content_type, char *body,
                                         size_t length) {
   struct MHD_Response *response = NULL;
@@ -39,9 +45,7 @@ struct MHD_Response *http_response_take(int *status, const char *content_type, c
                                         MHD_RESPMEM_PERSISTENT);
     if (!response) return NULL;
   }
-  http_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-  http_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-  http_response_header(response, "X-Content-Type-Options", "nosniff");
+  http_response_common(response, content_type);
   return response;
 }
 

@@ -15,6 +15,8 @@ struct MHD_Response *http_response_take(int *status, const char *content_type, c
                                         size_t length);
 /* Sets `*status`. `extra` as in http_respond_error(). */
 struct MHD_Response *http_response_problem(const struct error *err, const char *extra, int *status);
+/* What every response has, whatever is in it. */
+void http_response_common(struct MHD_Response *response, const char *content_type);
 void http_response_header(struct MHD_Response *response, const char *name, const char *value);
 
 #endif

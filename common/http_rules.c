@@ -142,13 +142,18 @@ static const char *skip_blanks(const char *text) {
   return text + strspn(text, " \t");
 }
 
-/* Does the media range (of `length` bytes, parameters aside) include application/json? */
-static bool includes_json(const char *range, size_t length) {
-  static const char *const names[] = {"*/*", "application/*", "application/json",
-                                      "application/problem+json"};
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-    if (length == strlen(names[i]) && strncasecmp(range, names[i], length) == 0) return true;
-  return false;
+static bool is_range(const char *range, size_t length, const char *name) {
+  return length == strlen(name) && strncasecmp(range, name, length) == 0;
+}
+
+/* Does the media range (of `length` bytes, parameters aside) include the type? Where it is JSON: or
+ * the type of a problem. */
+static bool includes(const char *range, size_t length, const char *type) {
+  size_t major = strcspn(type, "/") + 1;
+  bool is_json = strcmp(type, "application/json") == 0;
+  return is_range(range, length, "*/*") || is_range(range, length, type) ||
+         (length == major + 1 && range[major] == '*' && strncasecmp(range, type, major) == 0) ||
+         (is_json && is_range(range, length, "application/problem+json"));
 }
 
 /* "q=0", "q=0.0" and so on: not wanted. */
@@ -164,17 +169,18 @@ static bool has_zero_quality(const char *params, const char *end) {
   return false;
 }
 
-enum error_code http_check_accept(const struct http_headers *headers, struct error *err) {
+enum error_code http_check_accept(const struct http_headers *headers, const char *type,
+                                  struct error *err) {
   const char *at = headers->accept;
   if (!at || *skip_blanks(at) == '\0') return ERR_OK;
   while (*at) {
     at = skip_blanks(at);
     const char *end = at + strcspn(at, ",");
     size_t length = strcspn(at, ",; \t");
-    if (includes_json(at, length) && !has_zero_quality(at + length, end)) return ERR_OK;
+    if (includes(at, length, type) && !has_zero_quality(at + length, end)) return ERR_OK;
     at = *end ? end + 1 : end;
   }
-  return error_set(err, ERR_NOT_ACCEPTABLE, "the Accept header excludes application/json");
+  return error_set(err, ERR_NOT_ACCEPTABLE, "the Accept header excludes %s", type);
 }
 
 enum error_code http_check_content_type(const struct http_headers *headers, struct error *err) {

@@ -40,8 +40,9 @@ enum error_code http_check_source(const struct http_headers *headers,
                                   const struct http_hosts *hosts, struct error *err)
     __attribute__((warn_unused_result));
 
-enum error_code http_check_accept(const struct http_headers *headers, struct error *err)
-    __attribute__((warn_unused_result));
+/* Does Accept include `type` ("application/json": or a problem document)? */
+enum error_code http_check_accept(const struct http_headers *headers, const char *type,
+                                  struct error *err) __attribute__((warn_unused_result));
 enum error_code http_check_content_type(const struct http_headers *headers, struct error *err)
     __attribute__((warn_unused_result));
 

@@ -40,6 +40,7 @@
 #include "common/http_listen.h"
 #include "common/http_response.h"
 #include "common/http_rules.h"
+#include "common/http_stream.h"
 #include "common/http_uri.h"
 #include "common/log.h"
 
@@ -70,10 +71,12 @@ struct http_server {
   struct connection *connections;
   struct http_request *held;
   struct http_lingerers lingerers;
+  struct http_streams streams;
   char listen_host[64]; /* an address, or localhost */
   struct http_hosts hosts;
   const struct http_route *routes;
   size_t route_count;
+  const struct http_media *media;
   void *data;
   size_t body_bytes_max;
   uint64_t idle_ms;
@@ -134,6 +137,10 @@ static void schedule(struct http_server *server) {
   if (server->scheduled) return;
   server->scheduled = true;
   loop_defer(server->loop, on_scheduled, server);
+}
+
+static void wake(void *data) {
+  schedule(data);
 }
 
 static void on_poll(void *data, bool readable, bool writable) {
@@ -253,6 +260,23 @@ void http_respond_error(struct http_request *request, const struct error *err, c
   answer(request, status, response);
 }
 
+struct http_stream *http_respond_stream(struct http_request *request, const char *content_type,
+                                        size_t bytes_max, http_stream_closed_fn closed,
+                                        void *data) {
+  struct http_stream *stream = NULL;
+  struct MHD_Response *response = http_stream_response(&request->server->streams, request->mhd,
+                                                       bytes_max, closed, data, &stream);
+  if (!response) {
+    struct error err = {0};
+    error_set(&err, ERR_MEMORY, "no memory for a stream");
+    http_respond_error(request, &err, NULL);
+    return NULL;
+  }
+  http_response_common(response, content_type);
+  answer(request, MHD_HTTP_OK, response);
+  return stream;
+}
+
 /* ---- judging ----------------------------------------------------------------------------------
  */
 
@@ -293,6 +317,17 @@ static enum error_code find_route(struct http_request *request) {
   return error_set(&request->refusal, ERR_NOT_FOUND, "there is no such path");
 }
 
+/* Problems are JSON everywhere, so who takes JSON is not refused either. */
+static enum error_code check_accept(const struct http_request *request,
+                                    const struct http_headers *headers, struct error *err) {
+  const struct http_media *media = request->server->media;
+  while (media && media->path && strcmp(media->path, request->target.path) != 0)
+    media++;
+  if (media && media->path && http_check_accept(headers, media->type, NULL) == ERR_OK)
+    return ERR_OK;
+  return http_check_accept(headers, "application/json", err);
+}
+
 /* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
 static bool judge(struct http_request *request, const char *version) {
   const struct http_server *server = request->server;
@@ -309,7 +344,7 @@ static bool judge(struct http_request *request, const char *version) {
   if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
     code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
   if (code == ERR_OK) code = find_route(request);
-  if (code == ERR_OK) code = http_check_accept(&headers, err);
+  if (code == ERR_OK) code = check_accept(request, &headers, err);
   if (code == ERR_OK && length > 0) code = http_check_content_type(&headers, err);
   (void)code; /* it is in err, too */
   return true;
@@ -490,9 +525,11 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   *server = (struct http_server){
       .loop = loop,
       .lingerers = {.loop = loop},
+      .streams = {.wake = wake, .data = server},
       .hosts = {server->listen_host, options->host_names},
       .routes = routes,
       .route_count = route_count,
+      .media = options->media,
       .data = data,
       .body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_DEFAULT,
       .idle_ms = (uint64_t)idle_seconds * 1000,
@@ -543,6 +580,7 @@ static void say_farewell(struct http_server *server) {
   error_set(&lost, ERR_LOST, "the server has stopped before the answer was known: ask again");
   while (server->held)
     http_respond_error(server->held, &lost, NULL);
+  http_streams_end(&server->streams);
   for (int i = 0; i < FAREWELL_RUNS && server->unsent > 0; i++)
     (void)MHD_run(server->daemon);
 }

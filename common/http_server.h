@@ -24,6 +24,7 @@
 
 struct http_server;
 struct http_request;
+struct http_stream;
 
 typedef void (*http_handler)(struct http_request *request, void *data);
 
@@ -35,6 +36,11 @@ struct http_route {
   http_handler handler;
 };
 
+/* What a path answers with where it is not JSON: for the Accept header. */
+struct http_media {
+  const char *path, *type; /* "/metrics", "text/plain" */
+};
+
 struct http_server_options {
   const char *listen_host;  /* an IPv4 or IPv6 address, or "localhost" */
   uint16_t listen_port;     /* 0: any free one, see http_server_port() */
@@ -43,6 +49,7 @@ struct http_server_options {
   unsigned idle_seconds;    /* 0: 30; also the time a request may take to arrive */
   const char *host_names; /* further names for Host and Origin, separated by blanks or commas; NULL:
                              none. Borrowed, as are routes and data; listen_host is copied */
+  const struct http_media *media; /* ended by a path NULL; NULL: all is JSON. Borrowed */
 };
 
 /* Routes and data are borrowed and must outlive the server. ERR_IO with the address and errno's
@@ -88,6 +95,18 @@ struct http_header {
 void http_respond_take(struct http_request *request, int status, const char *content_type,
                        char *body, size_t length, const struct http_header *headers,
                        size_t header_count);
+/* 200 with a body that goes on until http_stream_end(). `closed` is called when the peer has gone, or
+ * the server ends: the stream is gone then. NULL when memory has run out: answered with 503. */
+typedef void (*http_stream_closed_fn)(void *data);
+struct http_stream *http_respond_stream(struct http_request *request, const char *content_type,
+                                        size_t bytes_max, http_stream_closed_fn closed, void *data);
+/* False: more than `bytes_max` would wait for the peer to take it, or memory has run out; nothing of it
+ * was taken. */
+bool http_stream_write(struct http_stream *stream, const char *text, size_t length)
+    __attribute__((warn_unused_result));
+/* The last words, however much waits; `closed` is not called, and the stream is not ours any more. */
+void http_stream_end(struct http_stream *stream, const char *last, size_t length);
+
 /* application/problem+json for `err` (RFC 9457: type, title, status, detail, code, and field where
  * set). `extra` (borrowed, may be NULL) is put in as further members: text of the form
  * "\"transaction\":{...}". Retry-After: 1 where the status is 429 or 503. */

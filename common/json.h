@@ -77,6 +77,7 @@ void json_key(struct json_writer *w, const char *name); /* name: plain ASCII, no
 void json_write_string(struct json_writer *w, const char *text); /* NULL: null */
 void json_write_string_n(struct json_writer *w, const char *text, size_t length);
 void json_write_integer(struct json_writer *w, int64_t value);
+void json_write_real(struct json_writer *w, double value); /* finite */
 void json_write_boolean(struct json_writer *w, bool value);
 void json_write_null(struct json_writer *w);
 void json_write_time(struct json_writer *w, int64_t wall_us); /* RFC 3339; 0: null */

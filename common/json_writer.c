@@ -193,6 +193,12 @@ void json_write_integer(struct json_writer *w, int64_t value) {
   put_value(w, digits + at, sizeof digits - at);
 }
 
+void json_write_real(struct json_writer *w, double value) {
+  char real[32];
+  json_format_real(value, real);
+  json_write_raw(w, real);
+}
+
 void json_write_boolean(struct json_writer *w, bool value) {
   if (value)
     put_value(w, "true", 4);

@@ -251,7 +251,10 @@ struct health_reply {
   int64_t latency_us;     /* of the last round trip to the database; -1: none yet */
   int64_t prepared_count; /* on the whole server, of anybody; -1: not known */
   int64_t prepared_max;
-  int64_t oldest_prepared_ms;                    /* age; -1: none */
+  int64_t oldest_prepared_ms; /* age; -1: none */
+  int64_t xmin_age;           /* of the oldest snapshot seen, in transactions; -1: not known */
+  int64_t standbys;           /* connected; -1: not known */
+  bool synchronous;           /* commits wait for some of them */
   int64_t connections, connections_max, waiting; /* the pool */
   char last_error[CAUSE_TEXT_SIZE];
 };

@@ -497,6 +497,10 @@ void health_reply_encode(struct json_writer *w, const struct health_reply *reply
   encode_integer(w, "prepared_count", reply->prepared_count);
   encode_integer(w, "prepared_max", reply->prepared_max);
   encode_integer(w, "oldest_prepared_ms", reply->oldest_prepared_ms);
+  encode_integer(w, "xmin_age", reply->xmin_age);
+  encode_integer(w, "standbys", reply->standbys);
+  json_key(w, "synchronous");
+  json_write_boolean(w, reply->synchronous);
   encode_integer(w, "connections", reply->connections);
   encode_integer(w, "connections_max", reply->connections_max);
   encode_integer(w, "waiting", reply->waiting);
@@ -514,6 +518,9 @@ enum error_code health_reply_decode(const json_t *json, struct health_reply *out
       {"prepared_count", JSON_KIND_INTEGER, true, -1, INT64_MAX},
       {"prepared_max", JSON_KIND_INTEGER, true, -1, INT64_MAX},
       {"oldest_prepared_ms", JSON_KIND_INTEGER, true, -1, INT64_MAX},
+      {"xmin_age", JSON_KIND_INTEGER, false, -1, INT64_MAX},
+      {"standbys", JSON_KIND_INTEGER, false, -1, INT64_MAX},
+      {"synchronous", JSON_KIND_BOOLEAN, false, 0, 0},
       {"connections", JSON_KIND_INTEGER, true, 0, INT64_MAX},
       {"connections_max", JSON_KIND_INTEGER, true, 0, INT64_MAX},
       {"waiting", JSON_KIND_INTEGER, true, 0, INT64_MAX},
@@ -530,6 +537,9 @@ enum error_code health_reply_decode(const json_t *json, struct health_reply *out
   out->prepared_count = json_get_integer(json, "prepared_count", -1);
   out->prepared_max = json_get_integer(json, "prepared_max", -1);
   out->oldest_prepared_ms = json_get_integer(json, "oldest_prepared_ms", -1);
+  out->xmin_age = json_get_integer(json, "xmin_age", -1);
+  out->standbys = json_get_integer(json, "standbys", -1);
+  out->synchronous = json_get_boolean(json, "synchronous", false);
   out->connections = json_get_integer(json, "connections", 0);
   out->connections_max = json_get_integer(json, "connections_max", 0);
   out->waiting = json_get_integer(json, "waiting", 0);

@@ -1,6 +1,7 @@
 /* The coordinator as a whole: made, recovered, stopped, freed. */
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "coordinator/internal.h"
 
 struct coordinator *coordinator_new(struct loop *loop, struct wal *wal,
@@ -13,6 +14,11 @@ struct coordinator *coordinator_new(struct loop *loop, struct wal *wal,
   c->cluster = *wal_cluster(wal);
   c->epoch = wal_epoch(wal);
   (void)snprintf(c->run_id, sizeof c->run_id, "%s", wal_run_id(wal));
+  c->events = events_new(loop, c->epoch);
+  c->figures.started_us = clock_monotonic_us();
+  for (int phase = 0; phase < PHASE_COUNT; phase++)
+    histogram_init(&c->figures.phases[phase], metrics_duration_bounds,
+                   metrics_duration_bound_count);
   return c;
 }
 
@@ -23,12 +29,14 @@ void coordinator_free(struct coordinator *c) {
   struct member *member, *next_member;
   HASH_ITER(hh, c->members, member, next_member) member_free(member);
   history_free(c);
+  events_free(c->events);
   free(c);
 }
 
 enum error_code coordinator_recover(struct coordinator *c, struct error *err) {
   enum error_code code = recovery_read_log(c, err);
   if (code != ERR_OK) return code;
+  observe_recovery(c);
   for (struct member *member = c->members; member; member = member->hh.next)
     member_start(member);
   return ERR_OK;
@@ -53,6 +61,7 @@ bool coordinator_is_ready(const struct coordinator *c) {
 
 void coordinator_stop(struct coordinator *c) {
   c->stopping = true;
+  events_stop(c->events);
   struct transaction *t, *next;
   HASH_ITER(hh, c->transactions, t, next) {
     if (t->core.state == TXN_OPEN)

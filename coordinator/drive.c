@@ -104,6 +104,7 @@ static void take_vote(struct transaction_branch *branch, const struct run_reply 
 
 static void run_answered(void *data, const struct run_reply *reply, const struct error *err) {
   struct transaction_branch *branch = data;
+  observe_call(branch->member, CALL_RUN, err);
   branch->transaction->in_flight--;
   statement_list_free(&branch->statements);
   if (!err) {
@@ -292,6 +293,7 @@ static void outcome_known(struct transaction_branch *branch, const struct decide
 
 static void decide_answered(void *data, const struct decide_reply *reply, const struct error *err) {
   struct transaction_branch *branch = data;
+  observe_call(branch->member, CALL_DECIDE, err);
   branch->transaction->in_flight--;
   if (!err) {
     outcome_known(branch, reply);

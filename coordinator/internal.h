@@ -11,6 +11,8 @@
 
 #include "common/loop.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/events.h"
+#include "coordinator/figures.h"
 #include "coordinator/timeline.h"
 #include "coordinator/txn.h"
 
@@ -25,6 +27,7 @@ struct member {
   bool tried;           /* the first attempt to fence has been answered, one way or the other */
   bool surveyed;        /* strangers have been looked for */
   bool calling;         /* a fence or a health call of the tick is under way */
+  bool draining;        /* takes no new branches */
   uint64_t after_epoch; /* the life of ours that it knows, as it has told; 0: none yet */
   char after_run_id[RUN_ID_SIZE];
   struct fence_reply fence;
@@ -45,6 +48,7 @@ struct member {
   uint64_t up_ms, down_ms;
   uint64_t failures, repairs;
   char last_error[CAUSE_TEXT_SIZE];
+  uint64_t calls[CALL_COUNT][CALL_RESULT_COUNT]; /* answered; for the metrics */
   UT_hash_handle hh;
 };
 
@@ -97,8 +101,11 @@ struct transaction {
   struct alarm *alarms; /* on their way to the log; drive.c */
   unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
   bool ended;
+  bool recovered; /* from the log, at this start */
   struct timeline timeline;
-  const char *state_seen; /* the last that was told of: see observe.c */
+  uint64_t begun_us, phase_us; /* monotonic; when it began, and the phase it is in; 0: not known */
+  const char *state_seen;      /* the last that was told of: see observe.c */
+  bool mixed_seen;
   UT_hash_handle hh;
 };
 
@@ -123,6 +130,8 @@ struct coordinator {
   struct member *members;
   struct transaction *transactions; /* by id */
   struct history history;           /* of those that have ended */
+  struct figures figures;
+  struct events *events;
 };
 
 /* transaction.c */
@@ -152,12 +161,19 @@ struct observed {
 void observe(struct transaction *t, const struct observed *what);
 /* After each step of the core. */
 void observe_state(struct transaction *t);
+/* An answer to a call, or what stands in its place. */
+void observe_call(struct member *member, enum call call, const struct error *err);
+/* Of the start: all unfinished decisions are read. */
+void observe_recovery(struct coordinator *c);
+/* A member has come, gone, or is told to drain. */
+void observe_member(struct member *member);
 /* Before a transaction is freed. */
 void observe_freed(struct transaction *t);
 void history_free(struct coordinator *c);
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);
+const char *member_state_name(const struct member *member); /* "up", "down", "starting" */
 void member_start(struct member *member);
 void member_free(struct member *member);
 /* A call to it was not answered, or it does not know our epoch: fence it again. */

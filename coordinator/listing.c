@@ -172,10 +172,33 @@ static void write_availability(struct json_writer *w, const struct member *membe
   json_write_integer(w, (int64_t)up);
   json_key(w, "down_ms");
   json_write_integer(w, (int64_t)down);
+  json_key(w, "ratio");
+  json_write_real(w, up + down > 0 ? (double)up / (double)(up + down) : 0);
   json_key(w, "failures");
   json_write_integer(w, (int64_t)member->failures);
   write_mean(w, "mtbf_ms", up, member->failures);
   write_mean(w, "mttr_ms", down, member->repairs);
+  json_object_end(w);
+}
+
+/* With standbys that commits do not wait for, a failover loses what was told as done. */
+static void write_replication(struct json_writer *w, const struct health_reply *health,
+                              bool known) {
+  bool asynchronous = known && health->standbys > 0 && !health->synchronous;
+  const char *mode = !known || health->standbys < 0 ? NULL
+                     : health->synchronous          ? "synchronous"
+                     : health->standbys > 0         ? "asynchronous"
+                                                    : "none";
+  json_key(w, "replication");
+  json_object_begin(w);
+  json_key(w, "mode");
+  json_write_string(w, mode);
+  write_known(w, "standbys", known, health->standbys);
+  json_key(w, "warning");
+  json_write_string(w, asynchronous
+                           ? "commits do not wait for a standby: a failover may lose branches that "
+                             "voted yes, or have committed"
+                           : NULL);
   json_object_end(w);
 }
 
@@ -191,7 +214,7 @@ static void write_member(struct json_writer *w, const struct member *member) {
   json_key(w, "kind");
   json_write_string(w, member->kind);
   json_key(w, "state");
-  json_write_string(w, !member->tried ? "starting" : member->up ? "up" : "down");
+  json_write_string(w, member_state_name(member));
   json_key(w, "server");
   json_write_string(w, member->fence.server[0] ? member->fence.server : NULL);
   json_key(w, "server_version");
@@ -203,6 +226,8 @@ static void write_member(struct json_writer *w, const struct member *member) {
   write_known(w, "prepared_count", known, health->prepared_count);
   write_known(w, "prepared_limit", known, health->prepared_max);
   write_known(w, "oldest_prepared_ms", known, health->oldest_prepared_ms);
+  write_known(w, "xmin_age", known, health->xmin_age);
+  write_replication(w, health, known);
   write_known(w, "connections", known, health->connections);
   write_known(w, "connections_max", known, health->connections_max);
   write_known(w, "waiting", known, health->waiting);
@@ -239,6 +264,7 @@ static void survey_finish(struct survey *survey) {
 static void answered(void *data, const struct health_reply *reply, const struct error *err) {
   struct question *question = data;
   struct survey *survey = question->survey;
+  observe_call(question->member, CALL_HEALTH, err);
   if (!err) {
     question->member->health = *reply;
     question->member->health_known = true;

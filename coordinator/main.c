@@ -137,7 +137,8 @@ static enum error_code open_door(struct daemon_state *d, const char *port_file, 
   struct http_server_options options = {.listen_host = host,
                                         .body_bytes_max = (size_t)s->body_bytes_max,
                                         .connections_max = (unsigned)s->connections_max,
-                                        .idle_seconds = (unsigned)(s->idle_ms / 1000)};
+                                        .idle_seconds = (unsigned)(s->idle_ms / 1000),
+                                        .media = routes_media()};
   if (!config_split_listen(s->listen, host, sizeof host, &options.listen_port))
     return error_set(err, ERR_CONFIG, "listen: %s", s->listen);
   d->routes = (struct routes_context){d->coordinator, s->timeout_max_ms};

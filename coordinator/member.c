@@ -22,6 +22,11 @@ struct member *member_find(struct coordinator *c, const char *name) {
   return member;
 }
 
+const char *member_state_name(const struct member *member) {
+  if (!member->tried) return "starting";
+  return member->up ? "up" : "down";
+}
+
 /* ---- availability ----------------------------------------------------------------------------- */
 
 static void note_up(struct member *member, bool up, const char *why) {
@@ -42,6 +47,7 @@ static void note_up(struct member *member, bool up, const char *why) {
   }
   member->up = up;
   member->changed_at_ms = now;
+  observe_member(member);
 }
 
 static void schedule(struct member *member) {
@@ -174,6 +180,7 @@ static void show_life(struct member *member, const struct fence_reply *reply) {
 
 static void fenced(void *data, const struct fence_reply *reply, const struct error *err) {
   struct member *member = data;
+  observe_call(member, CALL_FENCE, err);
   if (!err && reply->former_epoch > 0) {
     show_life(member, reply);
     return;
@@ -248,6 +255,7 @@ static void watch_age(struct member *member) {
 
 static void health_answered(void *data, const struct health_reply *reply, const struct error *err) {
   struct member *member = data;
+  observe_call(member, CALL_HEALTH, err);
   member->calling = false;
   if (err) {
     member_suspect(member, err);

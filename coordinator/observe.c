@@ -11,9 +11,84 @@
 #include "coordinator/history.h"
 #include "coordinator/internal.h"
 
+/* ---- figures ---------------------------------------------------------------------------------- */
+
+static void end_phase(struct transaction *t, enum phase phase, uint64_t now_us) {
+  struct histogram *histogram = &t->coordinator->figures.phases[phase];
+  if (t->phase_us) histogram_observe(histogram, (double)(now_us - t->phase_us) / 1e6);
+  t->phase_us = now_us;
+}
+
+static void count_end(struct transaction *t, uint64_t now_us) {
+  struct figures *figures = &t->coordinator->figures;
+  enum wal_outcome outcome = transaction_outcome(t);
+  figures->ended[outcome == WAL_OUTCOME_COMMITTED ? OUTCOME_COMMITTED
+                 : outcome == WAL_OUTCOME_ABORTED ? OUTCOME_ABORTED
+                                                  : OUTCOME_MIXED][t->cause.kind]++;
+  if (outcome == WAL_OUTCOME_COMMITTED && t->logged) end_phase(t, PHASE_COMMIT, now_us);
+  if (t->begun_us)
+    histogram_observe(&figures->phases[PHASE_WHOLE], (double)(now_us - t->begun_us) / 1e6);
+  if (t->recovered && --figures->recovering == 0)
+    figures->recovery_us = now_us - figures->started_us;
+}
+
+static void count(struct transaction *t, const struct observed *what) {
+  struct figures *figures = &t->coordinator->figures;
+  if (what->at_us) return; /* in a former life */
+  switch (what->kind) {
+  case STEP_BEGUN:
+    figures->begun++;
+    t->begun_us = clock_monotonic_us();
+    return;
+  case STEP_COMMIT_ASKED: t->phase_us = clock_monotonic_us(); return;
+  case STEP_LOG_ASKED: end_phase(t, PHASE_PREPARE, clock_monotonic_us()); return;
+  case STEP_LOGGED:
+    if (t->logged) end_phase(t, PHASE_LOG, clock_monotonic_us());
+    return;
+  case STEP_ALARM: figures->heuristics++; return;
+  case STEP_ENDED: count_end(t, clock_monotonic_us()); return;
+  case STEP_RECOVERED:
+    t->recovered = true;
+    figures->recovered++;
+    figures->recovering++;
+    return;
+  case STEP_ENLISTED:
+  case STEP_ROLLBACK:
+  case STEP_RUN_SENT:
+  case STEP_RUN_NOT_SENT:
+  case STEP_STATEMENTS_RAN:
+  case STEP_VOTE:
+  case STEP_DECISION_SENT:
+  case STEP_DECISION_WAITS:
+  case STEP_OUTCOME:
+  case STEP_RESOLVED:
+  case STEP_STATE: return;
+  }
+}
+
+void observe_call(struct member *member, enum call call, const struct error *err) {
+  enum call_result result = CALL_OK;
+  if (err) {
+    switch (error_class_of(err->code)) {
+    case CLASS_NONE: break;
+    case CLASS_CALLER:
+    case CLASS_FATAL: result = CALL_REFUSED; break;
+    case CLASS_RETRY: result = CALL_UNAVAILABLE; break;
+    case CLASS_AMBIGUOUS: result = CALL_LOST; break;
+    }
+  }
+  member->calls[call][result]++;
+}
+
+void observe_recovery(struct coordinator *c) {
+  if (c->figures.recovering == 0)
+    c->figures.recovery_us = clock_monotonic_us() - c->figures.started_us;
+}
+
 /* ---- steps ------------------------------------------------------------------------------------ */
 
 void observe(struct transaction *t, const struct observed *what) {
+  count(t, what);
   struct step step = {.at_us = what->at_us ? what->at_us : clock_wall_us(),
                       .detail = what->detail,
                       .attempt = what->attempt,
@@ -22,11 +97,45 @@ void observe(struct transaction *t, const struct observed *what) {
   timeline_add(&t->timeline, &step, what->error);
 }
 
+/* Cut between characters: UTF-8 stays what it is. */
+static void copy_cut(char out[EVENT_TEXT_SIZE], const char *text) {
+  size_t length = strnlen(text, EVENT_TEXT_SIZE - 1);
+  while (length > 0 && text[length] && ((unsigned char)text[length] & 0xC0) == 0x80)
+    length--;
+  memcpy(out, text, length);
+  out[length] = '\0';
+}
+
+static void publish_transaction(const struct transaction *t) {
+  struct event event = {.kind = EVENT_TRANSACTION,
+                        .at_us = clock_wall_us(),
+                        .state = t->state_seen,
+                        .txid = t->id,
+                        .outcome = transaction_outcome(t),
+                        .cause = t->cause.kind};
+  if (t->label) copy_cut(event.text, t->label);
+  events_publish(t->coordinator->events, &event);
+}
+
+/* `mixed` comes with the state or without. */
 void observe_state(struct transaction *t) {
   const char *state = txn_state_name(t->core.state);
-  if (t->state_seen && strcmp(state, t->state_seen) == 0) return;
+  bool same = t->state_seen && strcmp(state, t->state_seen) == 0;
+  if (same && t->core.mixed == t->mixed_seen) return;
   t->state_seen = state;
+  t->mixed_seen = t->core.mixed;
   observe(t, &(struct observed){.kind = STEP_STATE, .detail = state});
+  publish_transaction(t);
+}
+
+void observe_member(struct member *member) {
+  struct event event = {.kind = EVENT_PARTICIPANT,
+                        .at_us = clock_wall_us(),
+                        .state = member_state_name(member),
+                        .draining = member->draining};
+  (void)snprintf(event.name, sizeof event.name, "%s", member->name);
+  copy_cut(event.text, member->last_error);
+  events_publish(member->coordinator->events, &event);
 }
 
 /* ---- history ---------------------------------------------------------------------------------- */

@@ -118,6 +118,7 @@ static void stray_done(struct stray *stray, bool resolved) {
 
 static void stray_decided(void *data, const struct decide_reply *reply, const struct error *err) {
   struct stray *stray = data;
+  observe_call(stray->member, CALL_DECIDE, err);
   if (err) member_suspect(stray->member, err);
   bool resolved = !err && (reply->outcome == BRANCH_OUTCOME_COMMITTED ||
                            reply->outcome == BRANCH_OUTCOME_ABORTED);
@@ -181,6 +182,7 @@ static void consider(struct member *member, const struct prepared_branch *prepar
 
 static void listed(void *data, const struct list_reply *reply, const struct error *err) {
   struct member *member = data;
+  observe_call(member, CALL_LIST, err);
   if (err) member_suspect(member, err);
   for (size_t i = 0; !err && i < reply->count; i++)
     consider(member, &reply->branches[i], reply->server);

@@ -468,6 +468,13 @@ static void get_ready(struct http_request *request, void *data) {
   http_respond_error(request, &err, NULL);
 }
 
+const struct http_media *routes_media(void) {
+  static const struct http_media media[] = {{"/metrics", "text/plain"},
+                                            {"/v1/events", "text/event-stream"},
+                                            {NULL, NULL}};
+  return media;
+}
+
 const struct http_route *routes_table(size_t *count) {
   static const struct http_route table[] = {
       {"POST", "/v1/transactions", post_transaction},
@@ -479,10 +486,12 @@ const struct http_route *routes_table(size_t *count) {
       {"POST", "/v1/transactions/{id}/commit", post_commit},
       {"POST", "/v1/transactions/{id}/rollback", post_rollback},
       {"POST", "/v1/transactions/{id}/resolve", post_resolve},
+      {"GET", "/v1/events", get_events},
       {"GET", "/v1/participants", list_participants},
       {"GET", "/v1/participants/{name}", get_participant},
       {"GET", "/healthz", get_health},
       {"GET", "/readyz", get_ready},
+      {"GET", "/metrics", get_metrics},
   };
   *count = sizeof table / sizeof table[0];
   return table;

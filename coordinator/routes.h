@@ -13,4 +13,7 @@ struct routes_context {
 /* Static. Handlers get a `struct routes_context *`. */
 const struct http_route *routes_table(size_t *count);
 
+/* Of those that answer with something else than JSON. Static. */
+const struct http_media *routes_media(void);
+
 #endif

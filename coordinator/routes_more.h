@@ -5,5 +5,7 @@
 #include "coordinator/routes.h"
 
 void get_timeline(struct http_request *request, void *data); /* routes_timeline.c */
+void get_metrics(struct http_request *request, void *data);  /* routes_metrics.c */
+void get_events(struct http_request *request, void *data);   /* routes_events.c */
 
 #endif

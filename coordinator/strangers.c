@@ -25,6 +25,7 @@ static void count_branch(struct stranger strangers[STRANGERS_MAX], size_t *count
 
 static void surveyed(void *data, const struct survey_reply *reply, const struct error *err) {
   struct member *member = data;
+  observe_call(member, CALL_SURVEY, err);
   struct stranger strangers[STRANGERS_MAX];
   size_t count = 0;
   for (size_t i = 0; !err && i < reply->branch_count; i++) {

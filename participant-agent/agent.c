@@ -45,6 +45,26 @@ void request_answer(struct agent *agent, struct request *request, const struct e
   DL_APPEND(agent->answers, request);
 }
 
+/* Indexes of agent_result_names. */
+static unsigned result_of(const struct error *err) {
+  if (!err) return 0;
+  switch (error_class_of(err->code)) {
+  case CLASS_NONE: return 0;
+  case CLASS_CALLER:
+  case CLASS_FATAL: return 1;
+  case CLASS_RETRY: return 2;
+  case CLASS_AMBIGUOUS: return 3;
+  }
+  return 1;
+}
+
+static void count_answer(struct agent *agent, const struct request *r) {
+  struct agent_figures *figures = &agent->figures;
+  figures->calls[r->kind][result_of(r->err)]++;
+  if (!r->err && r->kind == REQUEST_RUN) figures->votes[r->reply.run.vote]++;
+  if (!r->err && r->kind == REQUEST_DECIDE) figures->outcomes[r->reply.decide.outcome]++;
+}
+
 static void call_back(const struct request *r) {
   const struct error *err = r->err;
   switch (r->kind) {
@@ -62,6 +82,7 @@ static void give_answers(struct agent *agent) {
   struct request *list = agent->answers, *request, *next;
   agent->answers = NULL;
   DL_FOREACH_SAFE(list, request, next) {
+    count_answer(agent, request);
     call_back(request);
     request_free(request);
   }
@@ -325,12 +346,22 @@ void agent_list(struct agent *agent, const struct list_request *request, list_fn
   agent_leave(agent);
 }
 
+static void take_probe(struct health_reply *reply, const struct session_probe *probe) {
+  reply->prepared_count = probe->prepared_count;
+  reply->oldest_prepared_ms = probe->oldest_prepared_ms;
+  reply->xmin_age = probe->xmin_age;
+  reply->standbys = probe->standbys;
+  reply->synchronous = probe->synchronous;
+}
+
 static void describe(const struct agent *agent, struct health_reply *reply) {
   struct pool_numbers pool = pool_numbers(agent->pool);
   *reply = (struct health_reply){.connected = control_is_connected(agent->control),
                                  .latency_us = agent->latency_us,
                                  .prepared_count = -1,
                                  .oldest_prepared_ms = -1,
+                                 .xmin_age = -1,
+                                 .standbys = -1,
                                  .connections = pool.open,
                                  .connections_max = agent->connections_max,
                                  .waiting = pool.waiting};
@@ -341,6 +372,11 @@ static void describe(const struct agent *agent, struct health_reply *reply) {
     reply->prepared_max = identity->prepared_max;
   }
   copy_text(reply->last_error, sizeof reply->last_error, control_error(agent->control));
+}
+
+void agent_describe(const struct agent *agent, struct health_reply *out) {
+  describe(agent, out);
+  if (agent->probe_known) take_probe(out, &agent->probed);
 }
 
 static void on_probed(void *data, const struct session_probe *probe, const struct error *err) {
@@ -354,8 +390,9 @@ static void on_probed(void *data, const struct session_probe *probe, const struc
     reply->connected = false;
     copy_text(reply->last_error, sizeof reply->last_error, err->text);
   } else {
-    reply->prepared_count = probe->prepared_count;
-    reply->oldest_prepared_ms = probe->oldest_prepared_ms;
+    take_probe(reply, probe);
+    agent->probed = *probe;
+    agent->probe_known = true;
   }
   asking_answer(asking, NULL);
   control_return(agent->control);
@@ -507,4 +544,13 @@ void agent_free(struct agent *agent) {
   free(agent->participant);
   free(agent->state_dir);
   free(agent);
+}
+
+const char *const agent_call_names[AGENT_CALLS] = {
+    [REQUEST_FENCE] = "fence", [REQUEST_RUN] = "run",       [REQUEST_DECIDE] = "decide",
+    [REQUEST_LIST] = "list",   [REQUEST_SURVEY] = "survey", [REQUEST_HEALTH] = "health"};
+const char *const agent_result_names[AGENT_RESULTS] = {"ok", "refused", "unavailable", "lost"};
+
+const struct agent_figures *agent_figures(const struct agent *agent) {
+  return &agent->figures;
 }

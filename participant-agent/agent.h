@@ -44,4 +44,20 @@ void agent_survey(struct agent *agent, const struct survey_request *request, sur
                   void *data);
 void agent_health(struct agent *agent, health_fn fn, void *data);
 
+/* ---- for metrics ------------------------------------------------------------------------------ */
+
+enum { AGENT_CALLS = 6, AGENT_RESULTS = 4, AGENT_VOTES = VOTE_READY + 1 };
+enum { AGENT_OUTCOMES = BRANCH_OUTCOME_UNVERIFIABLE + 1 };
+struct agent_figures {
+  uint64_t calls[AGENT_CALLS][AGENT_RESULTS]; /* answered; by the names below */
+  uint64_t votes[AGENT_VOTES];
+  uint64_t outcomes[AGENT_OUTCOMES]; /* as told of decisions */
+};
+extern const char *const agent_call_names[AGENT_CALLS];
+extern const char *const agent_result_names[AGENT_RESULTS];
+const struct agent_figures *agent_figures(const struct agent *agent);
+/* What is known without asking the database: counts of prepared transactions as of the last time that
+ * somebody asked for its health. */
+void agent_describe(const struct agent *agent, struct health_reply *out);
+
 #endif

@@ -145,6 +145,9 @@ struct agent {
   struct request *answers; /* to be given */
   struct loop_timer *later;
   int64_t latency_us;
+  struct session_probe probed; /* the last one */
+  bool probe_known;
+  struct agent_figures figures;
 };
 
 /* ---- agent.c -----------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
   char host[256];
   struct http_server_options options = {.listen_host = host,
-                                        .body_bytes_max = AGENT_BODY_BYTES_MAX};
+                                        .body_bytes_max = AGENT_BODY_BYTES_MAX,
+                                        .media = agent_routes_media()};
   if (!config_split_listen(d->settings.listen, host, sizeof host, &options.listen_port))
     return error_set(err, ERR_CONFIG, "listen: %s", d->settings.listen);
   size_t count;

@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #include "common/message_json.h"
+#include "participant-agent/routes_metrics.h"
 #include "participant-agent/sessions.h"
 
 /* ---- requests and answers ----------------------------------------------------------------------
@@ -303,6 +304,11 @@ static void handle_decide(struct http_request *request, void *data) {
 /* ---- the table ---------------------------------------------------------------------------------
  */
 
+const struct http_media *agent_routes_media(void) {
+  static const struct http_media media[] = {{"/metrics", "text/plain"}, {NULL, NULL}};
+  return media;
+}
+
 const struct http_route *agent_routes_table(size_t *count) {
   static const struct http_route routes[] = {
       {"POST", "/v1/databases/{participant}/fence", handle_fence},
@@ -312,6 +318,7 @@ const struct http_route *agent_routes_table(size_t *count) {
       {"POST", "/v1/databases/{participant}/survey", handle_survey},
       {"GET", "/v1/databases/{participant}/health", handle_health},
       {"GET", "/healthz", handle_healthz},
+      {"GET", "/metrics", handle_metrics},
   };
   *count = sizeof routes / sizeof routes[0];
   return routes;

@@ -28,6 +28,8 @@ struct agent_routes {
 /* For http_server_start(). Requests under way refer to the agents: answer or drop them
  * (http_server_free) before the agents go. */
 const struct http_route *agent_routes_table(size_t *count);
+/* Of those that answer with something else than JSON. Static. */
+const struct http_media *agent_routes_media(void);
 /* When the agents are gone: they refer to the batches. Before the loop. */
 void agent_routes_release(struct agent_routes *routes);
 

@@ -35,6 +35,7 @@
 #include "common/id.h"
 #include "common/loop.h"
 #include "common/message.h"
+#include "common/metrics.h"
 
 struct wal;
 
@@ -162,5 +163,8 @@ struct wal_stats {
   bool poisoned;              /* see invariant 5; may come before any callback tells */
 };
 struct wal_stats wal_stats(const struct wal *wal);
+/* Decisions and audit lines that shared a COMMIT, and how long each COMMIT took, lazy ones too, in
+ * seconds: since the start. */
+void wal_histograms(struct wal *wal, struct histogram *group_sizes, struct histogram *commits);
 
 #endif

@@ -39,6 +39,7 @@ enum {
   FULL_RETRY_MS = 1000,   /* lazy records on a full disk */
   REMOVAL_WAIT_MS = 60000 /* the longest sleep: the wall clock may be set */
 };
+static const double group_bounds[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, GROUP_MAX};
 #define REMOVAL_LATE_US UINT64_C(1000000) /* then it no longer waits for a quiet moment */
 
 struct wal {
@@ -54,6 +55,7 @@ struct wal {
   pthread_mutex_t mutex;
   pthread_cond_t changed;
   struct job_list queue, done;
+  struct histogram group_sizes, commits;
   bool started, stopping;
   /* Writer thread. */
   struct job_list lazies;
@@ -110,12 +112,22 @@ static enum store_result commit(struct wal *wal, struct error *err) {
   uint64_t began = clock_monotonic_us();
   enum store_result result = store_commit(wal->store, err);
   if (result != STORE_OK) return result;
-  atomic_store(&wal->last_group_us, clock_monotonic_us() - began);
+  uint64_t lasted_us = clock_monotonic_us() - began;
+  atomic_store(&wal->last_group_us, lasted_us);
+  (void)pthread_mutex_lock(&wal->mutex);
+  histogram_observe(&wal->commits, (double)lasted_us / 1e6);
+  (void)pthread_mutex_unlock(&wal->mutex);
   (void)atomic_fetch_add(&wal->groups, 1);
   job_clear(&wal->lazies);
   if (wal->full) log_info("decision_log_has_space", NULL);
   wal->full = false;
   return STORE_OK;
+}
+
+static void note_group(struct wal *wal, size_t durable) {
+  (void)pthread_mutex_lock(&wal->mutex);
+  histogram_observe(&wal->group_sizes, (double)durable);
+  (void)pthread_mutex_unlock(&wal->mutex);
 }
 
 static enum store_result is_present(struct wal *wal, const struct job *job, bool *present,
@@ -257,6 +269,7 @@ static void run_jobs(struct wal *wal, struct job_list *jobs) {
     if (result == STORE_OK && durable > 0) {
       CRASH_POINT("C4");
       result = commit(wal, &err);
+      if (result == STORE_OK) note_group(wal, durable);
     }
     settle(wal, &group, result, &err);
     read_all(wal, &group);
@@ -393,6 +406,8 @@ static void init_sync(struct wal *wal) {
       pthread_cond_init(&wal->changed, &attr) != 0)
     abort(); /* no memory, at start */
   (void)pthread_condattr_destroy(&attr);
+  histogram_init(&wal->group_sizes, group_bounds, sizeof group_bounds / sizeof group_bounds[0]);
+  histogram_init(&wal->commits, metrics_duration_bounds, metrics_duration_bound_count);
 }
 
 static void wal_free(struct wal *wal) {
@@ -461,6 +476,13 @@ bool wal_had_life(const struct wal *wal, uint64_t epoch, const char *run_id) {
   for (size_t i = count; i-- > 0;)
     if (lives[i].epoch == epoch) return strcmp(lives[i].run_id, run_id) == 0;
   return false;
+}
+
+void wal_histograms(struct wal *wal, struct histogram *group_sizes, struct histogram *commits) {
+  (void)pthread_mutex_lock(&wal->mutex);
+  *group_sizes = wal->group_sizes;
+  *commits = wal->commits;
+  (void)pthread_mutex_unlock(&wal->mutex);
 }
 
 struct wal_stats wal_stats(const struct wal *wal) {

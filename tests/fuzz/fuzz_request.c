@@ -144,7 +144,7 @@ static void check_headers(const struct http_headers *headers) {
     assert(strncmp(headers->host, "127.", 4) == 0 || headers->host[0] == '[' ||
            strncasecmp(headers->host, "localhost", 9) == 0 ||
            strncasecmp(headers->host, "bank.example", 12) == 0);
-  if (http_check_accept(headers, &err) != ERR_OK) assert(err.text[0]);
+  if (http_check_accept(headers, "application/json", &err) != ERR_OK) assert(err.text[0]);
   if (http_check_content_type(headers, &err) != ERR_OK) assert(err.text[0]);
 }
 

@@ -78,6 +78,33 @@ void http_respond_error(struct http_request *request, const struct error *err, c
   free(body);
 }
 
+/* Readers of events are not modelled: nothing depends on them. */
+struct http_stream *http_respond_stream(struct http_request *request, const char *content_type,
+                                        size_t bytes_max, http_stream_closed_fn closed,
+                                        void *data) {
+  struct error err = {0};
+  (void)content_type;
+  (void)bytes_max;
+  (void)closed;
+  (void)data;
+  (void)error_set(&err, ERR_MEMORY, "no streams here");
+  http_respond_error(request, &err, NULL);
+  return NULL;
+}
+
+bool http_stream_write(struct http_stream *stream, const char *text, size_t length) {
+  (void)stream;
+  (void)text;
+  (void)length;
+  return false;
+}
+
+void http_stream_end(struct http_stream *stream, const char *last, size_t length) {
+  (void)stream;
+  (void)last;
+  (void)length;
+}
+
 /* ---- requests --------------------------------------------------------------------------------- */
 
 static const struct http_route *route_of(struct http_server *server, struct http_request *request,

@@ -104,7 +104,7 @@ static void origin_is_heard_when_it_is_the_host(void) {
 
 static enum error_code accept(const char *value) {
   struct http_headers headers = {.accept = value};
-  return http_check_accept(&headers, NULL);
+  return http_check_accept(&headers, "application/json", NULL);
 }
 
 static void accept_that_includes_json_is_heard(void) {
