@@ -10,9 +10,10 @@
 static const char help[] =
     "usage: assent COMMAND ...\n\n"
     "One transaction over several databases: all commit, or none does.\n\n"
-    "  tx            begin, exec, commit, rollback, show, list\n"
+    "  tx            begin, exec, commit, rollback, show, timeline, list\n"
     "  transfer      move money between two accounts of the example schema\n"
     "  participants  the databases, and how they do\n"
+    "  drain, undrain  a database takes no new branches, or does again\n"
     "  backup        a copy of the decision log, while the coordinator runs\n"
     "  recover       a new decision log, when the old one is lost\n"
     "  demo          two databases, thousands of transfers, the coordinator killed in between\n"
@@ -36,6 +37,8 @@ struct command {
 static const struct command commands[] = {{"tx", command_tx},
                                           {"transfer", command_transfer},
                                           {"participants", command_participants},
+                                          {"drain", command_drain},
+                                          {"undrain", command_undrain},
                                           {"backup", command_backup},
                                           {"recover", command_recover},
                                           {"demo", command_demo},

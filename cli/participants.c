@@ -35,7 +35,9 @@ static void participant_add(struct table *table, const json_t *participant) {
   duration_cell(json_object_get(participant, "availability"), "mttr_ms", repair);
   if (undelivered >= 0) (void)snprintf(owed, CELL_SIZE, "%" PRId64, undelivered);
   const char *cells[] = {member_text(participant, "name", ""),
-                         member_text(participant, "state", "unknown"),
+                         json_is_true(json_object_get(participant, "draining"))
+                             ? "draining"
+                             : member_text(participant, "state", "unknown"),
                          latency,
                          prepared,
                          oldest,

@@ -44,6 +44,7 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
   X(ERR_OVERLOADED, "overloaded", CLASS_RETRY, 503, "Overloaded")                                  \
   X(ERR_STOPPING, "stopping", CLASS_RETRY, 503, "The coordinator is stopping")                     \
   X(ERR_UNAVAILABLE, "unavailable", CLASS_RETRY, 503, "Not available now")                         \
+  X(ERR_DRAINING, "draining", CLASS_RETRY, 503, "The participant takes no new work")               \
   X(ERR_LOG_FULL, "log_full", CLASS_RETRY, 503, "The decision log has no space left")              \
   X(ERR_LOST, "reply_lost", CLASS_AMBIGUOUS, 503, "No answer, it may or may not have happened")    \
   X(ERR_MEMORY, "out_of_memory", CLASS_RETRY, 503, "Out of memory")                                \

@@ -34,7 +34,8 @@ void coordinator_free(struct coordinator *c) {
 }
 
 enum error_code coordinator_recover(struct coordinator *c, struct error *err) {
-  enum error_code code = recovery_read_log(c, err);
+  enum error_code code = drain_load(c, err);
+  if (code == ERR_OK) code = recovery_read_log(c, err);
   if (code != ERR_OK) return code;
   observe_recovery(c);
   for (struct member *member = c->members; member; member = member->hh.next)

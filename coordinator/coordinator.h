@@ -23,6 +23,7 @@ struct coordinator_options {
   int64_t transactions_max;                   /* live at once, finished ones aside */
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
+  const char *drained_path;  /* a file, of participants that drain; NULL: not over a restart */
   int64_t prepared_alert_ms; /* age of a prepared transaction that is worth an alert; 0: never */
   /* The process must stop at once, sending nothing more: the log cannot say what it holds, or
    * another coordinator with a later epoch has taken over. Must not return. */
@@ -45,6 +46,15 @@ void coordinator_add_participant(struct coordinator *c, const char *name, const 
 enum error_code coordinator_check_participant(struct coordinator *c, const char *name,
                                               struct error *err)
     __attribute__((warn_unused_result));
+
+/* The same, for a new branch: ERR_DRAINING. */
+enum error_code coordinator_check_takes_branches(struct coordinator *c, const char *name,
+                                                 struct error *err)
+    __attribute__((warn_unused_result));
+/* From now on, and over restarts, the participant takes no new branches, or does again. ERR_NOT_FOUND;
+ * ERR_UNAVAILABLE: it could not be recorded, and is not so. */
+enum error_code coordinator_drain(struct coordinator *c, const char *name, bool draining,
+                                  struct error *err) __attribute__((warn_unused_result));
 
 /* Reads the unfinished decisions from the log and starts fencing the participants. Once, after all
  * participants have been added. */

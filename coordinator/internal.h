@@ -181,6 +181,9 @@ void member_suspect(struct member *member, const struct error *err);
 void member_park(struct transaction_branch *branch);
 void member_unpark(struct transaction_branch *branch);
 
+/* drain.c: who drained when it stopped. */
+enum error_code drain_load(struct coordinator *c, struct error *err);
+
 /* strangers.c: warns of prepared branches of other clusters. */
 void strangers_look(struct member *member);
 

@@ -202,6 +202,15 @@ static void write_replication(struct json_writer *w, const struct health_reply *
   json_object_end(w);
 }
 
+/* Of transactions that have not ended. */
+static size_t live_branches(const struct member *member) {
+  size_t count = 0;
+  for (const struct transaction *t = member->coordinator->transactions; t; t = t->hh.next)
+    for (unsigned i = 0; i < t->core.branch_count; i++)
+      count += t->branches[i]->member == member;
+  return count;
+}
+
 static void write_member(struct json_writer *w, const struct member *member) {
   const struct health_reply *health = &member->health;
   bool known = member->health_known;
@@ -231,6 +240,10 @@ static void write_member(struct json_writer *w, const struct member *member) {
   write_known(w, "connections", known, health->connections);
   write_known(w, "connections_max", known, health->connections_max);
   write_known(w, "waiting", known, health->waiting);
+  json_key(w, "draining");
+  json_write_boolean(w, member->draining);
+  json_key(w, "live_branches");
+  json_write_integer(w, (int64_t)live_branches(member));
   json_key(w, "undelivered_decisions");
   json_write_integer(w, (int64_t)waiting);
   json_key(w, "last_error");

@@ -43,6 +43,7 @@ static const char help[] =
 struct daemon_state {
   struct loop *loop;
   struct settings settings;
+  char drained_path[PATH_MAX];
   struct wal *wal;
   struct http_client *client;
   struct coordinator *coordinator;
@@ -115,12 +116,15 @@ static enum error_code add_participant(struct daemon_state *d, const struct part
 
 static enum error_code start_coordinator(struct daemon_state *d, struct error *err) {
   const struct settings *s = &d->settings;
+  enum error_code named = settings_drained_path(s->data_dir, d->drained_path, err);
+  if (named != ERR_OK) return named;
   struct coordinator_options options = {.timeout_default_ms = s->timeout_ms,
                                         .timeout_max_ms = s->timeout_max_ms,
                                         .transactions_max = s->transactions_max,
                                         .sweep_interval_ms = s->sweep_interval_ms,
                                         .health_interval_ms = s->health_interval_ms,
                                         .prepared_alert_ms = s->prepared_alert_ms,
+                                        .drained_path = d->drained_path,
                                         .halt = halt};
   d->client = http_client_new(d->loop);
   d->coordinator = coordinator_new(d->loop, d->wal, &options);

@@ -193,7 +193,7 @@ static struct transaction *find(struct routes_context *context, struct http_requ
 static enum error_code check_participants(struct coordinator *c, const struct begin_body *body,
                                           struct error *err) {
   for (size_t i = 0; i < body->branch_count; i++) {
-    enum error_code code = coordinator_check_participant(c, body->branches[i].participant, err);
+    enum error_code code = coordinator_check_takes_branches(c, body->branches[i].participant, err);
     if (code == ERR_OK) continue;
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
@@ -489,6 +489,8 @@ const struct http_route *routes_table(size_t *count) {
       {"GET", "/v1/events", get_events},
       {"GET", "/v1/participants", list_participants},
       {"GET", "/v1/participants/{name}", get_participant},
+      {"POST", "/v1/participants/{name}/drain", post_drain},
+      {"POST", "/v1/participants/{name}/undrain", post_undrain},
       {"GET", "/healthz", get_health},
       {"GET", "/readyz", get_ready},
       {"GET", "/metrics", get_metrics},

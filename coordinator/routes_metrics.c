@@ -210,6 +210,9 @@ static double undelivered(const struct member *m) {
   DL_FOREACH(m->parked, branch) count++;
   return (double)count;
 }
+static double is_draining(const struct member *m) {
+  return m->draining ? 1 : 0;
+}
 static double failures(const struct member *m) {
   return (double)m->failures;
 }
@@ -235,6 +238,7 @@ static void write_participants(struct metrics_page *page, const struct coordinat
        "The last round trip from the agent to its database.", latency_s},
       {"assent_participant_undelivered_decisions", "gauge",
        "Decisions that wait for the participant.", undelivered},
+      {"assent_participant_draining", "gauge", "1 while it takes no new branches.", is_draining},
       {"assent_participant_failures_total", "counter",
        "How often it was found to be away, since the coordinator's start.", failures},
       {"assent_pool_connections", "gauge", "Open connections for branches' work.", connections},

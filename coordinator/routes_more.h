@@ -7,5 +7,7 @@
 void get_timeline(struct http_request *request, void *data); /* routes_timeline.c */
 void get_metrics(struct http_request *request, void *data);  /* routes_metrics.c */
 void get_events(struct http_request *request, void *data);   /* routes_events.c */
+void post_drain(struct http_request *request, void *data);   /* routes_drain.c */
+void post_undrain(struct http_request *request, void *data);
 
 #endif

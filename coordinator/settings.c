@@ -114,6 +114,11 @@ enum error_code settings_log_path(const char *data_dir, char out[PATH_MAX], stru
   return error_set(err, ERR_CONFIG, "data_dir is too long");
 }
 
+enum error_code settings_drained_path(const char *data_dir, char out[PATH_MAX], struct error *err) {
+  if (snprintf(out, PATH_MAX, "%s/drained", data_dir) < PATH_MAX - 4) return ERR_OK;
+  return error_set(err, ERR_CONFIG, "data_dir is too long");
+}
+
 void settings_print(FILE *out, const struct settings *settings) {
   config_print(out, keys, key_count, "coordinator", "coordinator", settings);
   for (size_t i = 0; i < settings->participant_count; i++) {

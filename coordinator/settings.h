@@ -44,4 +44,8 @@ enum error_code settings_log_path(const char *data_dir, char out[PATH_MAX], stru
 /* As INI, with what is in force; secrets hidden. */
 void settings_print(FILE *out, const struct settings *settings);
 
+/* Of participants that drain. ERR_CONFIG as above. */
+enum error_code settings_drained_path(const char *data_dir, char out[PATH_MAX], struct error *err)
+    __attribute__((warn_unused_result));
+
 #endif

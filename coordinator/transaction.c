@@ -154,6 +154,8 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
     *branch = i + 1;
     return ERR_OK;
   }
+  code = coordinator_check_takes_branches(t->coordinator, participant, err);
+  if (code != ERR_OK) return code;
   if (t->core.branch_count == TXN_BRANCHES_MAX)
     return error_set(err, ERR_LIMIT, "a transaction has at most %d branches", TXN_BRANCHES_MAX);
   const struct transaction_branch *added = transaction_add_branch(t, member);
