@@ -156,7 +156,7 @@ torture: deps ## the same while everything is broken at random, all promises che
 ROOMS   := adapters bench cli common coordinator participant-agent wal $(patsubst %/,%,$(wildcard tests/*/))
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
-CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
+CHECKS  := check-format check-scripts check-docs check-packaging check-gcc check-structure check-clang check-tidy
 
 .PHONY: check $(CHECKS) everything test-programs tidy
 check: deps-dev ## format, both compilers, clang-tidy, structure, documentation: all without a test run
@@ -179,6 +179,9 @@ check-scripts:
 
 check-docs:
 	$(Q)sh tools/check_docs.sh
+
+check-packaging:
+	$(Q)sh tools/check_packaging.sh
 
 everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim $(addprefix $(BUILD)/,bench bench-guard bench-recovery bench-count.so)
 test-programs: $(TESTS) $(BUILD)/test/assent-fault.so

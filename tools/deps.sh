@@ -5,7 +5,7 @@ set -eu
 
 run="gcc make pkg-config libc6-dev libcunit1-dev libcurl4-openssl-dev libjansson-dev
      libmicrohttpd-dev libpq-dev libsqlite3-dev libuv1-dev uthash-dev postgresql-15 util-linux"
-dev="clang clang-format clang-tidy gcovr gdb libclang-rt-14-dev spin valgrind curl"
+dev="clang clang-format clang-tidy gcovr gdb libclang-rt-14-dev prometheus spin valgrind curl"
 
 case "${1:-}" in
 run) want=$run ;;
