@@ -1,13 +1,15 @@
 /* See http_server.h. libmicrohttpd with an external loop: its epoll descriptor is watched,
- * MHD_run() does what is due.
+ * MHD_run() does what is due. Connections are taken by http_accept.h and added to it.
  *
  * The life of a request, as MHD calls us:
  *
  *   on_uri        the request line is there: struct http_request is made
  *   on_access     headers: judge() them. A refusal waits for the body to be read and dropped, so
- * that the connection can be used again; one that makes the body unreadable (framing, too large) is
- * answered at once and the connection closed on_access...  pieces of the body on_access     the
- * end: refuse, or call the handler. Not answered when that returns: the connection is suspended
+ *                 that the connection can be used again; one that makes the body unreadable
+ *                 (framing, too large) is answered at once and the connection closed
+ *   on_access...  pieces of the body
+ *   on_access     the end: refuse, or call the handler. Not answered when that returns: the
+ *                 connection is suspended
  *   http_respond  keeps the response and resumes the connection
  *   on_access     queues the response
  *   on_completed  sent, or the peer has gone: the request is freed
@@ -36,6 +38,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/http_accept.h"
 #include "common/http_linger.h"
 #include "common/http_listen.h"
 #include "common/http_response.h"
@@ -65,9 +68,11 @@ struct http_server {
   struct loop *loop;
   struct MHD_Daemon *daemon;
   struct loop_poll *poll;
-  struct loop_timer *timer; /* what MHD wants to be woken for */
-  struct loop_timer *sweep; /* requests that do not arrive */
+  struct loop_timer *timer;       /* what MHD wants to be woken for */
+  struct loop_timer *sweep;       /* requests that do not arrive */
+  struct http_acceptor *acceptor; /* NULL: quiesced */
   struct connection *connections;
+  unsigned connection_count, connections_max;
   struct http_request *held;
   struct http_lingerers lingerers;
   char listen_host[64]; /* an address, or localhost */
@@ -80,7 +85,7 @@ struct http_server {
   size_t pending; /* length of `held` */
   size_t unsent;  /* answered, and not completed */
   uint16_t port;
-  bool scheduled, quiesced, closing;
+  bool scheduled, closing;
 };
 
 enum request_state { RECEIVING, HELD, ANSWERED };
@@ -195,12 +200,28 @@ static void connection_close(struct connection *c) {
   free(c);
 }
 
+/* At the limit, who connects waits in the backlog. */
+static void count_connections(struct http_server *server, int change) {
+  server->connection_count += (unsigned)change;
+  if (server->acceptor)
+    http_acceptor_open(server->acceptor, server->connection_count < server->connections_max);
+}
+
 static void on_connection(void *data, struct MHD_Connection *mhd, void **slot,
                           enum MHD_ConnectionNotificationCode what) {
+  struct http_server *server = data;
+  count_connections(server, what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
   if (what == MHD_CONNECTION_NOTIFY_STARTED)
-    connection_open(data, mhd, slot);
+    connection_open(server, mhd, slot);
   else if (*slot)
     connection_close(*slot);
+}
+
+static void on_accepted(void *data, int fd, const struct sockaddr *peer, socklen_t size) {
+  struct http_server *server = data;
+  /* Out of memory it closes the socket itself. */
+  (void)MHD_add_connection(server->daemon, fd, peer, size);
+  schedule(server);
 }
 
 /* ---- answering --------------------------------------------------------------------------------
@@ -230,7 +251,7 @@ static void answer(struct http_request *request, int status, struct MHD_Response
   request->state = ANSWERED;
   request->response = response;
   request->status = status;
-  if (server->quiesced && response)
+  if (!server->acceptor && response)
     http_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
   if (!request->suspended) return;
   request->suspended = false;
@@ -457,14 +478,12 @@ static unsigned connections_allowed(unsigned wanted) {
   return wanted < allowed ? wanted : (unsigned)allowed;
 }
 
-static struct MHD_Daemon *daemon_start(struct http_server *server, int fd, bool v6,
-                                       unsigned connections, unsigned idle_seconds) {
-  unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-  if (v6) flags |= MHD_USE_IPv6;
-  return MHD_start_daemon(flags, server->port, NULL, NULL, on_access, server,
-                          MHD_OPTION_EXTERNAL_LOGGER, on_mhd_message, NULL,
-                          MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
-                          MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
+static struct MHD_Daemon *daemon_start(struct http_server *server, unsigned idle_seconds) {
+  unsigned flags =
+      MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  return MHD_start_daemon(flags, 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER,
+                          on_mhd_message, NULL, MHD_OPTION_CONNECTION_LIMIT,
+                          server->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
                           MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
                           MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
@@ -501,17 +520,15 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   (void)snprintf(server->listen_host, sizeof server->listen_host, "%s", options->listen_host);
   server->timer = loop_timer_new(loop, on_timer, server);
   server->sweep = loop_timer_new(loop, on_sweep, server);
-  unsigned connections = connections_allowed(options->connections_max ? options->connections_max
-                                                                      : CONNECTIONS_DEFAULT);
-  server->daemon = daemon_start(server, fd, strchr(options->listen_host, ':') != NULL, connections,
-                                idle_seconds);
+  server->connections_max = connections_allowed(options->connections_max ? options->connections_max
+                                                                         : CONNECTIONS_DEFAULT);
+  server->daemon = daemon_start(server, idle_seconds);
   if (server->daemon) {
     int epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     server->poll = loop_poll_new(loop, epoll_fd, on_poll, server);
-  } else {
-    (void)close(fd);
   }
-  if (!server->poll) {
+  server->acceptor = http_acceptor_new(loop, fd, on_accepted, server);
+  if (!server->poll || !server->acceptor) {
     http_server_free(server);
     return error_set(err, ERR_IO, "cannot serve on %s port %u: out of memory or descriptors",
                      options->listen_host, port);
@@ -526,10 +543,8 @@ uint16_t http_server_port(const struct http_server *server) {
 }
 
 void http_server_quiesce(struct http_server *server) {
-  if (server->quiesced) return;
-  server->quiesced = true;
-  int fd = MHD_quiesce_daemon(server->daemon);
-  if (fd >= 0) (void)close(fd);
+  http_acceptor_free(server->acceptor);
+  server->acceptor = NULL;
 }
 
 size_t http_server_pending(const struct http_server *server) {
@@ -550,8 +565,8 @@ static void say_farewell(struct http_server *server) {
 void http_server_free(struct http_server *server) {
   if (!server) return;
   server->closing = true;
+  http_server_quiesce(server);
   if (server->daemon) {
-    http_server_quiesce(server);
     say_farewell(server);
     loop_poll_free(server->poll);
     MHD_stop_daemon(server->daemon);
