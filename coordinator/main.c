@@ -180,6 +180,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
 }
 
 int main(int argc, char **argv) {
+  daemon_open_standard_files();
   struct daemon_options options = {.program = "assentd",
                                    .help = help,
                                    .config_path = "/etc/assent/assentd.ini"};

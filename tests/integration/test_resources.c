@@ -488,6 +488,28 @@ static void descriptors_used_up_lets_recovery_go_on(enum world_mode mode) {
 }
 IN_BOTH_MODES(descriptors_used_up_lets_recovery_go_on)
 
+/* Nothing it opens takes their numbers, and what it says goes into no file of its own. */
+static void standard_files_closed_at_the_start_are_nobodys(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  w->standard_files_closed = true;
+  if (mode == WORLD_AGENTS) {
+    world_kill(w, AGENT_B);
+    world_start(w, AGENT_B, NULL);
+  }
+  world_restart(w, COORDINATOR);
+  UNTIL(is_up(w, "bank_a") && is_up(w, "bank_b"));
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 1);
+  world_stop(w, COORDINATOR);
+  w->standard_files_closed = false;
+  world_start(w, COORDINATOR, NULL);
+  world_wait_ready(w);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 2);
+  world_close(w);
+}
+IN_BOTH_MODES(standard_files_closed_at_the_start_are_nobodys)
+
 /* ---- a process that sleeps ------------------------------------------------------------------- */
 
 /* All votes wait in its sockets when it goes on, and are too late. */
@@ -523,4 +545,5 @@ SUITE(resources, BOTH(sync_that_fails_halts_and_the_log_decides),
       BOTH(descriptors_used_up_splits_nothing),
       BOTH(descriptors_used_up_in_the_coordinator_lets_clients_wait),
       BOTH(descriptors_used_up_lets_recovery_go_on),
+      BOTH(standard_files_closed_at_the_start_are_nobodys),
       BOTH(coordinator_that_slept_over_the_votes_aborts))

@@ -168,7 +168,12 @@ static struct process *launch(const struct world *w, enum world_target target, c
     env[1] = preload, env[2] = fault, env[3] = directory, env[4] = broken;
     env[5] = "ASAN_OPTIONS=verify_asan_link_order=0"; /* it wants to be the first library */
   }
-  const struct process_options options = {.argv = argv, .log_path = log, .env_add = env};
+  const char *const argv_closed[] = {"/bin/sh",     "-c",       "exec \"$0\" \"$@\" <&- >&- 2>&-",
+                                     program,       "--config", config,
+                                     "--port-file", port_file,  NULL};
+  const struct process_options options = {.argv = w->standard_files_closed ? argv_closed : argv,
+                                          .log_path = log,
+                                          .env_add = env};
   if (process_start(&process, &options, &err) != ERR_OK)
     check_failed(__FILE__, __LINE__, true, "%s", err.text);
   return process;

@@ -63,6 +63,7 @@ struct world {
   const char *settings, *database_settings;
   const char *fault; /* of lives to come; a test may change it */
   enum world_target fault_target;
+  bool standard_files_closed;                                 /* in lives to come: 0, 1 and 2 */
   struct proxy *to_agent[BANKS_MAX], *to_database[BANKS_MAX]; /* NULL: no proxy on this hop */
   char database[BANKS_MAX][32];
   unsigned failures_before;
