@@ -197,7 +197,7 @@ const char *api_outcome(struct api *api, const char *label) {
 
 /* ---- by hand, on a socket -------------------------------------------------------------------- */
 
-static int raw_connect(const struct api *api) {
+int api_connect(const struct api *api) {
   unsigned port = 0;
   int matched = sscanf(api->url, "http://127.0.0.1:%u", &port);
   assert(matched == 1);
@@ -228,7 +228,7 @@ const struct reply *api_raw(struct api *api, const char *bytes, size_t length) {
   char *answer = keep_text(api, must(malloc(RAW_BYTES_MAX + 1)));
   size_t have = 0;
   answer[0] = '\0';
-  int fd = raw_connect(api);
+  int fd = api_connect(api);
   if (fd < 0) return reply;
   raw_send(fd, bytes, length);
   for (ssize_t got; have < RAW_BYTES_MAX; have += (size_t)got) {
@@ -254,7 +254,7 @@ void api_send_and_leave(struct api *api, const char *path, const char *body) {
                "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                "Content-Length: %zu\r\n\r\n%s",
                path, strlen(json), json);
-  int fd = raw_connect(api);
+  int fd = api_connect(api);
   assert(fd >= 0);
   raw_send(fd, request, strlen(request));
   (void)close(fd);

@@ -54,6 +54,8 @@ const struct reply *api_post(struct api *api, const char *path, const char *body
     __attribute__((format(printf, 3, 4)));
 /* The body goes as it is: no ' replaced, no format. */
 const struct reply *api_post_plain(struct api *api, const char *path, const char *body);
+/* A socket to the coordinator, for the caller to close; -1 when it is refused. */
+int api_connect(const struct api *api);
 /* These bytes on a connection of their own, and all that comes until the server closes it. */
 const struct reply *api_raw(struct api *api, const char *bytes, size_t length);
 /* The same, without waiting for an answer: closes at once when all has been sent. */
