@@ -10,7 +10,7 @@ comma    := ,
 BUILD    ?= build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(COVERAGE),/coverage)
 
 # ---- flags ------------------------------------------------------------------------------------------
-PACKAGES := jansson libcurl libmicrohttpd libuv sqlite3 libpq
+PACKAGES := gnutls jansson libcurl libmicrohttpd libuv sqlite3 libpq
 # Instrumented builds give gcc false alarms: there a warning is no error.
 WARNINGS := $(if $(SANITIZE)$(COVERAGE),,-Werror) -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wswitch-enum
@@ -39,8 +39,8 @@ FACTS    := $(wildcard tests/facts/*.c) tests/lib/fault_vfs.c
 MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(wildcard tests/lib/*.c))
 
 # The simulator: the code under test as it is, on models of what is below it.
-SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c common/daemon.c common/log.c common/loop.c \
-             common/random.c common/config.c common/config_value.c coordinator/settings.c \
+SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c common/daemon.c common/door.c common/log.c common/loop.c \
+             common/random.c common/tls.c common/tokens.c common/config.c common/config_value.c coordinator/settings.c \
              $(wildcard coordinator/rebuild*.c) \
              participant-agent/database.c participant-agent/settings.c participant-agent/state.c
 SIM      := $(wildcard tests/sim/*.c) $(filter-out $(SIM_BELOW),$(DAEMON)) common/http_uri.c common/clock.c

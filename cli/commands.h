@@ -7,6 +7,7 @@ int command_transfer(int argc, char **argv);
 int command_participants(int argc, char **argv);
 int command_backup(int argc, char **argv);
 int command_recover(int argc, char **argv);
+int command_token(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_torture(int argc, char **argv);
 

@@ -2,6 +2,7 @@
 #include "common/http_curl.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,14 +21,23 @@ void http_curl_global(void) {
   (void)pthread_once(&once, global_init);
 }
 
-struct curl_slist *http_curl_headers(void) {
+static void add_header(struct curl_slist **list, const char *line) {
+  struct curl_slist *longer = curl_slist_append(*list, line);
+  if (!longer) abort(); /* at start: nothing can run */
+  *list = longer;
+}
+
+struct curl_slist *http_curl_headers(const char *token) {
   static const char *const lines[] = {"Content-Type: application/json", "Accept: application/json",
                                       "Expect:"}; /* no waiting for "100 Continue" */
   struct curl_slist *list = NULL;
-  for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-    struct curl_slist *longer = curl_slist_append(list, lines[i]);
-    if (!longer) abort(); /* at start: nothing can run */
-    list = longer;
+  for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+    add_header(&list, lines[i]);
+  if (token) {
+    char *line = NULL;
+    if (asprintf(&line, "Authorization: Bearer %s", token) < 0) abort();
+    add_header(&list, line);
+    free(line);
   }
   return list;
 }
@@ -87,6 +97,12 @@ void http_curl_prepare(CURL *handle, struct curl_slist *headers) {
   (void)curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
   (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_received);
   (void)curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, on_sending);
+}
+
+void http_curl_identify(CURL *handle, const struct http_identity *identity) {
+  if (identity->ca) (void)curl_easy_setopt(handle, CURLOPT_CAINFO, identity->ca);
+  if (identity->certificate) (void)curl_easy_setopt(handle, CURLOPT_SSLCERT, identity->certificate);
+  if (identity->key) (void)curl_easy_setopt(handle, CURLOPT_SSLKEY, identity->key);
 }
 
 void http_transfer_init(struct http_transfer *transfer, CURL *handle, size_t bytes_max) {

@@ -28,9 +28,11 @@
  */
 #include "common/http_server.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +47,8 @@
 #include "common/http_rules.h"
 #include "common/http_uri.h"
 #include "common/log.h"
+#include "common/tls.h"
+#include "common/tokens.h"
 
 enum {
   BODY_BYTES_DEFAULT = 1 << 20,
@@ -53,6 +57,7 @@ enum {
   IDLE_SECONDS_DEFAULT = 30,
   CONNECTION_MEMORY_BYTES = 32768, /* headers both ways; twice what we accept */
   FAREWELL_RUNS = 100,
+  PENALTY_MS = 500, /* a wrong token's */
   ALLOW_SIZE = 64
 };
 
@@ -79,6 +84,9 @@ struct http_server {
   struct http_hosts hosts;
   const struct http_route *routes;
   size_t route_count;
+  const struct tokens *tokens;
+  const struct tls *tls;
+  struct loop_timer *penalty; /* runs while a request waits out its own */
   void *data;
   size_t body_bytes_max;
   uint64_t idle_ms;
@@ -99,7 +107,10 @@ struct http_request {
   struct http_target target;
   struct http_captures captures;
   const char *method;
-  http_handler handler;
+  const struct http_route *route;
+  char principal[TOKEN_NAME_SIZE];
+  enum role role;         /* of the principal; 0: no token was needed */
+  uint64_t penalty_until; /* in ms; 0: none */
   enum request_state state;
   bool judged, suspended;
   char *body; /* NUL-terminated */
@@ -304,14 +315,47 @@ static enum error_code find_route(struct http_request *request) {
     if (!http_path_match(route->path, request->target.path, &captures)) continue;
     allow_add(request, route->method);
     if (!method_fits(route->method, request->method)) continue;
-    if (request->handler && captures.count >= request->captures.count) continue;
-    request->handler = route->handler;
+    if (request->route && captures.count >= request->captures.count) continue;
+    request->route = route;
     request->captures = captures;
   }
-  if (request->handler) return ERR_OK;
+  if (request->route) return ERR_OK;
   if (request->allow[0] != '\0')
     return error_set(&request->refusal, ERR_METHOD, "%.16s is not allowed here", request->method);
   return error_set(&request->refusal, ERR_NOT_FOUND, "there is no such path");
+}
+
+static void log_refused(const struct http_request *request) {
+  char address[INET6_ADDRSTRLEN] = "?";
+  const struct sockaddr *peer =
+      MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+  if (peer && peer->sa_family == AF_INET)
+    (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, address,
+                    sizeof address);
+  else if (peer && peer->sa_family == AF_INET6)
+    (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+                    address, sizeof address);
+  log_warn("access_refused", "peer", "s", address, "path", "s", request->target.path, "name", "s",
+           request->principal, "reason", "s", request->refusal.text, NULL);
+}
+
+static enum error_code admit(struct http_request *request, const char *authorization) {
+  const struct http_server *server = request->server;
+  const struct token *who = NULL;
+  enum error_code code = ERR_OK;
+  if (server->tls && tls_wants_client_certificates(server->tls) &&
+      !tls_peer_is_verified(
+          MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session))
+    code = error_set(&request->refusal, ERR_FORBIDDEN, "a client certificate is needed");
+  else if (server->tokens && !(request->route->roles & ROLE_ANYONE))
+    code = tokens_admit(server->tokens, request->route->roles | ROLE_OPERATOR, authorization, &who,
+                        &request->refusal);
+  if (who) {
+    (void)snprintf(request->principal, sizeof request->principal, "%s", who->name);
+    request->role = who->role;
+  }
+  if (code != ERR_OK) log_refused(request);
+  return code;
 }
 
 /* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
@@ -330,6 +374,7 @@ static bool judge(struct http_request *request, const char *version) {
   if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
     code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
   if (code == ERR_OK) code = find_route(request);
+  if (code == ERR_OK) code = admit(request, headers.authorization);
   if (code == ERR_OK) code = http_check_accept(&headers, err);
   if (code == ERR_OK && length > 0) code = http_check_content_type(&headers, err);
   (void)code; /* it is in err, too */
@@ -425,17 +470,46 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
   return MHD_YES;
 }
 
+static void suspend(struct http_request *request) {
+  request->suspended = true;
+  MHD_suspend_connection(request->mhd);
+}
+
+static void on_penalty(void *data) {
+  struct http_server *server = data;
+  uint64_t now_ms = loop_now_ms(server->loop);
+  bool more = false;
+  for (struct http_request *request = server->held, *next; request; request = next) {
+    next = request->next;
+    bool due = request->penalty_until != 0 && request->penalty_until <= now_ms;
+    if (due) http_respond_error(request, &request->refusal, NULL);
+    more |= !due && request->penalty_until != 0;
+  }
+  if (more) loop_timer_start(server->penalty, PENALTY_MS / 8);
+}
+
+/* Who tries tokens out gets to know one by one, and late. */
+static enum MHD_Result refuse_late(struct http_request *request) {
+  struct http_server *server = request->server;
+  request->connection->deadline_ms = 0;
+  hold(request);
+  request->penalty_until = loop_now_ms(server->loop) + PENALTY_MS;
+  loop_timer_start(server->penalty, PENALTY_MS / 8);
+  suspend(request);
+  return MHD_YES;
+}
+
 static enum MHD_Result hand_over(struct http_request *request) {
   struct http_server *server = request->server;
   if (server->closing) error_set(&request->refusal, ERR_STOPPING, "the server is stopping");
+  if (request->refusal.code == ERR_UNAUTHORIZED) return refuse_late(request);
   if (request->refusal.code != ERR_OK) return refuse(request, false);
   request->connection->deadline_ms = 0;
   hold(request);
-  request->handler(request, server->data);
+  request->route->handler(request, server->data);
   /* The request may be gone only after on_completed(), which MHD does not call from in here. */
   if (request->state == ANSWERED) return queue_answer(request);
-  request->suspended = true;
-  MHD_suspend_connection(request->mhd);
+  suspend(request);
   return MHD_YES;
 }
 
@@ -478,9 +552,24 @@ static unsigned connections_allowed(unsigned wanted) {
   return wanted < allowed ? wanted : (unsigned)allowed;
 }
 
+static void set_tls_options(const struct tls *tls, struct MHD_OptionItem options[4]) {
+  static char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+  *options++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_retrieve_function()};
+  *options++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, priorities};
+  if (tls_wants_client_certificates(tls))
+    *options++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
+                                         (void *)(uintptr_t)tls_client_ca_pem(tls)};
+  *options = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+}
+
 static struct MHD_Daemon *daemon_start(struct http_server *server, unsigned idle_seconds) {
   unsigned flags =
       MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  struct MHD_OptionItem tls_options[4] = {{MHD_OPTION_END, 0, NULL}};
+  if (server->tls) {
+    flags |= MHD_USE_TLS;
+    set_tls_options(server->tls, tls_options);
+  }
   return MHD_start_daemon(flags, 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER,
                           on_mhd_message, NULL, MHD_OPTION_CONNECTION_LIMIT,
                           server->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
@@ -488,7 +577,7 @@ static struct MHD_Daemon *daemon_start(struct http_server *server, unsigned idle
                           MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
                           MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
                           on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-                          MHD_OPTION_END);
+                          MHD_OPTION_ARRAY, tls_options, MHD_OPTION_END);
 }
 
 enum error_code http_server_start(struct http_server **out, struct loop *loop,
@@ -512,6 +601,8 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
       .hosts = {server->listen_host, options->host_names},
       .routes = routes,
       .route_count = route_count,
+      .tokens = options->tokens,
+      .tls = options->tls,
       .data = data,
       .body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_DEFAULT,
       .idle_ms = (uint64_t)idle_seconds * 1000,
@@ -520,6 +611,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   (void)snprintf(server->listen_host, sizeof server->listen_host, "%s", options->listen_host);
   server->timer = loop_timer_new(loop, on_timer, server);
   server->sweep = loop_timer_new(loop, on_sweep, server);
+  server->penalty = loop_timer_new(loop, on_penalty, server);
   server->connections_max = connections_allowed(options->connections_max ? options->connections_max
                                                                          : CONNECTIONS_DEFAULT);
   server->daemon = daemon_start(server, idle_seconds);
@@ -540,6 +632,10 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
 
 uint16_t http_server_port(const struct http_server *server) {
   return server->port;
+}
+
+void http_server_set_tokens(struct http_server *server, const struct tokens *tokens) {
+  server->tokens = tokens;
 }
 
 void http_server_quiesce(struct http_server *server) {
@@ -574,6 +670,7 @@ void http_server_free(struct http_server *server) {
   http_linger_close(&server->lingerers);
   loop_timer_free(server->timer);
   loop_timer_free(server->sweep);
+  loop_timer_free(server->penalty);
   if (!server->scheduled) free(server); /* else on_scheduled() does */
 }
 
@@ -591,6 +688,14 @@ const char *http_path(const struct http_request *request) {
 const char *http_capture(const struct http_request *request, unsigned index) {
   assert(index < request->captures.count);
   return request->captures.text[index];
+}
+
+const char *http_principal(const struct http_request *request) {
+  return request->role ? request->principal : NULL;
+}
+
+bool http_is_operator(const struct http_request *request) {
+  return request->role == 0 || request->role == ROLE_OPERATOR;
 }
 
 const char *http_query(const struct http_request *request, const char *name) {

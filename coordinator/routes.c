@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/crash_point.h"
+#include "common/tokens.h"
 #include "coordinator/render.h"
 #include "coordinator/requests.h"
 
@@ -469,18 +470,18 @@ static void get_ready(struct http_request *request, void *data) {
 
 const struct http_route *routes_table(size_t *count) {
   static const struct http_route table[] = {
-      {"POST", "/v1/transactions", post_transaction},
-      {"GET", "/v1/transactions", list_transactions},
-      {"GET", "/v1/transactions/{id}", get_transaction},
-      {"POST", "/v1/transactions/{id}/statements", post_statement},
-      {"POST", "/v1/transactions/{id}/branches", post_branch},
-      {"POST", "/v1/transactions/{id}/commit", post_commit},
-      {"POST", "/v1/transactions/{id}/rollback", post_rollback},
-      {"POST", "/v1/transactions/{id}/resolve", post_resolve},
-      {"GET", "/v1/participants", list_participants},
-      {"GET", "/v1/participants/{name}", get_participant},
-      {"GET", "/healthz", get_health},
-      {"GET", "/readyz", get_ready},
+      {"POST", "/v1/transactions", post_transaction, ROLE_CLIENT},
+      {"GET", "/v1/transactions", list_transactions, ROLE_CLIENT},
+      {"GET", "/v1/transactions/{id}", get_transaction, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/statements", post_statement, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/branches", post_branch, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/commit", post_commit, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/rollback", post_rollback, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/resolve", post_resolve, ROLE_OPERATOR},
+      {"GET", "/v1/participants", list_participants, ROLE_OPERATOR},
+      {"GET", "/v1/participants/{name}", get_participant, ROLE_OPERATOR},
+      {"GET", "/healthz", get_health, ROLE_ANYONE},
+      {"GET", "/readyz", get_ready, ROLE_ANYONE},
   };
   *count = sizeof table / sizeof table[0];
   return table;

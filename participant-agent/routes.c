@@ -305,13 +305,13 @@ static void handle_decide(struct http_request *request, void *data) {
 
 const struct http_route *agent_routes_table(size_t *count) {
   static const struct http_route routes[] = {
-      {"POST", "/v1/databases/{participant}/fence", handle_fence},
-      {"POST", "/v1/databases/{participant}/run", handle_run},
-      {"POST", "/v1/databases/{participant}/decide", handle_decide},
-      {"POST", "/v1/databases/{participant}/list", handle_list},
-      {"POST", "/v1/databases/{participant}/survey", handle_survey},
-      {"GET", "/v1/databases/{participant}/health", handle_health},
-      {"GET", "/healthz", handle_healthz},
+      {"POST", "/v1/databases/{participant}/fence", handle_fence, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/run", handle_run, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/decide", handle_decide, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/list", handle_list, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/survey", handle_survey, ROLE_ANYONE},
+      {"GET", "/v1/databases/{participant}/health", handle_health, ROLE_ANYONE},
+      {"GET", "/healthz", handle_healthz, ROLE_ANYONE},
   };
   *count = sizeof routes / sizeof routes[0];
   return routes;

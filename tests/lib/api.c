@@ -33,6 +33,7 @@ struct kept_reply {
 struct api {
   char url[64];
   struct http_caller *caller;
+  struct http_identity identity;
   struct kept_text *texts;
   struct kept_reply *replies;
 };
@@ -80,6 +81,11 @@ void api_free(struct api *api) {
   }
   http_caller_free(api->caller);
   free(api);
+}
+
+void api_identify(struct api *api, const struct http_identity *identity) {
+  api->identity = *identity;
+  http_caller_identify(api->caller, identity);
 }
 
 void api_set_url(struct api *api, const char *url) {
@@ -282,6 +288,7 @@ struct async *async_post(struct api *api, const char *path, const char *body) {
   struct async *async = must(calloc(1, sizeof *async));
   async->owner = api;
   async->own = api_new(api->url);
+  api_identify(async->own, &api->identity);
   async->path = must(strdup(path));
   async->body = must(strdup(body));
   put_quotes(async->body);

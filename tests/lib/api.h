@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/http_client.h"
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
@@ -43,6 +44,8 @@ struct reply {
 
 struct api *api_new(const char *url);
 void api_free(struct api *api);
+/* Borrowed, for as long as the api lives. */
+void api_identify(struct api *api, const struct http_identity *identity);
 void api_set_url(struct api *api, const char *url);
 
 const char *api_text(struct api *api, const char *format, ...)
