@@ -81,11 +81,20 @@ struct gid_entry *gid_entry(struct sim_database *db, const char *text) {
 }
 
 enum sim_truth gid_truth(const struct sim_database *db, const struct gid_entry *gid) {
+  return gid_truth_of(db, gid, &(uint64_t){0});
+}
+
+enum sim_truth gid_truth_of(const struct sim_database *db, const struct gid_entry *gid,
+                            uint64_t *which) {
+  *which = gid->newest;
   enum sim_truth truth = gid->open > 0 ? SIM_OPEN : SIM_NEVER;
   for (uint64_t xid = gid->newest; xid; xid = xact_of(db, xid)->sibling) {
     switch (xact_of(db, xid)->state) {
-    case XACT_COMMITTED: return SIM_COMMITTED;
-    case XACT_PREPARED: truth = SIM_PREPARED; break;
+    case XACT_COMMITTED: *which = xid; return SIM_COMMITTED;
+    case XACT_PREPARED:
+      *which = xid;
+      truth = SIM_PREPARED;
+      break;
     case XACT_RUNNING:
       if (truth != SIM_PREPARED) truth = SIM_OPEN;
       break;
