@@ -62,8 +62,10 @@ static void on_database(void *data, struct sim_database *db, const char *gid, co
   if (!is_own(c, gid, &parsed)) return;
   struct seen *seen = known_of(c, parsed.txid.text);
   struct seen_branch *branch = known_branch_of(seen, gid, database);
-  if (c->hand) branch->by_hand = true;
-  if (c->hand || sim_database_is_hazard(db, gid) || !xid[0]) return;
+  bool hazard = sim_database_is_hazard(db, gid);
+  /* A hand's flush lets others go on, too. */
+  if (c->hand && hazard && now != SIM_PREPARED) branch->by_hand = true;
+  if (hazard || !xid[0]) return;
   if (now == SIM_PREPARED)
     judge_prepared(c, seen, branch, &parsed, xid);
   else
