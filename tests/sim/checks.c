@@ -146,6 +146,15 @@ static bool is_aborted(const struct checks *c, const struct wal_branch *branch) 
   return truth != SIM_COMMITTED || !known_wrote(c, branch);
 }
 
+/* Lost by a failover, or rolled back by hand, and nobody was ever told that it had committed: nothing
+ * but another transaction of the same number could speak for it. */
+static bool is_known_as_lost(const struct checks *c, const struct wal_branch *branch) {
+  const struct sim_database *db = c->databases[known_database(c, branch->participant)];
+  enum sim_truth truth = known_truth(c, branch);
+  return truth != SIM_COMMITTED && truth != SIM_PREPARED &&
+         !sim_database_was_told_committed(db, branch->gid);
+}
+
 void checks_end(const struct process *process, const struct wal_record *record,
                 enum wal_outcome outcome) {
   struct checks *c = process->checks;
@@ -154,7 +163,13 @@ void checks_end(const struct process *process, const struct wal_record *record,
   for (size_t i = 0; i < record->branch_count; i++) {
     const struct wal_branch *branch = &record->branches[i];
     const struct sim_database *db = c->databases[known_database(c, branch->participant)];
-    if (branch->read_only || known_hazard(c, branch)) continue;
+    if (branch->read_only) continue;
+    if (known_hazard(c, branch)) {
+      if (committed && is_known_as_lost(c, branch))
+        sim_violation(c->sim, 13, "%s ends committed, and %s is lost", record->txid.text,
+                      branch->gid);
+      continue;
+    }
     if (!(committed ? is_committed(c, branch) : is_aborted(c, branch)))
       sim_violation(c->sim, 12, "%s ends %s, and %s is %s", record->txid.text,
                     known_outcome_name(outcome), branch->gid,

@@ -117,6 +117,11 @@ bool sim_database_is_hazard(const struct sim_database *db, const char *gid) {
   return entry && entry->hazard;
 }
 
+bool sim_database_was_told_committed(const struct sim_database *db, const char *gid) {
+  const struct gid_entry *entry = find_gid(db, gid);
+  return entry && entry->told_committed;
+}
+
 bool sim_database_is_replicated(const struct sim_database *db, const char *xid) {
   if (!db->options.has_standby || !db->options.synchronous) return true;
   uint64_t number = strtoull(xid, NULL, 10);
