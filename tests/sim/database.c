@@ -117,6 +117,14 @@ bool sim_database_is_hazard(const struct sim_database *db, const char *gid) {
   return entry && entry->hazard;
 }
 
+bool sim_database_is_exposed(const struct sim_database *db) {
+  const struct prepared *p;
+  DL_FOREACH(db->prepared, p) {
+    if (p->valid && !p->gid->foreign && xact_of(db, p->xid)->last > db->received) return true;
+  }
+  return false;
+}
+
 bool sim_database_was_told_committed(const struct sim_database *db, const char *gid) {
   const struct gid_entry *entry = find_gid(db, gid);
   return entry && entry->told_committed;

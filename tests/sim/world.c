@@ -31,6 +31,8 @@ enum {
   LAZY_REST_US = 2 * S
 };
 
+enum { FAILOVER_WEIGHT = 20 };
+
 struct world {
   struct sim *sim;
   struct network *network;
@@ -257,7 +259,10 @@ static void weather_of(struct world *w, unsigned i) {
   bool loses = !w->synchronous[i];
   /* A lossy failover may forget an epoch: not while a log is about that relies on it. */
   if (loses && (w->right || w->second.disk)) return;
-  if (!sim_fault(sim, loses ? SIM_FAILOVER_ASYNC : SIM_FAILOVER_SYNC, database_name(i))) return;
+  /* Where there is something to lose, it comes at that moment rather than at another. */
+  unsigned weight = loses && sim_database_is_exposed(db) ? FAILOVER_WEIGHT : 1;
+  enum sim_fault fault = loses ? SIM_FAILOVER_ASYNC : SIM_FAILOVER_SYNC;
+  if (!sim_fault_often(sim, fault, weight, database_name(i))) return;
   checks_failover(w->checks, i, loses);
   (void)sim_database_failover(db);
 }
