@@ -169,6 +169,7 @@ enum error_code fence_request_decode(const json_t *json, struct fence_request *o
 
 void fence_reply_encode(struct json_writer *w, const struct fence_reply *reply) {
   json_object_begin(w);
+  encode_text(w, "run_id", reply->run_id);
   if (reply->former_epoch > 0) {
     encode_integer(w, "former_epoch", (int64_t)reply->former_epoch);
     encode_text(w, "former_run_id", reply->former_run_id);
@@ -185,6 +186,7 @@ void fence_reply_encode(struct json_writer *w, const struct fence_reply *reply) 
 static enum error_code decode_former(const json_t *json, struct fence_reply *out,
                                      struct error *err) {
   static const struct json_field fields[] = {
+      {"run_id", JSON_KIND_STRING, true, 0, 0},
       {"former_epoch", JSON_KIND_INTEGER, true, 1, INT64_MAX},
       {"former_run_id", JSON_KIND_STRING, true, 0, 0},
   };
@@ -199,16 +201,21 @@ static enum error_code decode_former(const json_t *json, struct fence_reply *out
 
 enum error_code fence_reply_decode(const json_t *json, struct fence_reply *out, struct error *err) {
   static const struct json_field fields[] = {
+      {"run_id", JSON_KIND_STRING, true, 0, 0},
       {"incarnation", JSON_KIND_STRING, true, 0, 0},
       {"server", JSON_KIND_STRING, true, 0, 0},
       {"server_version", JSON_KIND_INTEGER, true, 0, INT_MAX},
       {"prepared_max", JSON_KIND_INTEGER, true, 0, INT64_MAX},
   };
+  const char *run_id = NULL;
   const char *incarnation = NULL;
   const char *server = NULL;
   *out = (struct fence_reply){0};
+  enum error_code code = decode_run_id(json, "run_id", &run_id, err);
+  if (code != ERR_OK) return code;
+  copy(out->run_id, sizeof out->run_id, run_id);
   if (json_object_get(json, "former_epoch")) return decode_former(json, out, err);
-  enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
+  code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code == ERR_OK) code = decode_run_id(json, "incarnation", &incarnation, err);
   if (code == ERR_OK) code = decode_server(json, &server, err);
   if (code != ERR_OK) return code;

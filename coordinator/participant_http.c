@@ -40,8 +40,9 @@ struct call {
     health_fn health;
   } fn;
   void *data;
-  char gid[GID_SIZE];    /* of a run */
-  struct entry *entries; /* of a batch of decisions */
+  char gid[GID_SIZE];       /* of a run */
+  char run_id[RUN_ID_SIZE]; /* of a fence */
+  struct entry *entries;    /* of a batch of decisions */
   struct call *prev, *next;
 };
 
@@ -131,11 +132,22 @@ static int64_t question_timeout_ms(const struct remote *remote) {
 
 /* ---- fence, run, list, survey, health ----------------------------------------------------------------- */
 
+/* Who is told that it is fenced off, or that a life is known which its log has not had, stops for good: so
+ * an answer to another run's fence proves nothing. */
+static bool is_for_this_run(const struct call *call, const json_t *json) {
+  const char *run_id = json_string_value(json_object_get(json, "run_id"));
+  return run_id && strcmp(run_id, call->run_id) == 0;
+}
+
 static void fence_received(struct call *call, const json_t *json, const struct error *err) {
   (void)call_finish(call);
   struct fence_reply reply;
   struct error problem = {0};
   if (!err) err = undecodable(fence_reply_decode(json, &reply, &problem), &problem);
+  if ((!err || err->code == ERR_FENCED) && !is_for_this_run(call, json)) {
+    (void)error_set(&problem, ERR_LOST, "the agent's answer is to the fence of another run");
+    err = &problem;
+  }
   call->fn.fence(call->data, err ? NULL : &reply, err);
 }
 
@@ -144,6 +156,7 @@ static void http_fence(struct participant *participant, const struct fence_reque
   struct remote *remote = (struct remote *)participant;
   struct call *call = call_new(remote, fence_received, data);
   call->fn.fence = fn;
+  memcpy(call->run_id, request->run_id, sizeof call->run_id);
   struct json_writer w;
   json_writer_init(&w);
   fence_request_encode(&w, request);

@@ -47,10 +47,23 @@ static json_t *parse_body(struct http_request *request) {
 /* ---- fence, list, survey, health -----------------------------------------------------------------------
  */
 
+/* A refusal stops the coordinator that gets it: it has to say whom it is for. */
+static void refuse_fence(struct http_request *request, const struct error *err) {
+  size_t length = 0;
+  const char *body = http_body(request, &length);
+  json_t *json = json_parse(body, length, NULL);
+  struct fence_request asked;
+  char extra[RUN_ID_SIZE + 16] = "";
+  if (fence_request_decode(json, &asked, NULL) == ERR_OK)
+    (void)snprintf(extra, sizeof extra, "\"run_id\":\"%s\"", asked.run_id);
+  json_decref(json);
+  http_respond_error(request, err, extra[0] ? extra : NULL);
+}
+
 static void on_fenced(void *data, const struct fence_reply *reply, const struct error *err) {
   struct http_request *request = data;
   if (err) {
-    http_respond_error(request, err, NULL);
+    refuse_fence(request, err);
     return;
   }
   struct json_writer w;

@@ -95,13 +95,16 @@ static void fence_request_with_a_former_life_reads_back(void) {
 }
 
 static void fence_reply_with_a_former_life_reads_back(void) {
-  struct fence_reply in = {.former_epoch = 6, .former_run_id = RUN_ID};
+  struct fence_reply in = {.run_id = "fedcba9876543210",
+                           .former_epoch = 6,
+                           .former_run_id = RUN_ID};
   struct fence_reply out;
   struct json_writer w;
   json_writer_init(&w);
   fence_reply_encode(&w, &in);
   json_t *json = written(&w);
   CU_ASSERT_EQUAL(fence_reply_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_STRING_EQUAL(out.run_id, "fedcba9876543210");
   CU_ASSERT_EQUAL(out.former_epoch, 6);
   CU_ASSERT_STRING_EQUAL(out.former_run_id, RUN_ID);
   CU_ASSERT_STRING_EQUAL(out.incarnation, "");
@@ -140,14 +143,18 @@ static void fence_request_wrong_is_refused(void) {
 }
 
 static void fence_reply_reads_back(void) {
-  struct fence_reply in = {
-      .incarnation = RUN_ID, .server = SERVER, .server_version = 150018, .prepared_max = 100};
+  struct fence_reply in = {.run_id = "fedcba9876543210",
+                           .incarnation = RUN_ID,
+                           .server = SERVER,
+                           .server_version = 150018,
+                           .prepared_max = 100};
   struct fence_reply out;
   struct json_writer w;
   json_writer_init(&w);
   fence_reply_encode(&w, &in);
   json_t *json = written(&w);
   CU_ASSERT_EQUAL(fence_reply_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_STRING_EQUAL(out.run_id, "fedcba9876543210");
   CU_ASSERT_STRING_EQUAL(out.incarnation, RUN_ID);
   CU_ASSERT_STRING_EQUAL(out.server, SERVER);
   CU_ASSERT_EQUAL(out.server_version, 150018);
