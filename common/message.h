@@ -53,7 +53,6 @@ struct fence_request {
 };
 
 struct fence_reply {
-  char run_id[RUN_ID_SIZE];      /* of the request that it answers */
   char incarnation[RUN_ID_SIZE]; /* this life of the agent; goes into every run_request */
   char server[SERVER_SIZE];
   int server_version;   /* 150018 */

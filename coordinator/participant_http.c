@@ -20,7 +20,8 @@ enum { BATCH_MAX = 500, RUN_REPLY_BYTES_MAX = 64 << 20, REPLY_BYTES_MAX = 64 << 
 struct remote {
   struct participant base;
   struct http_client *client;
-  char *url; /* ".../v1/databases/NAME" */
+  char *url;        /* ".../v1/databases/NAME" */
+  const char *name; /* borrowed: its end */
   int64_t call_timeout_ms;
   struct call *calls; /* under way */
   struct entry *gathering, *gathering_last;
@@ -132,20 +133,16 @@ static int64_t question_timeout_ms(const struct remote *remote) {
 
 /* ---- fence, run, list, survey, health ----------------------------------------------------------------- */
 
-/* Who is told that it is fenced off, or that a life is known which its log has not had, stops for good: so
- * an answer to another run's fence proves nothing. */
-static bool is_for_this_run(const struct call *call, const json_t *json) {
-  const char *run_id = json_string_value(json_object_get(json, "run_id"));
-  return run_id && strcmp(run_id, call->run_id) == 0;
-}
-
+/* Who is told that it is fenced off, or that a life is known which its log has not had, stops for good; and
+ * the server that a participant is on is taken from here: so an answer to another fence proves nothing. */
 static void fence_received(struct call *call, const json_t *json, const struct error *err) {
-  (void)call_finish(call);
+  const struct remote *remote = call_finish(call);
+  const struct fence_asked asked = {.participant = remote->name, .run_id = call->run_id};
   struct fence_reply reply;
   struct error problem = {0};
-  if (!err) err = undecodable(fence_reply_decode(json, &reply, &problem), &problem);
-  if ((!err || err->code == ERR_FENCED) && !is_for_this_run(call, json)) {
-    (void)error_set(&problem, ERR_LOST, "the agent's answer is to the fence of another run");
+  if (!err) err = undecodable(fence_reply_decode(json, &asked, &reply, &problem), &problem);
+  if (err && err->code == ERR_FENCED && !fence_is_answered(json, &asked)) {
+    (void)error_set(&problem, ERR_LOST, "the agent's answer is to another fence");
     err = &problem;
   }
   call->fn.fence(call->data, err ? NULL : &reply, err);
@@ -357,5 +354,6 @@ struct participant *participant_http_new(struct http_client *client, const char 
   *remote =
       (struct remote){.base = {&http_ops}, .client = client, .call_timeout_ms = call_timeout_ms};
   if (asprintf(&remote->url, "%s/v1/databases/%s", url, name) < 0) abort();
+  remote->name = strrchr(remote->url, '/') + 1;
   return &remote->base;
 }

@@ -94,7 +94,6 @@ static bool is_unshown(const struct epoch_claim *claim, uint64_t known, const ch
 static void ask_for_life(struct fencing *f, uint64_t known, const char *run_id) {
   struct fence_reply *reply = &f->request->reply.fence;
   *reply = (struct fence_reply){.former_epoch = known};
-  memcpy(reply->run_id, f->claim.run_id, sizeof reply->run_id);
   copy_text(reply->former_run_id, sizeof reply->former_run_id, run_id);
   finish(f, NULL);
 }
@@ -165,7 +164,6 @@ static void review(struct fencing *f) {
   struct fence_reply *reply = &f->request->reply.fence;
   *reply = (struct fence_reply){.server_version = identity->server_version,
                                 .prepared_max = identity->prepared_max};
-  memcpy(reply->run_id, f->claim.run_id, sizeof reply->run_id);
   memcpy(reply->server, identity->server, sizeof reply->server);
   memcpy(reply->incarnation, agent->incarnation, sizeof reply->incarnation);
   log_info("fenced", "participant", "s", agent->participant, "cluster", "s", f->claim.cluster.text,
