@@ -117,6 +117,19 @@ bool sim_database_is_hazard(const struct sim_database *db, const char *gid) {
   return entry && entry->hazard;
 }
 
+/* An account's lock is had before the record is written, and kept until the commit: of each account the
+ * records are in the order of the commits. */
+void sim_database_each_change(const struct sim_database *db,
+                              void (*fn)(void *data, const char *gid, unsigned account),
+                              void *data) {
+  for (size_t i = 0; i < db->record_count; i++) {
+    const struct record *record = &db->records[i];
+    if (record->kind != RECORD_CHANGE) continue;
+    const struct xact *xact = xact_of(db, record->xid);
+    if (xact->state == XACT_COMMITTED && xact->gid) fn(data, xact->gid->gid, record->account);
+  }
+}
+
 bool sim_database_is_exposed(const struct sim_database *db) {
   const struct prepared *p;
   DL_FOREACH(db->prepared, p) {
