@@ -31,7 +31,7 @@ enum {
   LAZY_REST_US = 2 * S
 };
 
-enum { FAILOVER_WEIGHT = 20 };
+enum { FAILOVER_WEIGHT = 20, RETENTION_MIN_MS = 200, RETENTION_MAX_MS = 5000, DAY_MS = 86400000 };
 
 struct world {
   struct sim *sim;
@@ -101,6 +101,7 @@ static void choose_setup(struct world *w) {
 
 static void make_databases(struct world *w) {
   struct sim *sim = w->sim;
+  bool may_lose = false;
   for (unsigned i = 0; i < w->setup.databases; i++) {
     w->has_standby[i] = sim_random(sim, 2) == 0;
     w->synchronous[i] = w->has_standby[i] && sim_random(sim, 2) == 0;
@@ -112,7 +113,12 @@ static void make_databases(struct world *w) {
                                            .balance = 500,
                                            .prepared_max = (int64_t)sim_between(sim, 4, 32)};
     w->databases[i] = sim_database_new(sim, &options);
+    may_lose = may_lose || (w->has_standby[i] && !w->synchronous[i]);
   }
+  /* It has to be longer than a failover may take that brings something back. */
+  bool is_short = !may_lose && sim_random(sim, 2) == 0;
+  w->setup.retention_ms =
+      is_short ? (int64_t)sim_between(sim, RETENTION_MIN_MS, RETENTION_MAX_MS) : DAY_MS;
 }
 
 /* ---- starting and starting again -------------------------------------------------------------- */
