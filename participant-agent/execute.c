@@ -593,7 +593,11 @@ static void on_finished(void *data, enum session_finished finished, const struct
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   entry_note(entry, finished == FINISH_DONE ? NULL : cause);
-  step(entry, (struct branch_event){.kind = BRANCH_EV_FINISHED, .finished = finished});
+  const char *name = entry->finish.session_name;
+  bool sent = name[0] != '\0';
+  if (finished == FINISH_LOST && sent) copy_text(entry->lost_name, sizeof entry->lost_name, name);
+  step(entry,
+       (struct branch_event){.kind = BRANCH_EV_FINISHED, .finished = finished, .sent = sent});
   agent_leave(agent);
 }
 

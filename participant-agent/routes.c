@@ -47,15 +47,37 @@ static json_t *parse_body(struct http_request *request) {
 /* ---- fence, list, survey, health -----------------------------------------------------------------------
  */
 
+/* The body has been read before, and stays until the answer. */
+static void read_run_id(struct http_request *request, char out[RUN_ID_SIZE]) {
+  size_t length = 0;
+  const char *body = http_body(request, &length);
+  json_t *json = json_parse(body, length, NULL);
+  struct fence_request fence;
+  bool ok = fence_request_decode(json, &fence, NULL) == ERR_OK;
+  (void)snprintf(out, RUN_ID_SIZE, "%s", ok ? fence.run_id : "");
+  json_decref(json);
+}
+
+static void refuse_fence(struct http_request *request, const struct fence_asked *asked,
+                         const struct error *err) {
+  char extra[512];
+  (void)snprintf(extra, sizeof extra, "\"participant\":\"%s\",\"run_id\":\"%s\"",
+                 asked->participant, asked->run_id);
+  http_respond_error(request, err, extra);
+}
+
 static void on_fenced(void *data, const struct fence_reply *reply, const struct error *err) {
   struct http_request *request = data;
+  char run_id[RUN_ID_SIZE];
+  read_run_id(request, run_id);
+  const struct fence_asked asked = {.participant = http_capture(request, 0), .run_id = run_id};
   if (err) {
-    http_respond_error(request, err, NULL);
+    refuse_fence(request, &asked, err);
     return;
   }
   struct json_writer w;
   json_writer_init(&w);
-  fence_reply_encode(&w, reply);
+  fence_reply_encode(&w, &asked, reply);
   respond(request, &w);
 }
 

@@ -19,6 +19,8 @@ enum { TARGET_SIZE = 96 };
 enum {
   ANSWER_US = 12000000,
   REGRET_MAX_US = 15000,
+  AGAIN_SOON_US = 5000,
+  AGAIN_MAX_US = 300000,
   PAUSE_MIN_US = 1000,
   ATTEMPTS_MAX = 4,
   ASKED_MAX = 20
@@ -108,8 +110,6 @@ static bool note_transaction(struct errand *errand, const json_t *answer) {
   if (coordinator->lives == errand->life) told.life = errand->life;
   if (is_from_right_log(errand)) checks_told(errand->clients->options.checks, &told);
   if (outcome) errand->settled = true;
-  errand->ended =
-      told.state && (!strcmp(told.state, "committed") || !strcmp(told.state, "aborted"));
   return true;
 }
 
@@ -126,7 +126,7 @@ static void poll_again(struct errand *errand);
 static void prepare_again(struct errand *errand);
 
 static void look_later(struct errand *errand) {
-  prepare_again(errand);
+  if (errand->prepares_twice) prepare_again(errand);
   if (errand->final || errand->looks == 0) {
     finish(errand);
     return;
@@ -265,12 +265,27 @@ static void regret(void *data) {
   errand->second = network_call(errand->clients->options.network, &request, nobody_waits, errand);
 }
 
+static void impatience(void *data) {
+  struct errand *errand = data;
+  errand->again = NULL;
+  if (errand->prepares_twice) prepare_again(errand);
+}
+
+/* Mostly while the first is prepared: this one has its lock as soon as that one is committed. */
+static void again_soon(struct errand *errand) {
+  struct sim *sim = sim_of(errand);
+  uint64_t most_us = sim_random(sim, 4) > 0 ? AGAIN_SOON_US : AGAIN_MAX_US;
+  errand->again = sim_after(sim, NULL, sim_random(sim, most_us), impatience, errand);
+}
+
 static void commit(struct errand *errand) {
   char target[96];
   if (errand->changes_mind)
     errand->regret =
         sim_after(sim_of(errand), NULL, sim_random(sim_of(errand), REGRET_MAX_US), regret, errand);
   errand->changes_mind = false;
+  if (errand->prepares_twice && !errand->again && sim_random(sim_of(errand), 4) > 0)
+    again_soon(errand);
   (void)snprintf(target, sizeof target, "/v1/transactions/%s/commit", errand->txid);
   struct json_writer w;
   json_writer_init(&w);
@@ -323,13 +338,13 @@ static void ignored(void *data, bool prepared) {
   (void)prepared;
 }
 
-/* An application that has lost its answer, and does not know that all is over. */
+/* An application that has lost its answer, and knows nothing of what became of the first: as long as
+ * that one is prepared, this one waits for its lock. */
 static void prepare_again(struct errand *errand) {
   unsigned databases = errand->clients->options.database_count;
-  if (!errand->prepares_twice || !errand->ended) return;
+  errand->prepares_twice = false;
   for (unsigned i = 0; i < databases; i++)
     if (errand->gids[i][0]) prepare(errand, i, errand->gids[i], ignored);
-  errand->prepares_twice = false;
 }
 
 static void enlisted(void *data, int status, const char *body, size_t length,
@@ -494,6 +509,7 @@ static void drop_errands(struct clients *clients) {
     struct errand *errand = &clients->errands[i];
     sim_cancel(errand->pause);
     sim_cancel(errand->regret);
+    sim_cancel(errand->again);
     if (errand->second) network_withdraw(errand->second);
     if (errand->exchange) network_withdraw(errand->exchange);
     errand->dropped = true;

@@ -52,7 +52,7 @@ struct wal {
   bool durable; /* and somebody waits for it to be */
   struct sim_event *done;
   struct loop_timer *lazy_timer;
-  int64_t lazy_flush_ms;
+  int64_t lazy_flush_ms, retention_ms;
   bool failed, started, lazy_due;
   struct error failure;
   struct wal_stats stats;
@@ -220,6 +220,12 @@ static void answer_all(struct job_list *group) {
   }
 }
 
+static void remove_expired(struct wal *wal) {
+  int64_t ended_us = clock_wall_us() - wal->retention_ms * 1000;
+  if (wal->failed) return;
+  image_remove(&wal->disk->file, &wal->view, ended_us);
+}
+
 static void group_is_done(void *data) {
   struct wal *wal = data;
   struct job_list group = wal->group;
@@ -230,6 +236,7 @@ static void group_is_done(void *data) {
     settle(wal, &group, WRITTEN_UNKNOWN);
   else if (wal->durable)
     settle(wal, &group, write_group(wal, &group));
+  remove_expired(wal);
   for (struct job *job = group.first; job; job = job->next) {
     if (job_is_durable(job)) continue;
     if (wal->failed)
@@ -291,6 +298,7 @@ enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
   run_id_make(disk->lives[disk->epoch]);
   wal->epoch = ++disk->epoch;
   wal->lazy_flush_ms = options->lazy_flush_ms ? options->lazy_flush_ms : LAZY_FLUSH_MS;
+  wal->retention_ms = options->retention_ms;
   wal->lazy_timer = loop_timer_new(loop, lazy_is_due, wal);
   image_copy(&wal->view, &disk->file);
   disk->open = wal;

@@ -14,12 +14,14 @@ void image_clear(struct image *image) {
   *image = (struct image){0};
 }
 
-static void add(struct image *image, const struct wal_record *record, bool ended) {
+static void add(struct image *image, const struct disk_entry *entry) {
   if (image->count == image->capacity) {
     image->capacity = image->capacity ? 2 * image->capacity : 16;
     image->entries = memory_must(realloc(image->entries, image->capacity * sizeof *image->entries));
   }
-  image->entries[image->count++] = (struct disk_entry){record_copy(record), ended};
+  struct disk_entry *added = &image->entries[image->count++];
+  *added = *entry;
+  added->record = record_copy(entry->record);
 }
 
 static void add_audit(struct image *image, const char *txid, const char *event) {
@@ -33,7 +35,7 @@ static void add_audit(struct image *image, const char *txid, const char *event) 
 void image_copy(struct image *to, const struct image *from) {
   image_clear(to);
   for (size_t i = 0; i < from->count; i++)
-    add(to, from->entries[i].record, from->entries[i].ended);
+    add(to, &from->entries[i]);
   for (size_t i = 0; i < from->audit_count; i++)
     add_audit(to, from->audits[i].txid, from->audits[i].event);
 }
@@ -73,13 +75,16 @@ static void apply_end(struct image *image, const struct store_end *end) {
   if (end->decided_at_us) record->decided_at_us = end->decided_at_us;
   if (end->applied_at_us) record->applied_at_us = end->applied_at_us;
   entry->ended = true;
+  entry->ended_at_us = end->ended_at_us;
 }
 
 static bool apply_put(struct image *image, const struct job *job) {
   const struct wal_record *record = job->is.put.record;
   const struct disk_entry *there = find(image, record->txid.text);
   if (!there) {
-    add(image, record, job->kind == JOB_NOTE);
+    add(image, &(struct disk_entry){.record = record,
+                                    .ended = job->kind == JOB_NOTE,
+                                    .ended_at_us = job->is.put.ended_at_us});
     return true;
   }
   return job->kind == JOB_NOTE && there->record->kind == WAL_KIND_ABORTED;
@@ -96,6 +101,15 @@ bool image_apply(struct image *image, const struct job *job) {
   case JOB_LIST: break;
   }
   return true;
+}
+
+void image_remove(struct image *file, struct image *view, int64_t ended_us) {
+  for (size_t i = 0; i < file->count; i++) {
+    struct disk_entry *entry = &file->entries[i];
+    if (entry->removed || !entry->ended || entry->ended_at_us > ended_us) continue;
+    entry->removed = true;
+    find(view, entry->record->txid.text)->removed = true;
+  }
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -115,6 +129,7 @@ static bool has_outcome(const struct wal_record *record, enum wal_outcome outcom
 
 static bool matches(const struct disk_entry *entry, const struct wal_filter *filter) {
   const struct wal_record *record = entry->record;
+  if (entry->removed) return false;
   if (filter->before.text[0] && strcmp(record->txid.text, filter->before.text) >= 0) return false;
   if (filter->applied_only && !entry->ended) return false;
   if (filter->label && (!record->label || strcmp(record->label, filter->label) != 0)) return false;
@@ -146,5 +161,5 @@ void image_read(const struct image *image, struct job *job) {
     return;
   }
   const struct disk_entry *entry = find(image, job->is.txid.text);
-  if (entry) record_list_add(&job->records, entry->record);
+  if (entry && !entry->removed) record_list_add(&job->records, entry->record);
 }

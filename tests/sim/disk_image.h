@@ -24,6 +24,8 @@ void image_copy(struct image *to, const struct image *from); /* `to` is cleared 
 /* As the store does it; asserts what it asserts. False: a second decision of the same transaction. */
 bool image_apply(struct image *image, const struct job *job);
 const struct disk_entry *image_find(const struct image *image, const char *txid);
+/* What has ended by then, in the file, is removed from it and from the view of it. */
+void image_remove(struct image *file, struct image *view, int64_t ended_us);
 /* Fills what a look-up or a list is answered with. */
 void image_read(const struct image *image, struct job *job);
 
