@@ -3,7 +3,8 @@
  * Invariants: `mutex` guards all of struct load but `options`; a record is written by the one
  * thread that took its index, before it counts as finished. `life` grows whenever the coordinator
  * comes up: a transfer lost in an earlier life than the present one cannot still arrive, so when
- * nobody knows its label it was never decided.
+ * nobody knows its label it was never decided. One that was sent on a detour may have been passed on to
+ * a later life than the one it was sent in, but not to a later one than that in which it was lost.
  */
 #include "cli/load.h"
 
@@ -34,8 +35,9 @@ struct load {
   pthread_cond_t changed;
   bool is_up, is_stopping, is_draining;
   unsigned life;
-  unsigned begun;   /* transfers; the next one has the index first + begun */
-  unsigned running; /* threads */
+  const char *detour; /* NULL: none */
+  unsigned begun;     /* transfers; the next one has the index first + begun */
+  unsigned running;   /* threads */
   struct load_counts counts;
   struct error failure;
   struct load_record *records;
@@ -66,6 +68,12 @@ void load_set_up(struct load *load, bool is_up) {
   unlock(load);
 }
 
+void load_detour(struct load *load, const char *url) {
+  lock(load);
+  load->detour = url;
+  unlock(load);
+}
+
 void load_stop(struct load *load) {
   lock(load);
   load->is_stopping = true;
@@ -83,6 +91,22 @@ static bool wait_until_up(struct load *load, unsigned *life, unsigned in_flight)
   if (goes_on) load->counts.in_flight += in_flight;
   unlock(load);
   return goes_on;
+}
+
+/* Where calls go now. */
+static const char *base_url(struct load *load, bool *is_detour) {
+  lock(load);
+  *is_detour = load->detour != NULL;
+  const char *url = *is_detour ? load->detour : load->options.url;
+  unlock(load);
+  return url;
+}
+
+static unsigned life_now(struct load *load) {
+  lock(load);
+  unsigned life = load->life;
+  unlock(load);
+  return life;
 }
 
 static void fail(struct load *load, const struct error *err) {
@@ -340,15 +364,18 @@ static enum step send_once(struct client_thread *thread, const char *body, const
   char url[URL_SIZE];
   struct answer answer;
   struct error err = {0};
+  bool is_detour;
   if (!wait_until_up(load, life, 1)) return STEP_STOP;
-  (void)snprintf(url, sizeof url, "%s/v1/transactions", load->options.url);
+  (void)snprintf(url, sizeof url, "%s/v1/transactions", base_url(load, &is_detour));
   enum error_code code = call(thread->caller, "POST", url, body, &answer, &err);
+  if (is_detour) *life = life_now(load);
   enum step step = code == ERR_UNAVAILABLE ? STEP_SEND_AGAIN : STEP_ASK;
   if (code == ERR_OK) step = read_answer(load, &answer, label, record);
   answer_close(&answer);
   lock(load);
   load->counts.in_flight--;
   if (step == STEP_SEND_AGAIN) load->counts.resent++;
+  load->counts.detours += is_detour;
   unlock(load);
   return step;
 }
@@ -362,10 +389,10 @@ static enum step ask_until_told(struct client_thread *thread, const char *label,
     unsigned now_life;
     struct error err = {0};
     enum told told = TOLD_NOTHING;
-    bool is_listed = false;
+    bool is_listed = false, is_detour;
     if (!wait_until_up(load, &now_life, 0)) return STEP_STOP;
     enum error_code code =
-        load_ask(thread->caller, load->options.url, label, &told, &is_listed, &err);
+        load_ask(thread->caller, base_url(load, &is_detour), label, &told, &is_listed, &err);
     waited_ms = (clock_monotonic_us() - begin_us) / 1000;
     if (code == ERR_INVALID) {
       fail(load, &err);

@@ -39,7 +39,8 @@ struct load_counts {
   unsigned committed, aborted;
   unsigned aborted_by_timeout;
   unsigned lost, lost_committed, lost_aborted;
-  unsigned resent; /* the request never left, or was refused for the moment */
+  unsigned resent;  /* the request never left, or was refused for the moment */
+  unsigned detours; /* requests sent by load_detour() */
 };
 
 /* All threads end by load_stop() or load_drain(), or when all transfers have. Owner: load_free(). */
@@ -53,6 +54,9 @@ void load_stop(struct load *load);
 bool load_drain(struct load *load, unsigned timeout_ms);
 
 void load_set_up(struct load *load, bool is_up);
+/* Calls from now on go there, to one that passes them on to the coordinator and may lose them on the way;
+ * NULL: to the coordinator again. Borrowed until load_free(). */
+void load_detour(struct load *load, const char *url);
 
 /* Waits until so many have ended, at most so long. */
 bool load_wait_finished(struct load *load, unsigned count, unsigned timeout_ms);

@@ -107,8 +107,7 @@ static enum error_code set_up(struct torture *t, struct error *err) {
   enum error_code code = stage_new(&t->stage, &options, err);
   for (int i = 0; code == ERR_OK && i < BANKS; i++)
     (void)snprintf(t->dsn[i], sizeof t->dsn[i], "%s", stage_dsn(t->stage, i));
-  if (code == ERR_OK && (torture_has_kinds(t, "net") || t->options.standbys))
-    code = net_open(t, err);
+  if (code == ERR_OK && torture_needs_proxies(t)) code = net_open(t, err);
   if (code == ERR_OK && t->options.standbys) code = replicas_open(t, err);
   if (code == ERR_OK && needs_library(t)) code = calls_open(t, err);
   if (code == ERR_OK) code = stage_run(t->stage, err);

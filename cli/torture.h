@@ -63,7 +63,7 @@ struct torture_databases {
   struct stage_database stage[BANKS]; /* the same, as the stage wants them */
 };
 
-enum hop { HOP_DATABASE, HOP_AGENT, HOP_OURS, HOPS };
+enum hop { HOP_DATABASE, HOP_AGENT, HOP_OURS, HOP_CLIENT /* one, not one a bank */, HOPS };
 
 /* What a daemon is started with (torture_calls.c). */
 struct torture_life {
@@ -100,6 +100,7 @@ struct torture {
   bool is_hop_bad[HOPS][BANKS];
   bool is_disk_full, was_disk_full;         /* now; in the coordinator's present life */
   struct proxy *proxies[HOPS][BANKS];       /* NULL: none */
+  char client_url[64];                      /* by HOP_CLIENT */
   struct throwaway_server *standbys[BANKS]; /* NULL: none */
   bool is_held[BANKS];                      /* they receive nothing */
   unsigned standby_number;
@@ -125,8 +126,9 @@ void torture_violation(struct torture *t, const char *format, ...)
 /* All kinds with the weights that this stage allows for. */
 void torture_kinds(const struct torture_options *options, struct fault_choice *out, size_t *count);
 const char *torture_kind_name(unsigned kind);
-/* Some of the kinds that begin so ("net-") are among those chosen. */
+/* Some of the kinds that begin so ("disk") are among those chosen. */
 bool torture_has_kinds(const struct torture *t, const char *begin);
+bool torture_needs_proxies(const struct torture *t);
 /* A line for each kind, for --help. */
 extern const char torture_kinds_help[];
 /* Breaks it. False when it could not be done now, being broken already; then there is nothing to

@@ -133,6 +133,7 @@ void torture_report(struct torture *t) {
   (void)printf("lost        %6u   answers, asked for by label: %u committed, %u aborted\n",
                load->lost, load->lost_committed, load->lost_aborted);
   (void)printf("sent again  %6u   times, where nothing had happened\n", load->resent);
+  (void)printf("detours     %6u   requests by a bad network\n", load->detours);
   report_faults(t);
   report_times(t);
   verdict(t);
@@ -174,6 +175,7 @@ static void write_load(struct json_writer *w, const struct load_counts *load) {
   write_number(w, "lost_committed", load->lost_committed);
   write_number(w, "lost_aborted", load->lost_aborted);
   write_number(w, "resent", load->resent);
+  write_number(w, "detours", load->detours);
 }
 
 void torture_report_json(struct torture *t) {

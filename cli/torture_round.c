@@ -99,6 +99,7 @@ static void add_counts(struct load_counts *to, const struct load_counts *from) {
   to->lost_committed += from->lost_committed;
   to->lost_aborted += from->lost_aborted;
   to->resent += from->resent;
+  to->detours += from->detours;
 }
 
 static enum error_code keep_told(struct torture *t, struct error *err) {
