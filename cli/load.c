@@ -269,11 +269,16 @@ static char *transfer_body(const struct load_options *options, unsigned index) {
 
 /* ---- what was told --------------------------------------------------------------------------- */
 
-static enum told told_by(const json_t *transaction) {
+const char *told_name(enum told told) {
+  static const char *const names[] = {"nothing", "committed", "aborted", "mixed"};
+  return names[told];
+}
+
+enum told load_outcome(const json_t *transaction) {
   const char *outcome = member_text(transaction, "outcome", "");
   if (strcmp(outcome, "committed") == 0) return TOLD_COMMITTED;
   if (strcmp(outcome, "aborted") == 0) return TOLD_ABORTED;
-  return TOLD_NOTHING;
+  return strcmp(outcome, "mixed") == 0 ? TOLD_MIXED : TOLD_NOTHING;
 }
 
 static enum error_code call(struct http_caller *caller, const char *method, const char *url,
@@ -306,7 +311,7 @@ enum error_code load_ask(struct http_caller *caller, const char *url, const char
     code = unexpected(&answer, label, err);
   } else {
     *is_listed = json_array_size(list) == 1;
-    *told = *is_listed ? told_by(json_array_get(list, 0)) : TOLD_ABORTED;
+    *told = *is_listed ? load_outcome(json_array_get(list, 0)) : TOLD_ABORTED;
   }
   answer_close(&answer);
   return code;
@@ -329,7 +334,7 @@ static bool is_timeout(const json_t *transaction) {
 static enum step read_answer(struct load *load, const struct answer *answer, const char *label,
                              struct load_record *record) {
   const json_t *transaction = answer_transaction(answer);
-  record->told = told_by(transaction);
+  record->told = load_outcome(transaction);
   /* Said by the problem's code alone, where there was no memory for more. */
   if (!transaction && answer->status == 409 &&
       strcmp(member_text(answer->body, "code", ""), "aborted") == 0)
@@ -451,10 +456,11 @@ static void finish(struct load *load, const struct load_record *record) {
   lock(load);
   load->counts.finished++;
   load->counts.committed += is_committed;
-  load->counts.aborted += !is_committed;
+  load->counts.aborted += record->told == TOLD_ABORTED;
+  load->counts.mixed += record->told == TOLD_MIXED;
   load->counts.lost += record->is_lost;
   load->counts.lost_committed += record->is_lost && is_committed;
-  load->counts.lost_aborted += record->is_lost && !is_committed;
+  load->counts.lost_aborted += record->is_lost && record->told == TOLD_ABORTED;
   (void)pthread_cond_broadcast(&load->changed);
   unlock(load);
 }

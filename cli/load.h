@@ -9,6 +9,7 @@
 #ifndef ASSENT_CLI_LOAD_H
 #define ASSENT_CLI_LOAD_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,7 +28,8 @@ struct load_options {
   unsigned timeout_ms; /* of each transfer */
 };
 
-enum told { TOLD_NOTHING, TOLD_COMMITTED, TOLD_ABORTED };
+enum told { TOLD_NOTHING, TOLD_COMMITTED, TOLD_ABORTED, TOLD_MIXED };
+const char *told_name(enum told told);
 
 struct load_record {
   enum told told;
@@ -36,7 +38,7 @@ struct load_record {
 
 struct load_counts {
   unsigned finished, in_flight;
-  unsigned committed, aborted;
+  unsigned committed, aborted, mixed;
   unsigned aborted_by_timeout;
   unsigned lost, lost_committed, lost_aborted;
   unsigned resent;  /* the request never left, or was refused for the moment */
@@ -69,6 +71,9 @@ bool load_failure(struct load *load, struct error *err);
 unsigned load_begun(struct load *load);
 /* After all have ended; index from options.first on. */
 const struct load_record *load_record(const struct load *load, unsigned index);
+
+/* What a transaction object says of its outcome. */
+enum told load_outcome(const json_t *transaction);
 
 /* Asks by label what became of a transfer; NOTHING while it has no outcome. `is_listed` false: the
  * coordinator does not know the label, told is ABORTED (never decided committed). For one thread.
