@@ -6,16 +6,14 @@
  * nobody knows its label it was never decided. One that was sent on a detour may have been passed on to
  * a later life than the one it was sent in, but not to a later one than that in which it was lost.
  */
-#include "cli/load.h"
+#include "cli/load_internal.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "cli/client.h"
 #include "cli/process.h"
 #include "common/clock.h"
 #include "common/http_client.h"
@@ -25,29 +23,7 @@ enum {
   CALL_TIMEOUT_MS = 30000,
   SETTLE_MS_MAX = 60000, /* an outcome must be known by then */
   RETRY_PAUSE_MS = 5,
-  URL_SIZE = 512,
   SQL_SIZE = 128
-};
-
-struct load {
-  struct load_options options;
-  pthread_mutex_t mutex;
-  pthread_cond_t changed;
-  bool is_up, is_stopping, is_draining;
-  unsigned life;
-  const char *detour; /* NULL: none */
-  unsigned begun;     /* transfers; the next one has the index first + begun */
-  unsigned running;   /* threads */
-  struct load_counts counts;
-  struct error failure;
-  struct load_record *records;
-  pthread_t *threads;
-  unsigned thread_count;
-};
-
-struct client_thread {
-  struct load *load;
-  struct http_caller *caller;
 };
 
 /* ---- shared state ---------------------------------------------------------------------------- */
@@ -94,7 +70,7 @@ static bool wait_until_up(struct load *load, unsigned *life, unsigned in_flight)
 }
 
 /* Where calls go now. */
-static const char *base_url(struct load *load, bool *is_detour) {
+const char *load_url(struct load *load, bool *is_detour) {
   lock(load);
   *is_detour = load->detour != NULL;
   const char *url = *is_detour ? load->detour : load->options.url;
@@ -281,8 +257,8 @@ enum told load_outcome(const json_t *transaction) {
   return strcmp(outcome, "mixed") == 0 ? TOLD_MIXED : TOLD_NOTHING;
 }
 
-static enum error_code call(struct http_caller *caller, const char *method, const char *url,
-                            const char *body, struct answer *answer, struct error *err) {
+enum error_code load_call(struct http_caller *caller, const char *method, const char *url,
+                          const char *body, struct answer *answer, struct error *err) {
   size_t length = 0;
   *answer = (struct answer){0};
   enum error_code code = http_caller_call(caller, method, url, body, CALL_TIMEOUT_MS,
@@ -302,7 +278,7 @@ enum error_code load_ask(struct http_caller *caller, const char *url, const char
   char full[URL_SIZE];
   struct answer answer;
   (void)snprintf(full, sizeof full, "%s/v1/transactions?label=%s", url, label);
-  enum error_code code = call(caller, "GET", full, NULL, &answer, err);
+  enum error_code code = load_call(caller, "GET", full, NULL, &answer, err);
   if (code != ERR_OK) return code;
   const json_t *list = json_object_get(answer.body, "transactions");
   if (answer.status == 503 || answer.status == 429) {
@@ -318,13 +294,6 @@ enum error_code load_ask(struct http_caller *caller, const char *url, const char
 }
 
 /* ---- one transfer ---------------------------------------------------------------------------- */
-
-enum step {
-  STEP_TOLD,       /* the record has the outcome */
-  STEP_SEND_AGAIN, /* nothing happened */
-  STEP_ASK,        /* not known */
-  STEP_STOP
-};
 
 /* Whether the cause of an abort is that its time was up. */
 static bool is_timeout(const json_t *transaction) {
@@ -345,6 +314,8 @@ static enum step read_answer(struct load *load, const struct answer *answer, con
     unlock(load);
   }
   if (record->told != TOLD_NOTHING) return STEP_TOLD;
+  /* It was open in an earlier life: by its label it is known, or was never decided. */
+  if (answer->status == 404) return STEP_ASK;
   switch (answer_exit(answer)) {
   case EXIT_NOT_TAKEN: return STEP_SEND_AGAIN;
   case EXIT_DONE:
@@ -363,19 +334,27 @@ static enum step read_answer(struct load *load, const struct answer *answer, con
   return STEP_STOP;
 }
 
-static enum step send_once(struct client_thread *thread, const char *body, const char *label,
-                           struct load_record *record, unsigned *life) {
+static enum step begun(const struct answer *answer, char *id) {
+  const json_t *transaction = answer_transaction(answer);
+  (void)snprintf(id, TXID_SIZE, "%s", member_text(transaction, "id", ""));
+  return *id ? STEP_BEGUN : STEP_ASK;
+}
+
+enum step load_post(struct client_thread *thread, const char *path, const char *body,
+                    const char *label, struct load_record *record, unsigned *life, char *id) {
   struct load *load = thread->load;
   char url[URL_SIZE];
   struct answer answer;
   struct error err = {0};
   bool is_detour;
   if (!wait_until_up(load, life, 1)) return STEP_STOP;
-  (void)snprintf(url, sizeof url, "%s/v1/transactions", base_url(load, &is_detour));
-  enum error_code code = call(thread->caller, "POST", url, body, &answer, &err);
+  (void)snprintf(url, sizeof url, "%s/v1/transactions%s", load_url(load, &is_detour), path);
+  enum error_code code = load_call(thread->caller, "POST", url, body, &answer, &err);
   if (is_detour) *life = life_now(load);
   enum step step = code == ERR_UNAVAILABLE ? STEP_SEND_AGAIN : STEP_ASK;
-  if (code == ERR_OK) step = read_answer(load, &answer, label, record);
+  if (code == ERR_OK)
+    step =
+        id && answer.status == 201 ? begun(&answer, id) : read_answer(load, &answer, label, record);
   answer_close(&answer);
   lock(load);
   load->counts.in_flight--;
@@ -397,7 +376,7 @@ static enum step ask_until_told(struct client_thread *thread, const char *label,
     bool is_listed = false, is_detour;
     if (!wait_until_up(load, &now_life, 0)) return STEP_STOP;
     enum error_code code =
-        load_ask(thread->caller, base_url(load, &is_detour), label, &told, &is_listed, &err);
+        load_ask(thread->caller, load_url(load, &is_detour), label, &told, &is_listed, &err);
     waited_ms = (clock_monotonic_us() - begin_us) / 1000;
     if (code == ERR_INVALID) {
       fail(load, &err);
@@ -418,6 +397,15 @@ static enum step ask_until_told(struct client_thread *thread, const char *label,
   return STEP_STOP;
 }
 
+static enum step send_once(struct client_thread *thread, unsigned index, const char *body,
+                           const char *label, struct load_record *record, unsigned *life) {
+  const struct load_options *options = &thread->load->options;
+  struct transfer_plan plan = options->source.plan(options->source.seed, index);
+  if (plan.is_prepared && options->dsns[0])
+    return prepared_send(thread, &plan, label, record, life);
+  return load_post(thread, "", body, label, record, life, NULL);
+}
+
 static enum step run_transfer(struct client_thread *thread, unsigned index, const char *body,
                               struct load_record *record) {
   char label[TRANSFER_LABEL_SIZE];
@@ -425,7 +413,7 @@ static enum step run_transfer(struct client_thread *thread, unsigned index, cons
   uint64_t begin_us = clock_monotonic_us();
   transfer_label(&thread->load->options.source, index, label);
   for (;;) {
-    enum step step = send_once(thread, body, label, record, &life);
+    enum step step = send_once(thread, index, body, label, record, &life);
     if (step == STEP_ASK) {
       record->is_lost = true;
       return ask_until_told(thread, label, life, record);
@@ -458,6 +446,7 @@ static void finish(struct load *load, const struct load_record *record) {
   load->counts.committed += is_committed;
   load->counts.aborted += record->told == TOLD_ABORTED;
   load->counts.mixed += record->told == TOLD_MIXED;
+  load->counts.prepared += record->is_prepared && is_committed;
   load->counts.lost += record->is_lost;
   load->counts.lost_committed += record->is_lost && is_committed;
   load->counts.lost_aborted += record->is_lost && record->told == TOLD_ABORTED;
@@ -482,6 +471,7 @@ static void *client_run(void *data) {
     finish(thread.load, record);
   }
   http_caller_free(thread.caller);
+  prepared_close(&thread);
   lock(thread.load);
   thread.load->running--;
   (void)pthread_cond_broadcast(&thread.load->changed);

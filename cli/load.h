@@ -22,6 +22,8 @@ struct load_options {
   const char *url;             /* borrowed, as all here */
   const char *participants[2]; /* the banks' names */
   const char *schema;          /* of their tables, with its dot: "other."; or "" */
+  /* Of the banks, for transfers that the clients prepare themselves. NULL: the coordinator runs these, too. */
+  const char *dsns[2];
   struct transfer_source source;
   unsigned first, transfers; /* the indices from `first` on */
   unsigned clients;
@@ -33,7 +35,8 @@ const char *told_name(enum told told);
 
 struct load_record {
   enum told told;
-  bool is_lost; /* the answer was lost, or said that it is not settled yet: told when asked */
+  bool is_lost;     /* the answer was lost, or said that it is not settled yet: told when asked */
+  bool is_prepared; /* by the client: both branches */
 };
 
 struct load_counts {
@@ -41,8 +44,9 @@ struct load_counts {
   unsigned committed, aborted, mixed;
   unsigned aborted_by_timeout;
   unsigned lost, lost_committed, lost_aborted;
-  unsigned resent;  /* the request never left, or was refused for the moment */
-  unsigned detours; /* requests sent by load_detour() */
+  unsigned resent;   /* the request never left, or was refused for the moment */
+  unsigned detours;  /* requests sent by load_detour() */
+  unsigned prepared; /* transfers committed of those that the clients have prepared themselves */
 };
 
 /* All threads end by load_stop() or load_drain(), or when all transfers have. Owner: load_free(). */

@@ -140,7 +140,8 @@ void torture_report(struct torture *t) {
   (void)printf("kills       %6u   %.0f a minute\n", findings->kills,
                seconds > 0 ? findings->kills * 60 / seconds : 0);
   (void)printf("transfers   %6u   by %" PRId64 " clients\n", load->finished, t->options.clients);
-  (void)printf("committed   %6u\n", load->committed);
+  (void)printf("committed   %6u   of these %u prepared by the clients themselves\n",
+               load->committed, load->prepared);
   (void)printf("aborted     %6u   of these %u because their time was up\n", load->aborted,
                load->aborted_by_timeout);
   (void)printf("lost        %6u   answers, asked for by label: %u committed, %u aborted\n",
@@ -190,6 +191,7 @@ static void write_load(struct json_writer *w, const struct load_counts *load) {
   write_number(w, "lost_aborted", load->lost_aborted);
   write_number(w, "resent", load->resent);
   write_number(w, "detours", load->detours);
+  write_number(w, "prepared_by_clients", load->prepared);
 }
 
 void torture_report_json(struct torture *t) {

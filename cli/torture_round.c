@@ -97,6 +97,7 @@ static void add_counts(struct load_counts *to, const struct load_counts *from) {
   to->lost_aborted += from->lost_aborted;
   to->resent += from->resent;
   to->detours += from->detours;
+  to->prepared += from->prepared;
 }
 
 enum told torture_told(const struct torture *t, unsigned index) {
@@ -144,6 +145,7 @@ enum error_code torture_round(struct torture *t, struct error *err) {
                                        .participants = {stage_bank_name(t->stage, 0),
                                                         stage_bank_name(t->stage, 1)},
                                        .schema = torture_schema,
+                                       .dsns = {t->dsn[0], t->dsn[1]},
                                        .source = t->source,
                                        .first = t->first,
                                        .transfers = TORTURE_TRANSFERS_MAX,
