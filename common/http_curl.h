@@ -20,6 +20,7 @@ struct http_transfer {
   char *response; /* NUL-terminated */
   size_t length, capacity, bytes_max;
   bool too_large, out_of_memory;
+  bool has_head; /* to its end */
   bool once;     /* never sent a second time, not even on a connection found dead */
   unsigned sent; /* times that curl began to send it */
   char text[CURL_ERROR_SIZE];
