@@ -10,7 +10,7 @@ comma    := ,
 BUILD    ?= build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(COVERAGE),/coverage)
 
 # ---- flags ------------------------------------------------------------------------------------------
-PACKAGES := jansson libcurl libmicrohttpd libuv sqlite3 libpq
+PACKAGES := jansson libcurl libmicrohttpd libuv sqlite3 libpq libcrypto
 # Instrumented builds give gcc false alarms: there a warning is no error.
 WARNINGS := $(if $(SANITIZE)$(COVERAGE),,-Werror) -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wswitch-enum

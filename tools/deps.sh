@@ -4,7 +4,7 @@
 set -eu
 
 run="gcc make pkg-config libc6-dev libcunit1-dev libcurl4-openssl-dev libjansson-dev
-     libmicrohttpd-dev libpq-dev libsqlite3-dev libuv1-dev uthash-dev postgresql-15 util-linux"
+     libmicrohttpd-dev libpq-dev libsqlite3-dev libssl-dev libuv1-dev uthash-dev postgresql-15 util-linux"
 dev="clang clang-format clang-tidy gcovr gdb libclang-rt-14-dev spin valgrind curl"
 
 case "${1:-}" in
