@@ -36,6 +36,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -729,6 +730,26 @@ enum error_code http_check_query(const struct http_request *request, const char 
 
 const char *http_header(const struct http_request *request, const char *name) {
   return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
+}
+
+struct header_count {
+  const char *name;
+  unsigned count;
+};
+
+static enum MHD_Result count_header(void *data, enum MHD_ValueKind kind, const char *name,
+                                    const char *value) {
+  struct header_count *counted = data;
+  (void)kind;
+  (void)value;
+  counted->count += strcasecmp(name, counted->name) == 0;
+  return MHD_YES;
+}
+
+unsigned http_header_count(const struct http_request *request, const char *name) {
+  struct header_count counted = {.name = name};
+  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_header, &counted);
+  return counted.count;
 }
 
 const char *http_body(const struct http_request *request, size_t *length) {

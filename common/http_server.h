@@ -90,6 +90,8 @@ enum error_code http_check_query(const struct http_request *request, const char 
                                  struct error *err) __attribute__((warn_unused_result));
 const char *http_header(const struct http_request *request,
                         const char *name); /* NULL when absent */
+/* How often it came. */
+unsigned http_header_count(const struct http_request *request, const char *name);
 /* NULL when the request had none. */
 const char *http_body(const struct http_request *request, size_t *length);
 
@@ -106,7 +108,7 @@ void http_respond_take(struct http_request *request, int status, const char *con
                        size_t header_count);
 /* application/problem+json for `err` (RFC 9457: type, title, status, detail, code, and field where
  * set). `extra` (borrowed, may be NULL) is put in as further members: text of the form
- * "\"transaction\":{...}". Retry-After: 1 where the status is 429 or 503. */
+ * "\"transaction\":{...}". Retry-After: 1 where problem_is_temporary() says so. */
 void http_respond_error(struct http_request *request, const struct error *err, const char *extra);
 
 #endif

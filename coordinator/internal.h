@@ -11,6 +11,7 @@
 
 #include "common/loop.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/keys.h"
 #include "coordinator/txn.h"
 
 /* A participant as the coordinator knows it at this moment. `usable` means: fenced in this life of
@@ -92,6 +93,7 @@ struct transaction {
   struct cause cause;
   struct transaction_branch *branches[TXN_BRANCHES_MAX];
   struct loop_timer *deadline;
+  struct key_claim *claim; /* NULL: the request had no key */
   struct waiter *waiters;
   struct alarm *alarms; /* on their way to the log; drive.c */
   unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
@@ -110,6 +112,7 @@ struct coordinator {
   uint64_t log_full_until_ms; /* new work is refused until then, loop time */
   struct member *members;
   struct transaction *transactions; /* by id */
+  struct key_claim *claims;         /* by name space and name */
 };
 
 /* transaction.c */
@@ -125,6 +128,12 @@ void transaction_free(struct transaction *t);
 void drive(struct transaction *t, const struct txn_event *event);
 void drive_actions(struct transaction *t, const struct txn_actions *actions);
 void alarms_free(struct transaction *t);
+
+/* keys.c */
+/* What goes into the log with the transaction's record; false: it has no key. Owner of results: the
+ * caller, free(). */
+bool key_fill(const struct transaction *t, struct wal_key *out, char **results);
+void keys_free(struct coordinator *c);
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);

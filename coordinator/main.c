@@ -99,7 +99,8 @@ static enum error_code open_log(struct daemon_state *d, struct error *err) {
   char path[PATH_MAX];
   enum error_code code = settings_log_path(s->data_dir, path, err);
   if (code != ERR_OK) return code;
-  struct wal_options options = {.retention_ms = s->retention_ms};
+  struct wal_options options = {.retention_ms = s->retention_ms,
+                                .key_retention_ms = s->key_retention_ms};
   return wal_open(&d->wal, d->loop, path, &options, err);
 }
 

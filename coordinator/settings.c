@@ -29,6 +29,8 @@ static const struct config_key keys[] = {
     COORDINATOR("connections", CONFIG_INTEGER, connections_max, "12000", 1, 1000000),
     COORDINATOR("idle", CONFIG_DURATION, idle_ms, "30s", 1000, 3600000),
     COORDINATOR("retention", CONFIG_DURATION, retention_ms, "7d", 60000, INT64_C(3650) * DAY_MS),
+    COORDINATOR("key_retention", CONFIG_DURATION, key_retention_ms, "24h", 1000,
+                INT64_C(3650) * DAY_MS),
     COORDINATOR("sweep_interval", CONFIG_DURATION, sweep_interval_ms, "30s", 100, DAY_MS),
     COORDINATOR("health_interval", CONFIG_DURATION, health_interval_ms, "2s", 50, DAY_MS),
     COORDINATOR("prepared_alert", CONFIG_DURATION, prepared_alert_ms, "1m", 0, DAY_MS),

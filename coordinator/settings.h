@@ -29,7 +29,7 @@ struct settings {
   int64_t body_bytes_max;
   int64_t connections_max;
   int64_t idle_ms;
-  int64_t retention_ms;
+  int64_t retention_ms, key_retention_ms;
   int64_t sweep_interval_ms, health_interval_ms, prepared_alert_ms;
   int64_t stop_timeout_ms;
   int64_t agent_timeout_ms;

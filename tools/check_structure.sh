@@ -32,7 +32,7 @@ includes | awk -F: '
     only("sqlite3.h", "^wal/", "wal/")
     only("microhttpd.h", "^common/http_", "common/http_*")
     only("curl/", "^common/http_", "common/http_*")
-    only("gnutls/", "^common/(tls|tokens)[.]c$", "common/tls.*, common/tokens.*")
+    only("gnutls/", "^common/(fingerprint|tls|tokens)[.]c$", "common/fingerprint.c, tls.c, tokens.c")
     only("uv.h", "^common/loop[.]c$", "common/loop.c")
   }' >"$broken"
 

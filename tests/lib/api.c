@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -252,6 +253,22 @@ const struct reply *api_raw(struct api *api, const char *bytes, size_t length) {
   return reply;
 }
 
+const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,
+                                   const char *more, const char *body) {
+  char *json = keep_text(api, must(strdup(body)));
+  put_quotes(json);
+  const char *request =
+      api_text(api,
+               "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               "Idempotency-Key: %s\r\n%sConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+               path, key, more, strlen(json), json);
+  return api_raw(api, request, strlen(request));
+}
+
+const struct reply *api_keyed(struct api *api, const char *key, const char *body) {
+  return api_post_keyed(api, "/v1/transactions", key, "", body);
+}
+
 void api_send_and_leave(struct api *api, const char *path, const char *body) {
   char *json = keep_text(api, must(strdup(body)));
   put_quotes(json);
@@ -271,7 +288,7 @@ void api_send_and_leave(struct api *api, const char *path, const char *body) {
 struct async {
   struct api *owner; /* of the reply, in the end */
   struct api *own;
-  char *path, *body;
+  char *path, *key, *body; /* key NULL: none */
   const struct reply *reply;
   pthread_t thread;
   atomic_bool done;
@@ -279,13 +296,16 @@ struct async {
 
 static void *async_main(void *data) {
   struct async *async = data;
-  async->reply = call(async->own, "POST", async->path, async->body);
+  async->reply = async->key ? api_post_keyed(async->own, async->path, async->key, "", async->body)
+                            : call(async->own, "POST", async->path, async->body);
   atomic_store(&async->done, true);
   return NULL;
 }
 
-struct async *async_post(struct api *api, const char *path, const char *body) {
+static struct async *async_start(struct api *api, const char *path, const char *key,
+                                 const char *body) {
   struct async *async = must(calloc(1, sizeof *async));
+  async->key = key ? must(strdup(key)) : NULL;
   async->owner = api;
   async->own = api_new(api->url);
   api_identify(async->own, &api->identity);
@@ -295,6 +315,14 @@ struct async *async_post(struct api *api, const char *path, const char *body) {
   int created = pthread_create(&async->thread, NULL, async_main, async);
   assert(created == 0);
   return async;
+}
+
+struct async *async_post(struct api *api, const char *path, const char *body) {
+  return async_start(api, path, NULL, body);
+}
+
+struct async *async_keyed(struct api *api, const char *key, const char *body) {
+  return async_start(api, "/v1/transactions", key, body);
 }
 
 bool async_is_done(struct async *async) {
@@ -307,8 +335,10 @@ const struct reply *async_finish(struct async *async) {
   *reply = *async->reply;
   json_incref(reply->json);
   reply->text = keep_text(async->owner, must(strdup(reply->text)));
+  reply->headers = keep_text(async->owner, must(strdup(reply->headers)));
   api_free(async->own);
   free(async->path);
+  free(async->key);
   free(async->body);
   free(async);
   return reply;
@@ -334,6 +364,16 @@ const json_t *reply_at(const struct reply *reply, const char *pointer) {
 const char *reply_string(const struct reply *reply, const char *pointer) {
   const char *text = json_string_value(reply_at(reply, pointer));
   return text ? text : "";
+}
+
+bool reply_has_header(const struct reply *reply, const char *line) {
+  size_t length = strlen(line);
+  for (const char *at = reply->headers; at; at = strstr(at, "\r\n")) {
+    at += *at == '\r' ? 2 : 0;
+    if (strncasecmp(at, line, length) == 0 && (at[length] == '\r' || at[length] == '\0'))
+      return true;
+  }
+  return false;
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */

@@ -128,8 +128,10 @@ static void put_in_file(struct wal *wal, const struct job_list *jobs) {
 
 static void apply(struct wal *wal, const struct job *job) {
   if (!image_apply(&wal->view, job))
-    sim_violation(wal->disk->sim, 2, "transaction %s is decided twice",
-                  job->is.put.record->txid.text);
+    sim_violation(wal->disk->sim, 2, "transaction %s is decided twice, or another of its key",
+                  job->kind == JOB_REMEMBER || job->kind == JOB_ANSWER
+                      ? job->is.key->txid.text
+                      : job->is.put.record->txid.text);
 }
 
 static void fail(struct wal *wal, const char *why) {
@@ -420,6 +422,22 @@ void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const 
   submit(wal, job);
 }
 
+void wal_answer(struct wal *wal, const struct wal_key *key) {
+  assert(key_fault(key) == NULL && key->status != 0);
+  struct job *job = job_new(JOB_ANSWER);
+  job->is.key = key_copy(key);
+  submit(wal, job);
+}
+
+void wal_remember(struct wal *wal, const struct wal_key *key, wal_decided_fn fn, void *data) {
+  assert(key_fault(key) == NULL && key->status != 0);
+  struct job *job = job_new(JOB_REMEMBER);
+  job->is.key = key_copy(key);
+  job->fn.decided = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
 enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
                                     struct error *err) {
   assert(!wal->started);
@@ -436,6 +454,16 @@ void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void
   struct job *job = job_new(JOB_LOOK_UP);
   job->is.txid = *txid;
   job->fn.found = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
+void wal_look_up_key(struct wal *wal, const char *name_space, const char *name, wal_key_found_fn fn,
+                     void *data) {
+  struct job *job = job_new(JOB_LOOK_UP_KEY);
+  job->is.named.name_space = job_keep_text(job, name_space);
+  job->is.named.name = job_keep_text(job, name);
+  job->fn.key_found = fn;
   job->data = data;
   submit(wal, job);
 }

@@ -127,7 +127,8 @@ static void add_participant(struct life *life, unsigned database) {
 
 static enum error_code start_coordinator(struct life *life, struct error *err) {
   const struct setup *setup = life->program->setup;
-  struct wal_options log = {.retention_ms = setup->retention_ms};
+  struct wal_options log = {.retention_ms = setup->retention_ms,
+                            .key_retention_ms = INT64_C(86400000)};
   struct wal *wal;
   enum error_code code = wal_open(&wal, life->process.loop, "decisions.db", &log, err);
   if (code != ERR_OK) return code;

@@ -67,7 +67,7 @@ struct exchange {
   uint64_t number;
   struct process *from;
   const char *method;
-  char *target, *body;
+  char *target, *key, *body;
   size_t length;
   http_client_fn fn; /* NULL: nobody waits */
   void *data;
@@ -102,6 +102,7 @@ static void exchange_free(struct exchange *exchange) {
   }
   sim_cancel(exchange->timeout);
   free(exchange->target);
+  free(exchange->key);
   free(exchange->body);
   free(exchange);
 }
@@ -295,6 +296,7 @@ struct exchange *network_call(struct network *network, const struct net_request 
   exchange->from = request->from;
   exchange->method = request->method;
   exchange->target = copied(request->target, strlen(request->target));
+  if (request->key) exchange->key = copied(request->key, strlen(request->key));
   exchange->body = request->body;
   exchange->length = request->length;
   exchange->fn = fn;
@@ -399,6 +401,10 @@ void network_answer(struct exchange *exchange, struct process *by, int status, c
 
 const char *exchange_method(const struct exchange *exchange) {
   return exchange->method;
+}
+
+const char *exchange_key(const struct exchange *exchange) {
+  return exchange->key;
 }
 
 const char *exchange_target(const struct exchange *exchange) {
