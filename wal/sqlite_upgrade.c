@@ -33,8 +33,6 @@ enum store_result sqlite_learn_format(struct store *store, struct error *err) {
 enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, struct error *err) {
   char end[120];
   if (store->format == LOG_FORMAT) return STORE_OK;
-  log_info("decision_log_upgraded", "from", "d", (int64_t)store->format, "to", "d",
-           (int64_t)LOG_FORMAT, NULL);
   sqlite_finalize_all(store);
   (void)snprintf(end, sizeof end,
                  "PRAGMA user_version=%d; UPDATE meta SET commits = commits + 1; COMMIT",
@@ -44,6 +42,8 @@ enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, str
   if (result == STORE_OK) result = sqlite_run_text(store, sqlite_request_schema, err);
   if (result == STORE_OK) result = sqlite_run_text(store, end, err);
   if (result != STORE_OK) return result;
+  log_info("decision_log_upgraded", "from", "d", (int64_t)store->format, "to", "d",
+           (int64_t)LOG_FORMAT, NULL);
   store->format = LOG_FORMAT;
   meta->commits++;
   return sqlite_prepare_all(store, err);

@@ -15,7 +15,8 @@
 #include "tests/sim/checks.h"
 #include "tests/sim/client_internal.h"
 
-enum { TARGET_SIZE = 96 };
+#define BEGIN_TARGET "/v1/transactions"
+enum { TARGET_SIZE = 96, REPEATS_MAX = 12 };
 enum {
   ANSWER_US = 12000000,
   REGRET_MAX_US = 15000,
@@ -64,6 +65,7 @@ static void ask(struct errand *errand, const char *method, const char *target,
                 struct json_writer *body, bool once, http_client_fn fn) {
   struct clients *clients = errand->clients;
   struct net_request request = request_of(method, target, body);
+  if (errand->keyed && strcmp(target, BEGIN_TARGET) == 0) request.key = errand->label;
   request.once = once;
   assert(!errand->exchange);
   errand->life = clients->options.coordinator->lives;
@@ -125,8 +127,15 @@ static json_t *take_answer(struct errand *errand, const char *body, size_t lengt
 static void poll_again(struct errand *errand);
 static void prepare_again(struct errand *errand);
 
+static void post(struct errand *errand);
+
 static void look_later(struct errand *errand) {
   if (errand->prepares_twice) prepare_again(errand);
+  if (errand->told_id[0] && errand->repeats < REPEATS_MAX && errand->looks > 0) {
+    errand->repeats = REPEATS_MAX; /* once, and whatever is answered */
+    later(errand, sim_between(sim_of(errand), 1000, LATER_MAX_US), post);
+    return;
+  }
   if (errand->final || errand->looks == 0) {
     finish(errand);
     return;
@@ -201,6 +210,32 @@ static void find_out(struct errand *errand) {
 
 static void commit(struct errand *errand);
 static void begin(struct errand *errand);
+static void post(struct errand *errand);
+
+/* ---- the key of a request --------------------------------------------------------------------- */
+
+/* Is the same POST sent again, for its key will tell? */
+static bool repeats(struct errand *errand, int status, const json_t *answer) {
+  const char *code = json_string_value(json_object_get(answer, "code"));
+  bool running = code && strcmp(code, "key_in_progress") == 0;
+  bool refused_again = status == 503 && errand->repeats > 0; /* says nothing of the first one */
+  bool asks = !errand->txid[0] || errand->one_call;
+  if (!errand->keyed || !asks || errand->repeats == REPEATS_MAX) return false;
+  if (answer && !running && !refused_again) return false;
+  errand->repeats++;
+  soon(errand, post);
+  return true;
+}
+
+/* What was told for a key for good is told for it ever after. */
+static void check_told_id(struct errand *errand, int status) {
+  if (!errand->keyed || !errand->one_call || !is_from_right_log(errand)) return;
+  if (status != 200 && status != 409) return;
+  if (errand->told_id[0] && strcmp(errand->told_id, errand->txid) != 0)
+    sim_violation(sim_of(errand), 4, "for key %s %s was told, and now %s", errand->label,
+                  errand->told_id, errand->txid);
+  if (errand->settled) (void)snprintf(errand->told_id, TXID_SIZE, "%s", errand->txid);
+}
 
 static void try_again(struct errand *errand) {
   errand->txid[0] = '\0';
@@ -218,7 +253,10 @@ static void ended(void *data, int status, const char *body, size_t length,
   json_t *answer = take_answer(errand, body, length, err);
   bool known = answer && (status == 200 || status == 202 || status == 409) &&
                note_transaction(errand, answer);
+  bool again = repeats(errand, status, answer);
   json_decref(answer);
+  if (known && !again) check_told_id(errand, status);
+  if (again) return;
   if (known && errand->settled) {
     look_later(errand);
   } else if (answer && status == 503 && errand->one_call) {
@@ -441,6 +479,10 @@ static void begun(void *data, int status, const char *body, size_t length,
                   const struct error *err) {
   struct errand *errand = data;
   json_t *answer = take_answer(errand, body, length, err);
+  if (repeats(errand, status, answer)) {
+    json_decref(answer);
+    return;
+  }
   bool known = answer && (status == 201 || status == 409) && note_transaction(errand, answer);
   if (known && errand->settled)
     look_later(errand);
@@ -459,6 +501,11 @@ static void begun(void *data, int status, const char *body, size_t length,
 static void begin(struct errand *errand) {
   (void)snprintf(errand->label, sizeof errand->label, "errand-%u-%u", errand->number,
                  errand->attempt);
+  errand->repeats = 0;
+  post(errand);
+}
+
+static void post(struct errand *errand) {
   struct json_writer w;
   json_writer_init(&w);
   json_object_begin(&w);
@@ -474,7 +521,7 @@ static void begin(struct errand *errand) {
   }
   if (errand->one_call || errand->statements_at_begin) errand_write_branches(&w, errand);
   json_object_end(&w);
-  ask(errand, "POST", "/v1/transactions", &w, true, errand->one_call ? ended : begun);
+  ask(errand, "POST", BEGIN_TARGET, &w, true, errand->one_call ? ended : begun);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------ */

@@ -19,6 +19,9 @@ struct errand {
   unsigned number, attempt;
   char label[32];
   bool one_call, wait_decided, statements_at_begin;
+  bool keyed; /* its POST has a key: an answer that is lost is asked for by the same again */
+  unsigned repeats;
+  char told_id[TXID_SIZE]; /* as told for its key, for good */
   enum ending ending;
   struct move moves[MOVES_MAX];
   unsigned move_count;
