@@ -1,6 +1,7 @@
 /* See torture_listing.h. */
 #include "cli/torture_listing.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,10 +63,12 @@ void listing_tell(struct torture *t, unsigned index) {
 
 struct walk {
   struct torture *t;
-  struct listed *listed; /* of the index, less the round's first; NULL: compare at once */
   unsigned begun;
-  bool *is_listed; /* of the index, less the round's first */
-  bool is_over;    /* older ones are of another round */
+  /* One of these, by the index less the round's first: what is listed, to be judged later; or that it is,
+   * and it is compared at once. */
+  struct listed *listed;
+  bool *is_listed;
+  bool is_over; /* older ones are of another round */
 };
 
 /* Each branch has ended as the whole. */
@@ -122,6 +125,7 @@ static void look_at(struct walk *walk, const json_t *transaction) {
     take_down(t, transaction, &walk->listed[index - t->first]);
     return;
   }
+  assert(walk->is_listed);
   walk->is_listed[index - t->first] = true;
   compare(t, (unsigned)index, transaction);
 }
