@@ -9,6 +9,7 @@
 
 #include "common/crash_point.h"
 #include "coordinator/answer.h"
+#include "coordinator/openapi.h"
 #include "coordinator/render.h"
 #include "coordinator/requests.h"
 
@@ -309,6 +310,17 @@ static void get_ready(struct http_request *request, void *data) {
   http_respond_error(request, &err, NULL);
 }
 
+/* ---- the description of all this --------------------------------------------------------------- */
+
+static void get_openapi(struct http_request *request, void *data) {
+  size_t length;
+  const char *text = openapi_text(&length);
+  char *body = malloc(length);
+  (void)data;
+  if (body) memcpy(body, text, length);
+  http_respond_take(request, 200, "application/json", body, length, NULL, 0);
+}
+
 const struct http_route *routes_table(size_t *count) {
   static const struct http_route table[] = {
       {"POST", "/v1/transactions", routes_post_transaction},
@@ -323,6 +335,7 @@ const struct http_route *routes_table(size_t *count) {
       {"GET", "/v1/participants/{name}", get_participant},
       {"GET", "/healthz", get_health},
       {"GET", "/readyz", get_ready},
+      {"GET", "/openapi.json", get_openapi},
   };
   *count = sizeof table / sizeof table[0];
   return table;

@@ -259,7 +259,7 @@ static void ended(void *data, int status, const char *body, size_t length,
   if (again) return;
   if (known && errand->settled) {
     look_later(errand);
-  } else if (answer && status == 503 && errand->one_call) {
+  } else if (answer && status == 503 && errand->one_call && errand->repeats == 0) {
     checks_told_refused(errand->clients->options.checks, errand->label);
     try_again(errand);
   } else if (answer && status == 404 && errand->txid[0]) {
@@ -473,7 +473,7 @@ static void begun(void *data, int status, const char *body, size_t length,
     look_later(errand);
   else if (known)
     soon(errand, next_branch);
-  else if (answer && status == 503) {
+  else if (answer && status == 503 && errand->repeats == 0) {
     checks_told_refused(errand->clients->options.checks, errand->label);
     try_again(errand);
   } else if (answer && status >= 400 && status < 500)
