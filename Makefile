@@ -90,6 +90,8 @@ $(FAULTS): tests/fault/preload.c
 	$(Q)$(CC) $(filter-out --coverage,$(ALL_CFLAGS)) -U_FORTIFY_SOURCE -fPIC \
 	  $(if $(SANITIZE),-fno-sanitize=all -DFAULT_NO_MALLOC) -shared -Wl,-z,relro,-z,now -o $@ $<
 
+$(BUILD)/obj/coordinator/openapi.o $(BUILD)/test/obj/coordinator/openapi.o: coordinator/openapi.json
+
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
@@ -153,7 +155,7 @@ torture: deps ## the same while everything is broken at random, all promises che
 	$(Q)$(BUILD)/assent torture $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters bench cli common coordinator participant-agent wal $(patsubst %/,%,$(wildcard tests/*/))
+ROOMS   := adapters bench cli common coordinator participant-agent tools wal $(patsubst %/,%,$(wildcard tests/*/))
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-gcc check-structure check-clang check-tidy
@@ -177,8 +179,16 @@ check-scripts:
 	$(Q)for script in $(SCRIPTS); do $$(sed -n '1s/^#!//p' $$script) -n $$script || exit 1; done
 	@echo "scripts: $(words $(SCRIPTS)) are well formed"
 
-check-docs:
-	$(Q)sh tools/check_docs.sh
+check-docs: $(BUILD)/api-docs
+	$(Q)sh tools/check_docs.sh $<
+
+$(BUILD)/api-docs: $(call objects,tools/api_docs.c)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
+
+.PHONY: api-docs
+api-docs: $(BUILD)/api-docs ## write docs/api.md anew, from coordinator/openapi.json
+	$(Q)$< coordinator/openapi.json >docs/api.md
 
 everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim $(addprefix $(BUILD)/,bench bench-guard bench-recovery bench-count.so)
 test-programs: $(TESTS) $(BUILD)/test/assent-fault.so

@@ -10,6 +10,7 @@
 #include "common/crash_point.h"
 #include "common/tokens.h"
 #include "coordinator/answer.h"
+#include "coordinator/openapi.h"
 #include "coordinator/render.h"
 #include "coordinator/requests.h"
 
@@ -310,6 +311,17 @@ static void get_ready(struct http_request *request, void *data) {
   http_respond_error(request, &err, NULL);
 }
 
+/* ---- the description of all this --------------------------------------------------------------- */
+
+static void get_openapi(struct http_request *request, void *data) {
+  size_t length;
+  const char *text = openapi_text(&length);
+  char *body = malloc(length);
+  (void)data;
+  if (body) memcpy(body, text, length);
+  http_respond_take(request, 200, "application/json", body, length, NULL, 0);
+}
+
 const struct http_route *routes_table(size_t *count) {
   static const struct http_route table[] = {
       {"POST", "/v1/transactions", routes_post_transaction, ROLE_CLIENT},
@@ -324,6 +336,7 @@ const struct http_route *routes_table(size_t *count) {
       {"GET", "/v1/participants/{name}", get_participant, ROLE_OPERATOR},
       {"GET", "/healthz", get_health, ROLE_ANYONE},
       {"GET", "/readyz", get_ready, ROLE_ANYONE},
+      {"GET", "/openapi.json", get_openapi, ROLE_ANYONE},
   };
   *count = sizeof table / sizeof table[0];
   return table;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/http_client.h"
+#include "tests/lib/contract.h"
 #include "tests/lib/suite.h"
 
 enum { CALL_MS_MAX = 60000, API_BYTES_MAX = 1 << 16, RAW_BYTES_MAX = 1 << 20 };
@@ -132,12 +133,23 @@ static struct reply *call(struct api *api, const char *method, const char *path,
   return reply;
 }
 
+/* The answer is held against the contract. For the thread that counts. */
+static const struct reply *check_contract(const struct reply *reply, const char *method,
+                                          const char *path) {
+  char why[CONTRACT_WHY_SIZE];
+  if (reply->status != 0 && !contract_allows_answer(method, path, reply->status, reply->json, why))
+    check_failed(__FILE__, __LINE__, false,
+                 "%s %s is not answered as openapi.json says: %s in %.900s", method, path, why,
+                 reply->text);
+  return reply;
+}
+
 const struct reply *api_get(struct api *api, const char *path_format, ...) {
   va_list arguments;
   va_start(arguments, path_format);
   const char *path = keep_text(api, format_text(path_format, arguments));
   va_end(arguments);
-  return call(api, "GET", path, NULL);
+  return check_contract(call(api, "GET", path, NULL), "GET", path);
 }
 
 const struct reply *api_post(struct api *api, const char *path, const char *body_format, ...) {
@@ -146,11 +158,11 @@ const struct reply *api_post(struct api *api, const char *path, const char *body
   char *body = keep_text(api, format_text(body_format, arguments));
   va_end(arguments);
   put_quotes(body);
-  return call(api, "POST", path, body);
+  return check_contract(call(api, "POST", path, body), "POST", path);
 }
 
 const struct reply *api_post_plain(struct api *api, const char *path, const char *body) {
-  return call(api, "POST", path, body);
+  return check_contract(call(api, "POST", path, body), "POST", path);
 }
 
 const struct reply *api_run(struct api *api, const char *body_format, ...) {
@@ -159,7 +171,7 @@ const struct reply *api_run(struct api *api, const char *body_format, ...) {
   char *body = keep_text(api, format_text(body_format, arguments));
   va_end(arguments);
   put_quotes(body);
-  return call(api, "POST", "/v1/transactions", body);
+  return check_contract(call(api, "POST", "/v1/transactions", body), "POST", "/v1/transactions");
 }
 
 const char *api_begin(struct api *api, const char *body) {
@@ -253,8 +265,8 @@ const struct reply *api_raw(struct api *api, const char *bytes, size_t length) {
   return reply;
 }
 
-const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,
-                                   const char *more, const char *body) {
+static const struct reply *post_keyed(struct api *api, const char *path, const char *key,
+                                      const char *more, const char *body) {
   char *json = keep_text(api, must(strdup(body)));
   put_quotes(json);
   const char *request =
@@ -263,6 +275,11 @@ const struct reply *api_post_keyed(struct api *api, const char *path, const char
                "Idempotency-Key: %s\r\n%sConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
                path, key, more, strlen(json), json);
   return api_raw(api, request, strlen(request));
+}
+
+const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,
+                                   const char *more, const char *body) {
+  return check_contract(post_keyed(api, path, key, more, body), "POST", path);
 }
 
 const struct reply *api_keyed(struct api *api, const char *key, const char *body) {
@@ -296,7 +313,7 @@ struct async {
 
 static void *async_main(void *data) {
   struct async *async = data;
-  async->reply = async->key ? api_post_keyed(async->own, async->path, async->key, "", async->body)
+  async->reply = async->key ? post_keyed(async->own, async->path, async->key, "", async->body)
                             : call(async->own, "POST", async->path, async->body);
   atomic_store(&async->done, true);
   return NULL;
@@ -336,6 +353,7 @@ const struct reply *async_finish(struct async *async) {
   json_incref(reply->json);
   reply->text = keep_text(async->owner, must(strdup(reply->text)));
   reply->headers = keep_text(async->owner, must(strdup(reply->headers)));
+  (void)check_contract(reply, "POST", async->path);
   api_free(async->own);
   free(async->path);
   free(async->key);

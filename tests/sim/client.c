@@ -488,7 +488,7 @@ static void begun(void *data, int status, const char *body, size_t length,
     look_later(errand);
   else if (known)
     soon(errand, next_branch);
-  else if (answer && status == 503) {
+  else if (answer && status == 503 && errand->repeats == 0) {
     checks_told_refused(errand->clients->options.checks, errand->label);
     try_again(errand);
   } else if (answer && status >= 400 && status < 500)
