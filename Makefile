@@ -10,7 +10,7 @@ comma    := ,
 BUILD    ?= build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(COVERAGE),/coverage)
 
 # ---- flags ------------------------------------------------------------------------------------------
-PACKAGES := jansson libcurl libmicrohttpd libuv sqlite3 libpq
+PACKAGES := gnutls jansson libcurl libmicrohttpd libuv sqlite3 libpq
 # Instrumented builds give gcc false alarms: there a warning is no error.
 WARNINGS := $(if $(SANITIZE)$(COVERAGE),,-Werror) -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wswitch-enum
@@ -39,8 +39,8 @@ FACTS    := $(wildcard tests/facts/*.c) tests/lib/fault_vfs.c
 MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(wildcard tests/lib/*.c))
 
 # The simulator: the code under test as it is, on models of what is below it.
-SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c common/daemon.c common/log.c common/loop.c \
-             common/random.c common/config.c common/config_value.c coordinator/settings.c \
+SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c common/daemon.c common/door.c common/log.c common/loop.c \
+             common/random.c common/tls.c common/tokens.c common/config.c common/config_value.c coordinator/settings.c \
              $(wildcard coordinator/rebuild*.c) \
              participant-agent/database.c participant-agent/settings.c participant-agent/state.c
 SIM      := $(wildcard tests/sim/*.c) $(filter-out $(SIM_BELOW),$(DAEMON)) common/http_uri.c common/clock.c
@@ -89,6 +89,8 @@ $(FAULTS): tests/fault/preload.c
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(filter-out --coverage,$(ALL_CFLAGS)) -U_FORTIFY_SOURCE -fPIC \
 	  $(if $(SANITIZE),-fno-sanitize=all -DFAULT_NO_MALLOC) -shared -Wl,-z,relro,-z,now -o $@ $<
+
+$(BUILD)/obj/coordinator/openapi.o $(BUILD)/test/obj/coordinator/openapi.o: coordinator/openapi.json
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -153,7 +155,7 @@ torture: deps ## the same while everything is broken at random, all promises che
 	$(Q)$(BUILD)/assent torture $(if $(filter-out 0,$(AGENTS)),--agents) $(ARGS)
 
 # ---- checks -----------------------------------------------------------------------------------------
-ROOMS   := adapters bench cli common coordinator participant-agent wal $(patsubst %/,%,$(wildcard tests/*/))
+ROOMS   := adapters bench cli common coordinator participant-agent tools wal $(patsubst %/,%,$(wildcard tests/*/))
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.[ch]))
 SCRIPTS := $(wildcard tools/*.sh) .ci/run
 CHECKS  := check-format check-scripts check-docs check-packaging check-gcc check-structure check-clang check-tidy
@@ -177,8 +179,16 @@ check-scripts:
 	$(Q)for script in $(SCRIPTS); do $$(sed -n '1s/^#!//p' $$script) -n $$script || exit 1; done
 	@echo "scripts: $(words $(SCRIPTS)) are well formed"
 
-check-docs:
-	$(Q)sh tools/check_docs.sh
+check-docs: $(BUILD)/api-docs
+	$(Q)sh tools/check_docs.sh $<
+
+$(BUILD)/api-docs: $(call objects,tools/api_docs.c)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
+
+.PHONY: api-docs
+api-docs: $(BUILD)/api-docs ## write docs/api.md anew, from coordinator/openapi.json
+	$(Q)$< coordinator/openapi.json >docs/api.md
 
 check-packaging:
 	$(Q)sh tools/check_packaging.sh

@@ -11,6 +11,9 @@
  *     BindComplete and its CommandComplete, and libpq does not look past the results of the command
  *     before; so clearing it when a step becomes the first misses nothing and adds nothing.
  *  4. After the connection is dropped every operation gets `lost`, once, or has answered before.
+ *  5. A socket is watched only while it is open. libpq closes it in any call that finds the server gone,
+ *     those that send included; a watch that was set and not yet carried out would end the process
+ *     (libuv aborts), and its number may be another's at once.
  * Limits: STEPS_MAX queued steps. A single row is held by libpq as a whole, however wide.
  */
 #include "adapters/postgres.h"
@@ -263,6 +266,10 @@ static bool take_results(struct session *s) {
   }
 }
 
+static bool has_socket(const struct session *s) {
+  return PQsocket(s->connection) >= 0;
+}
+
 static void watch(struct session *s, bool writable) {
   loop_poll_set(s->poll, true, writable);
   s->write_watched = writable;
@@ -280,7 +287,7 @@ static void on_socket(struct session *s, bool readable) {
     return;
   }
   int flushed = PQflush(s->connection);
-  if (flushed < 0)
+  if (flushed < 0 || !has_socket(s))
     lose_by_libpq(s);
   else if (s->write_watched != (flushed == 1))
     watch(s, flushed == 1);
@@ -432,6 +439,9 @@ void wire_flush(struct session *s) {
     /* Not from inside the caller's call. Reading goes on first: it may hold the reason. */
     s->send_failed = true;
     loop_timer_start(s->wake, 0);
+    if (has_socket(s)) return;
+    loop_poll_free(s->poll);
+    s->poll = NULL;
   } else if (flushed == 1) {
     watch(s, true);
   }

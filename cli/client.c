@@ -2,6 +2,7 @@
  * happen is reported so. */
 #include "cli/client.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,40 @@
 #include "common/http_client.h"
 #include "common/utf8.h"
 
-enum { URL_SIZE = 512 + PATH_SIZE, SHOWN_SIZE = 1024 };
+enum { URL_SIZE = 512 + PATH_SIZE, SHOWN_SIZE = 1024, TOKEN_SIZE = 256 };
+
+static const char *environment(const char *name, const char *absent) {
+  const char *value = getenv(name);
+  return value && value[0] ? value : absent;
+}
 
 struct client client_make(const char *command) {
-  const char *url = getenv("ASSENT_URL");
-  return (struct client){.command = command, .url = url && url[0] ? url : "http://127.0.0.1:7410"};
+  return (struct client){.command = command,
+                         .url = environment("ASSENT_URL", "http://127.0.0.1:7410"),
+                         .token_file = environment("ASSENT_TOKEN_FILE", NULL),
+                         .ca = environment("ASSENT_CA", NULL)};
+}
+
+/* A command line can be seen by all on the machine: a token is in a file or in the environment. */
+static enum error_code read_token(const struct client *client, char token[TOKEN_SIZE],
+                                  struct error *err) {
+  token[0] = '\0';
+  if (!client->token_file) {
+    const char *text = environment("ASSENT_TOKEN", "");
+    if (strlen(text) >= TOKEN_SIZE) return error_set(err, ERR_INVALID, "the token is too long");
+    (void)strcpy(token, text);
+    return ERR_OK;
+  }
+  FILE *file = fopen(client->token_file, "re");
+  size_t length = file ? fread(token, 1, TOKEN_SIZE - 1, file) : 0;
+  token[length] = '\0';
+  token[strcspn(token, " \r\n")] = '\0';
+  bool read = file && !ferror(file);
+  if (!read) error_set(err, ERR_INVALID, "%s: %s", client->token_file, strerror(errno));
+  if (file) (void)fclose(file);
+  if (read && token[0] == '\0')
+    return error_set(err, ERR_INVALID, "%s: there is no token in it", client->token_file);
+  return read ? ERR_OK : ERR_INVALID;
 }
 
 static enum error_code join_url(const struct client *client, const char *path, char out[URL_SIZE],
@@ -33,12 +63,18 @@ static enum error_code join_url(const struct client *client, const char *path, c
 enum error_code client_call(const struct client *client, const char *method, const char *path,
                             const char *body, uint64_t timeout_ms, struct answer *out,
                             struct error *err) {
-  char url[URL_SIZE];
+  char url[URL_SIZE], token[TOKEN_SIZE];
   size_t length = 0;
   *out = (struct answer){0};
   enum error_code code = join_url(client, path, url, err);
-  if (code == ERR_OK)
-    code = http_call(method, url, body, timeout_ms, &out->status, &out->text, &length, err);
+  if (code == ERR_OK) code = read_token(client, token, err);
+  if (code != ERR_OK) return code;
+  struct http_caller *caller = http_caller_new();
+  const struct http_identity identity = {.token = token[0] ? token : NULL, .ca = client->ca};
+  http_caller_identify(caller, &identity);
+  code = http_caller_call(caller, method, url, body, timeout_ms, &out->status, &out->text, &length,
+                          err);
+  http_caller_free(caller);
   if (code != ERR_OK) return code;
   /* Not json_parse(): it refuses what we must not send, and we only read. */
   out->body = json_loadb(out->text, length, JSON_DECODE_ANY, NULL);

@@ -16,10 +16,11 @@ enum { PATH_SIZE = 2048, READ_TIMEOUT_MS = 30000, RUN_TIMEOUT_MS = 300000 };
 struct client {
   const char *command; /* for messages: "assent tx begin" */
   const char *url;
-  bool json; /* print the server's JSON as it came */
+  const char *token_file, *ca; /* NULL: none */
+  bool json;                   /* print the server's JSON as it came */
 };
 
-/* Two rows for a command's option table. */
+/* Rows for a command's option table. */
 #define CLIENT_OPTIONS(client)                                                                     \
   {                                                                                                \
       "url",                                                                                       \
@@ -30,6 +31,22 @@ struct client {
       0,                                                                                           \
       0,                                                                                           \
       NULL},                                                                                       \
+      {"token-file",                                                                               \
+       "FILE",                                                                                     \
+       "with the token to show (default $ASSENT_TOKEN_FILE, or $ASSENT_TOKEN itself)",             \
+       OPTION_TEXT,                                                                                \
+       &(client).token_file,                                                                       \
+       0,                                                                                          \
+       0,                                                                                          \
+       NULL},                                                                                      \
+      {"ca",                                                                                       \
+       "FILE",                                                                                     \
+       "certificates to trust with https (default $ASSENT_CA, or the system's)",                   \
+       OPTION_TEXT,                                                                                \
+       &(client).ca,                                                                               \
+       0,                                                                                          \
+       0,                                                                                          \
+       NULL},                                                                                      \
   {                                                                                                \
     "json", NULL, "print the coordinator's JSON", OPTION_FLAG, &(client).json, 0, 0, NULL          \
   }

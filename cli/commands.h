@@ -10,6 +10,7 @@ int command_drain(int argc, char **argv);
 int command_undrain(int argc, char **argv);
 int command_backup(int argc, char **argv);
 int command_recover(int argc, char **argv);
+int command_token(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_torture(int argc, char **argv);
 

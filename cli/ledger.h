@@ -14,6 +14,10 @@ struct ledger_claims {
   bool is_all;           /* there may be no rows of others */
   enum told (*told)(const void *data, unsigned index);
   const void *data;
+  /* Where something may be lost: whether a transfer that is in these ledgers is right so. NULL: nothing may
+   * be, and what was told holds. */
+  bool (*judge)(void *judge_data, unsigned index, const bool in[BANKS]);
+  void *judge_data;
 };
 
 enum { LEDGER_WRONG_MAX = 5 };

@@ -3,18 +3,17 @@
  * Invariants: `mutex` guards all of struct load but `options`; a record is written by the one
  * thread that took its index, before it counts as finished. `life` grows whenever the coordinator
  * comes up: a transfer lost in an earlier life than the present one cannot still arrive, so when
- * nobody knows its label it was never decided.
+ * nobody knows its label it was never decided. One that was sent on a detour may have been passed on to
+ * a later life than the one it was sent in, but not to a later one than that in which it was lost.
  */
-#include "cli/load.h"
+#include "cli/load_internal.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "cli/client.h"
 #include "cli/process.h"
 #include "common/clock.h"
 #include "common/http_client.h"
@@ -24,28 +23,7 @@ enum {
   CALL_TIMEOUT_MS = 30000,
   SETTLE_MS_MAX = 60000, /* an outcome must be known by then */
   RETRY_PAUSE_MS = 5,
-  URL_SIZE = 512,
   SQL_SIZE = 128
-};
-
-struct load {
-  struct load_options options;
-  pthread_mutex_t mutex;
-  pthread_cond_t changed;
-  bool is_up, is_stopping, is_draining;
-  unsigned life;
-  unsigned begun;   /* transfers; the next one has the index first + begun */
-  unsigned running; /* threads */
-  struct load_counts counts;
-  struct error failure;
-  struct load_record *records;
-  pthread_t *threads;
-  unsigned thread_count;
-};
-
-struct client_thread {
-  struct load *load;
-  struct http_caller *caller;
 };
 
 /* ---- shared state ---------------------------------------------------------------------------- */
@@ -66,6 +44,12 @@ void load_set_up(struct load *load, bool is_up) {
   unlock(load);
 }
 
+void load_detour(struct load *load, const char *url) {
+  lock(load);
+  load->detour = url;
+  unlock(load);
+}
+
 void load_stop(struct load *load) {
   lock(load);
   load->is_stopping = true;
@@ -83,6 +67,22 @@ static bool wait_until_up(struct load *load, unsigned *life, unsigned in_flight)
   if (goes_on) load->counts.in_flight += in_flight;
   unlock(load);
   return goes_on;
+}
+
+/* Where calls go now. */
+const char *load_url(struct load *load, bool *is_detour) {
+  lock(load);
+  *is_detour = load->detour != NULL;
+  const char *url = *is_detour ? load->detour : load->options.url;
+  unlock(load);
+  return url;
+}
+
+static unsigned life_now(struct load *load) {
+  lock(load);
+  unsigned life = load->life;
+  unlock(load);
+  return life;
 }
 
 static void fail(struct load *load, const struct error *err) {
@@ -245,15 +245,20 @@ static char *transfer_body(const struct load_options *options, unsigned index) {
 
 /* ---- what was told --------------------------------------------------------------------------- */
 
-static enum told told_by(const json_t *transaction) {
+const char *told_name(enum told told) {
+  static const char *const names[] = {"nothing", "committed", "aborted", "mixed"};
+  return names[told];
+}
+
+enum told load_outcome(const json_t *transaction) {
   const char *outcome = member_text(transaction, "outcome", "");
   if (strcmp(outcome, "committed") == 0) return TOLD_COMMITTED;
   if (strcmp(outcome, "aborted") == 0) return TOLD_ABORTED;
-  return TOLD_NOTHING;
+  return strcmp(outcome, "mixed") == 0 ? TOLD_MIXED : TOLD_NOTHING;
 }
 
-static enum error_code call(struct http_caller *caller, const char *method, const char *url,
-                            const char *body, struct answer *answer, struct error *err) {
+enum error_code load_call(struct http_caller *caller, const char *method, const char *url,
+                          const char *body, struct answer *answer, struct error *err) {
   size_t length = 0;
   *answer = (struct answer){0};
   enum error_code code = http_caller_call(caller, method, url, body, CALL_TIMEOUT_MS,
@@ -273,7 +278,7 @@ enum error_code load_ask(struct http_caller *caller, const char *url, const char
   char full[URL_SIZE];
   struct answer answer;
   (void)snprintf(full, sizeof full, "%s/v1/transactions?label=%s", url, label);
-  enum error_code code = call(caller, "GET", full, NULL, &answer, err);
+  enum error_code code = load_call(caller, "GET", full, NULL, &answer, err);
   if (code != ERR_OK) return code;
   const json_t *list = json_object_get(answer.body, "transactions");
   if (answer.status == 503 || answer.status == 429) {
@@ -282,20 +287,13 @@ enum error_code load_ask(struct http_caller *caller, const char *url, const char
     code = unexpected(&answer, label, err);
   } else {
     *is_listed = json_array_size(list) == 1;
-    *told = *is_listed ? told_by(json_array_get(list, 0)) : TOLD_ABORTED;
+    *told = *is_listed ? load_outcome(json_array_get(list, 0)) : TOLD_ABORTED;
   }
   answer_close(&answer);
   return code;
 }
 
 /* ---- one transfer ---------------------------------------------------------------------------- */
-
-enum step {
-  STEP_TOLD,       /* the record has the outcome */
-  STEP_SEND_AGAIN, /* nothing happened */
-  STEP_ASK,        /* not known */
-  STEP_STOP
-};
 
 /* Whether the cause of an abort is that its time was up. */
 static bool is_timeout(const json_t *transaction) {
@@ -305,7 +303,7 @@ static bool is_timeout(const json_t *transaction) {
 static enum step read_answer(struct load *load, const struct answer *answer, const char *label,
                              struct load_record *record) {
   const json_t *transaction = answer_transaction(answer);
-  record->told = told_by(transaction);
+  record->told = load_outcome(transaction);
   /* Said by the problem's code alone, where there was no memory for more. */
   if (!transaction && answer->status == 409 &&
       strcmp(member_text(answer->body, "code", ""), "aborted") == 0)
@@ -316,6 +314,8 @@ static enum step read_answer(struct load *load, const struct answer *answer, con
     unlock(load);
   }
   if (record->told != TOLD_NOTHING) return STEP_TOLD;
+  /* It was open in an earlier life: by its label it is known, or was never decided. */
+  if (answer->status == 404) return STEP_ASK;
   switch (answer_exit(answer)) {
   case EXIT_NOT_TAKEN: return STEP_SEND_AGAIN;
   case EXIT_DONE:
@@ -334,21 +334,32 @@ static enum step read_answer(struct load *load, const struct answer *answer, con
   return STEP_STOP;
 }
 
-static enum step send_once(struct client_thread *thread, const char *body, const char *label,
-                           struct load_record *record, unsigned *life) {
+static enum step begun(const struct answer *answer, char *id) {
+  const json_t *transaction = answer_transaction(answer);
+  (void)snprintf(id, TXID_SIZE, "%s", member_text(transaction, "id", ""));
+  return *id ? STEP_BEGUN : STEP_ASK;
+}
+
+enum step load_post(struct client_thread *thread, const char *path, const char *body,
+                    const char *label, struct load_record *record, unsigned *life, char *id) {
   struct load *load = thread->load;
   char url[URL_SIZE];
   struct answer answer;
   struct error err = {0};
+  bool is_detour;
   if (!wait_until_up(load, life, 1)) return STEP_STOP;
-  (void)snprintf(url, sizeof url, "%s/v1/transactions", load->options.url);
-  enum error_code code = call(thread->caller, "POST", url, body, &answer, &err);
+  (void)snprintf(url, sizeof url, "%s/v1/transactions%s", load_url(load, &is_detour), path);
+  enum error_code code = load_call(thread->caller, "POST", url, body, &answer, &err);
+  if (is_detour) *life = life_now(load);
   enum step step = code == ERR_UNAVAILABLE ? STEP_SEND_AGAIN : STEP_ASK;
-  if (code == ERR_OK) step = read_answer(load, &answer, label, record);
+  if (code == ERR_OK)
+    step =
+        id && answer.status == 201 ? begun(&answer, id) : read_answer(load, &answer, label, record);
   answer_close(&answer);
   lock(load);
   load->counts.in_flight--;
   if (step == STEP_SEND_AGAIN) load->counts.resent++;
+  load->counts.detours += is_detour;
   unlock(load);
   return step;
 }
@@ -362,10 +373,10 @@ static enum step ask_until_told(struct client_thread *thread, const char *label,
     unsigned now_life;
     struct error err = {0};
     enum told told = TOLD_NOTHING;
-    bool is_listed = false;
+    bool is_listed = false, is_detour;
     if (!wait_until_up(load, &now_life, 0)) return STEP_STOP;
     enum error_code code =
-        load_ask(thread->caller, load->options.url, label, &told, &is_listed, &err);
+        load_ask(thread->caller, load_url(load, &is_detour), label, &told, &is_listed, &err);
     waited_ms = (clock_monotonic_us() - begin_us) / 1000;
     if (code == ERR_INVALID) {
       fail(load, &err);
@@ -386,6 +397,15 @@ static enum step ask_until_told(struct client_thread *thread, const char *label,
   return STEP_STOP;
 }
 
+static enum step send_once(struct client_thread *thread, unsigned index, const char *body,
+                           const char *label, struct load_record *record, unsigned *life) {
+  const struct load_options *options = &thread->load->options;
+  struct transfer_plan plan = options->source.plan(options->source.seed, index);
+  if (plan.is_prepared && options->dsns[0])
+    return prepared_send(thread, &plan, label, record, life);
+  return load_post(thread, "", body, label, record, life, NULL);
+}
+
 static enum step run_transfer(struct client_thread *thread, unsigned index, const char *body,
                               struct load_record *record) {
   char label[TRANSFER_LABEL_SIZE];
@@ -393,7 +413,7 @@ static enum step run_transfer(struct client_thread *thread, unsigned index, cons
   uint64_t begin_us = clock_monotonic_us();
   transfer_label(&thread->load->options.source, index, label);
   for (;;) {
-    enum step step = send_once(thread, body, label, record, &life);
+    enum step step = send_once(thread, index, body, label, record, &life);
     if (step == STEP_ASK) {
       record->is_lost = true;
       return ask_until_told(thread, label, life, record);
@@ -424,10 +444,12 @@ static void finish(struct load *load, const struct load_record *record) {
   lock(load);
   load->counts.finished++;
   load->counts.committed += is_committed;
-  load->counts.aborted += !is_committed;
+  load->counts.aborted += record->told == TOLD_ABORTED;
+  load->counts.mixed += record->told == TOLD_MIXED;
+  load->counts.prepared += record->is_prepared && is_committed;
   load->counts.lost += record->is_lost;
   load->counts.lost_committed += record->is_lost && is_committed;
-  load->counts.lost_aborted += record->is_lost && !is_committed;
+  load->counts.lost_aborted += record->is_lost && record->told == TOLD_ABORTED;
   (void)pthread_cond_broadcast(&load->changed);
   unlock(load);
 }
@@ -449,6 +471,7 @@ static void *client_run(void *data) {
     finish(thread.load, record);
   }
   http_caller_free(thread.caller);
+  prepared_close(&thread);
   lock(thread.load);
   thread.load->running--;
   (void)pthread_cond_broadcast(&thread.load->changed);

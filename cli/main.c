@@ -16,6 +16,7 @@ static const char help[] =
     "  drain, undrain  a database takes no new branches, or does again\n"
     "  backup        a copy of the decision log, while the coordinator runs\n"
     "  recover       a new decision log, when the old one is lost\n"
+    "  token         who may call the coordinator\n"
     "  demo          two databases, thousands of transfers, the coordinator killed in between\n"
     "  torture       the same while everything is broken at random, with all promises checked\n\n"
     "  --help, --version\n\n"
@@ -41,6 +42,7 @@ static const struct command commands[] = {{"tx", command_tx},
                                           {"undrain", command_undrain},
                                           {"backup", command_backup},
                                           {"recover", command_recover},
+                                          {"token", command_token},
                                           {"demo", command_demo},
                                           {"torture", command_torture}};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

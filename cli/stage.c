@@ -1,8 +1,4 @@
-/* See stage.h.
- *
- * Ports of the daemons come from below the kernel's ephemeral range: while a daemon is down no
- * outgoing connection can take its port, nor connect to itself on it.
- */
+/* See stage.h. A daemon's port is kept while it is down (port.h). */
 #include "cli/stage.h"
 
 #include <arpa/inet.h>
@@ -17,16 +13,13 @@
 #include <unistd.h>
 
 #include "cli/demo_kept.h"
+#include "cli/port.h"
 #include "cli/process.h"
 #include "cli/throwaway.h"
 #include "common/clock.h"
 #include "common/http_client.h"
-#include "common/id.h"
 
 enum {
-  PORT_FIRST = 20000,
-  PORT_COUNT = 12000,
-  PORT_TRIES = 100,
   PORT_USUAL = 7410,
   READY_MS_MAX = 30000,
   STOP_MS_MAX = 15000,
@@ -42,6 +35,7 @@ struct daemon_slot {
   bool is_used;
   struct process *process; /* NULL: killed, or not started yet */
   uint16_t port;
+  int reserved;   /* what keeps the port ours; -1: nothing does */
   uint16_t route; /* the port where others reach it: its own, unless told otherwise */
   const char *const *environment;
   char program[4096], config[STAGE_PATH_SIZE], log[STAGE_PATH_SIZE], data[STAGE_PATH_SIZE];
@@ -130,16 +124,6 @@ static bool is_free_port(uint16_t port) {
   bool is_free = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
   (void)close(fd);
   return is_free;
-}
-
-static enum error_code pick_port(uint16_t *out, struct error *err) {
-  for (int i = 0; i < PORT_TRIES; i++) {
-    uint16_t random;
-    id_random(&random, sizeof random);
-    *out = (uint16_t)(PORT_FIRST + random % PORT_COUNT);
-    if (is_free_port(*out)) return ERR_OK;
-  }
-  return error_set(err, ERR_UNAVAILABLE, "no free port on 127.0.0.1");
 }
 
 static enum error_code written(FILE *file, bool failed, const char *path, struct error *err) {
@@ -335,7 +319,7 @@ static enum error_code prepare_daemon(struct stage *stage, enum stage_target tar
   slot->port = PORT_USUAL;
   enum error_code code = ERR_OK;
   if (!is_coordinator || !stage->options.keep || !is_free_port(PORT_USUAL))
-    code = pick_port(&slot->port, err);
+    code = port_reserve(&slot->port, &slot->reserved, err);
   slot->route = slot->port;
   return code;
 }
@@ -388,6 +372,8 @@ enum error_code stage_new(struct stage **out, const struct stage_options *option
   *out = stage;
   if (!stage) return error_set(err, ERR_MEMORY, "out of memory");
   stage->options = *options;
+  for (int i = 0; i < STAGE_TARGETS; i++)
+    stage->daemons[i].reserved = -1;
   stage->caller = http_caller_new();
   if (!stage->caller) return error_set(err, ERR_MEMORY, "out of memory");
   for (int i = 0; options->databases && i < 2; i++)
@@ -435,6 +421,13 @@ enum error_code stage_stop_daemons(struct stage *stage, struct error *err) {
   return err->code;
 }
 
+static void stage_free(struct stage *stage) {
+  for (int i = 0; i < STAGE_TARGETS; i++)
+    if (stage->daemons[i].reserved >= 0) (void)close(stage->daemons[i].reserved);
+  http_caller_free(stage->caller);
+  free(stage);
+}
+
 void stage_keep_files(struct stage *stage) {
   stage->keep_files = true;
   if (stage->throwaway) throwaway_keep_files(stage->throwaway);
@@ -451,8 +444,7 @@ void stage_close(struct stage *stage) {
   if ((stage->options.keep || stage->options.databases) && !stage->keep_files &&
       stage->directory[0])
     kept_remove(stage->directory);
-  http_caller_free(stage->caller);
-  free(stage);
+  stage_free(stage);
 }
 
 enum error_code stage_leave(struct stage *stage, struct error *err) {
@@ -471,7 +463,6 @@ enum error_code stage_leave(struct stage *stage, struct error *err) {
   for (int i = 0; i < STAGE_TARGETS; i++)
     process_leave(stage->daemons[i].process);
   throwaway_free(stage->throwaway);
-  http_caller_free(stage->caller);
-  free(stage);
+  stage_free(stage);
   return ERR_OK;
 }

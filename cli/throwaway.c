@@ -3,37 +3,29 @@
  * Invariants:
  *  - a server's pid is our own unreaped child, so it can never be another's process; its children
  *    are signalled while it is stopped and cannot reap them, so neither can theirs;
- *  - ports come from below the kernel's ephemeral range: a port of that range could be taken by an
- *    outgoing connection while the server is down, even by a client that connects to itself;
+ *  - a server has its port for as long as it is ours, also while it is down (port.h);
  *  - nothing outlives throwaway_free(): processes, directory, System V memory of a killed server.
  * Limits: THROWAWAY_SERVERS_MAX servers; a path of a Unix socket must fit sockaddr_un.
  */
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <ftw.h>
 #include <grp.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/shm.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/port.h"
 #include "cli/throwaway_internal.h"
-#include "common/id.h"
 
-enum {
-  PORT_FIRST = 20000, /* Linux: ephemeral ports begin at 32768 */
-  PORT_LAST = 31999,
-  PORT_TRIES = 20
-};
+enum { PORT_TRIES = 20 };
 
 /* ---- the owner ------------------------------------------------------------------------------- */
 
@@ -126,28 +118,14 @@ static enum error_code init_finish(struct throwaway_server *server, pid_t pid, s
   return ERR_OK;
 }
 
-/* A port that was free a moment ago, or 0. */
-static int free_port(void) {
-  for (int i = 0; i < PORT_TRIES; i++) {
-    uint32_t random;
-    id_random(&random, sizeof random);
-    int port = PORT_FIRST + (int)(random % (PORT_LAST - PORT_FIRST + 1));
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return 0;
-    int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
-    (void)close(fd);
-    if (bound == 0) return port;
-  }
-  return 0;
-}
-
 static enum error_code launch_first(struct throwaway_server *server, struct error *err) {
-  server->port = free_port();
-  if (server->port == 0)
-    return error_set(err, ERR_UNAVAILABLE, "no free port on 127.0.0.1 from %d to %d", PORT_FIRST,
-                     PORT_LAST);
+  struct error why = {0};
+  uint16_t port = 0;
+  int former = server->reserved;
+  enum error_code code = port_reserve(&port, &server->reserved, &why);
+  if (former >= 0) (void)close(former); /* not before: it would be found free */
+  if (code != ERR_OK) return error_set(err, code, "%s", why.text);
+  server->port = port;
   return throwaway_launch(server, err);
 }
 
@@ -220,6 +198,7 @@ struct throwaway_server *throwaway_add(struct throwaway *t, const char *name, st
   }
   t->servers[t->server_count++] = server;
   server->owner = t;
+  server->reserved = -1;
   (void)snprintf(server->name, sizeof server->name, "%s", name);
   (void)snprintf(server->data, sizeof server->data, "%s/%s", t->directory, name);
   (void)snprintf(server->log, sizeof server->log, "%s/%s.log", t->directory, name);
@@ -280,11 +259,9 @@ pid_t throwaway_server_pid(const struct throwaway_server *server) {
   return server->pid;
 }
 
-/* A killed server leaves its small System V segment, which its next start would remove: its id is
- * the second number on line 7 of postmaster.pid. */
-static void remove_shared_memory(const struct throwaway_server *server) {
-  char path[THROWAWAY_PATH_SIZE + 32], line[256];
-  (void)snprintf(path, sizeof path, "%s/postmaster.pid", server->data);
+/* The id of its small System V segment is the second number on line 7 of postmaster.pid. */
+static void remove_shared_memory(const char *path) {
+  char line[256];
   FILE *file = fopen(path, "re");
   if (!file) return; /* stopped in good order */
   unsigned long key;
@@ -293,6 +270,16 @@ static void remove_shared_memory(const struct throwaway_server *server) {
     if (++line_number == 7 && sscanf(line, "%lu %d", &key, &id) == 2)
       (void)shmctl(id, IPC_RMID, NULL);
   (void)fclose(file);
+}
+
+void throwaway_drop_leftovers(const struct throwaway_server *server) {
+  char path[THROWAWAY_PATH_SIZE + 64];
+  assert(server->pid == 0);
+  (void)snprintf(path, sizeof path, "%s/postmaster.pid", server->data);
+  remove_shared_memory(path);
+  (void)unlink(path);
+  (void)snprintf(path, sizeof path, "%s/.s.PGSQL.%d.lock", server->owner->directory, server->port);
+  (void)unlink(path);
 }
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
@@ -305,12 +292,13 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
 
 static void server_end(struct throwaway_server *server) {
   throwaway_stop_with(server, SIGQUIT); /* at once: nobody will read the data again */
-  remove_shared_memory(server);
+  if (server->pid == 0) throwaway_drop_leftovers(server);
 }
 
 static void server_free(struct throwaway_server *server) {
   for (size_t i = 0; i < server->setting_count; i++)
     free(server->settings[i]);
+  if (server->reserved >= 0) (void)close(server->reserved);
   free(server);
 }
 

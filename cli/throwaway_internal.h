@@ -23,7 +23,8 @@ struct throwaway_server {
   char *settings[THROWAWAY_SETTINGS_MAX]; /* "name=value" */
   size_t setting_count;
   int port;
-  pid_t pid; /* 0: not running */
+  int reserved; /* what keeps the port ours; -1: none yet */
+  pid_t pid;    /* 0: not running */
   bool paused;
   bool standby;                     /* until it is promoted */
   bool synchronous;                 /* its primary waits for it */
@@ -51,6 +52,11 @@ enum error_code throwaway_add_setting(struct throwaway_server *server, const cha
 /* Starts one whose data was made; the first start finds the port. */
 enum error_code throwaway_start_first(struct throwaway_server *server, struct error *err)
     __attribute__((warn_unused_result));
+
+/* What a server that was killed leaves, and removes itself at its next start; unless the process id that
+ * stands in its lock files is by then another process's of the same user: then it does not start. It has
+ * ended, with all its processes. */
+void throwaway_drop_leftovers(const struct throwaway_server *server);
 
 /* throwaway_run.c */
 /* A child in the server's name, its output in the server's log. -1 on error. */

@@ -208,6 +208,7 @@ void throwaway_server_kill(struct throwaway_server *server) {
   (void)kill(server->pid, SIGKILL);
   (void)throwaway_wait_child(server->pid, STOP_SECONDS_MAX, &status);
   server->pid = 0;
+  throwaway_drop_leftovers(server);
 }
 
 void throwaway_stop_with(struct throwaway_server *server, int signum) {

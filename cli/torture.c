@@ -74,8 +74,9 @@ static const char coordinator_keys[] = "log_format = json\n"
                                        "agent_timeout = 1s\n"
                                        "sweep_interval = 1s\n"
                                        "health_interval = 200ms\n";
-static const char database_keys[] = "call_timeout = 1s\n"
-                                    "synchronous_failover = yes\n"; /* see torture_replicas.c */
+static const char database_keys[] = "call_timeout = 1s\n";
+static const char synchronous_keys[] = "call_timeout = 1s\n"
+                                       "synchronous_failover = yes\n"; /* see torture_replicas.c */
 /* A start after a kill syncs all files: in one call, not a thousand. A standby comes back soon. */
 static const char *const server_settings[] = {"recovery_init_sync_method=syncfs",
                                               "wal_retrieve_retry_interval=100ms", NULL};
@@ -99,16 +100,18 @@ static bool needs_library(const struct torture *t) {
 static enum error_code set_up(struct torture *t, struct error *err) {
   const struct stage_options options = {.agents = t->options.agents,
                                         .coordinator_keys = coordinator_keys,
-                                        .database_keys = database_keys,
+                                        .database_keys = t->options.asynchronous ? database_keys
+                                                                                 : synchronous_keys,
                                         .server_settings = server_settings,
                                         .databases = t->options.config ? t->databases.stage : NULL};
   t->caller = http_caller_new();
-  if (!t->caller) return error_set(err, ERR_MEMORY, "out of memory");
+  if (t->options.asynchronous) t->verdicts = calloc(TORTURE_TRANSFERS_MAX, sizeof *t->verdicts);
+  if (!t->caller || (t->options.asynchronous && !t->verdicts))
+    return error_set(err, ERR_MEMORY, "out of memory");
   enum error_code code = stage_new(&t->stage, &options, err);
   for (int i = 0; code == ERR_OK && i < BANKS; i++)
     (void)snprintf(t->dsn[i], sizeof t->dsn[i], "%s", stage_dsn(t->stage, i));
-  if (code == ERR_OK && (torture_has_kinds(t, "net") || t->options.standbys))
-    code = net_open(t, err);
+  if (code == ERR_OK && torture_needs_proxies(t)) code = net_open(t, err);
   if (code == ERR_OK && t->options.standbys) code = replicas_open(t, err);
   if (code == ERR_OK && needs_library(t)) code = calls_open(t, err);
   if (code == ERR_OK) code = stage_run(t->stage, err);
@@ -199,6 +202,7 @@ static int run_torture(struct torture *t) {
   samples_free(&t->findings.recovery_us);
   samples_free(&t->findings.settle_us);
   free(t->told);
+  free(t->verdicts);
   if (t->findings.violations.count > 0) return EXIT_VIOLATION;
   if (torture_interrupted()) return EXIT_INTERRUPTED;
   return code == ERR_OK ? EXIT_DONE : EXIT_NOT_RUN;
@@ -222,6 +226,10 @@ static bool check_config(struct torture *t) {
   struct error err = {0};
   if (t->options.config && t->options.standbys) {
     (void)fputs("assent torture: --standbys: not with --config\n", stderr);
+    return false;
+  }
+  if (t->options.asynchronous && !t->options.standbys) {
+    (void)fputs("assent torture: --asynchronous goes with --standbys\n", stderr);
     return false;
   }
   if (!t->options.config) {
@@ -272,6 +280,8 @@ int command_torture(int argc, char **argv) {
       {"agents", NULL, "with two assent-agent processes", OPTION_FLAG, &o->agents, 0, 0, NULL},
       {"standbys", NULL, "each database with a synchronous standby, which is promoted", OPTION_FLAG,
        &o->standbys, 0, 0, NULL},
+      {"asynchronous", NULL, "these do not hold up commits, and may lack the last ones",
+       OPTION_FLAG, &o->asynchronous, 0, 0, NULL},
       {"faults", "KINDS", "these kinds only", OPTION_TEXT, &o->faults, 0, 0, NULL},
       {"seed", "N", "make the plan of that run again", OPTION_INTEGER, &o->seed, 0, INT64_MAX,
        NULL},

@@ -17,11 +17,12 @@
 
 enum {
   TORTURE_MARKS = 1024,
+  TORTURE_TRANSFERS_MAX = 20000, /* in a round: more than any machine can */
   TORTURE_RETENTION_MS = 180000 /* of the coordinator: longer than any client asks for an outcome */
 };
 
 struct torture_options {
-  bool agents, standbys, json, keep, write;
+  bool agents, standbys, asynchronous, json, keep, write;
   int64_t seconds, rounds, kills; /* the first limit reached ends the run; 0: no such limit */
   int64_t clients, seed;
   const char *faults; /* NULL: all */
@@ -37,6 +38,11 @@ struct torture_findings {
   unsigned unrecovered;       /* restarts of which that never came to be seen */
   unsigned checked, asked_again;
   int64_t money_before, money_after;
+  /* With asynchronous standbys: branches that failovers have lost, and what they had moved. */
+  unsigned hazards;  /* told by the coordinator */
+  unsigned unseen;   /* confirmed before, so that it does not know */
+  unsigned resolved; /* unknown to it, until we had looked */
+  int64_t money_lost;
   int64_t memory_kb_max, descriptors_max, log_bytes_max;
   struct problems violations;
 };
@@ -51,7 +57,13 @@ struct watch;
 struct http_caller;
 struct proxy;
 
-enum { TORTURE_PATH_SIZE = 512, TORTURE_FAULTS_SIZE = 64 };
+enum { TORTURE_PATH_SIZE = 512, TORTURE_FAULTS_SIZE = 64, TORTURE_FORMERS_MAX = 5 };
+
+/* Of a transfer, when its round was over. */
+struct torture_verdict {
+  enum told told;
+  bool lost[BANKS]; /* its branch, by a failover */
+};
 
 /* The user's (torture_config.c). */
 struct torture_database {
@@ -63,7 +75,7 @@ struct torture_databases {
   struct stage_database stage[BANKS]; /* the same, as the stage wants them */
 };
 
-enum hop { HOP_DATABASE, HOP_AGENT, HOP_OURS, HOPS };
+enum hop { HOP_DATABASE, HOP_AGENT, HOP_OURS, HOP_CLIENT /* one, not one a bank */, HOPS };
 
 /* What a daemon is started with (torture_calls.c). */
 struct torture_life {
@@ -88,8 +100,9 @@ struct torture {
   struct http_caller *caller;
   struct torture_findings findings;
   uint64_t begin_us;
-  unsigned first;      /* index of this round's first transfer */
-  unsigned char *told; /* enum told of each transfer of the rounds before */
+  unsigned first;                   /* index of this round's first transfer */
+  struct torture_verdict *told;     /* of each transfer of the rounds before */
+  struct torture_verdict *verdicts; /* of this round's; TORTURE_TRANSFERS_MAX; NULL: as was told */
   size_t told_capacity;
   struct torture_mark marks[TORTURE_MARKS];
   int64_t remembered_max; /* transfers in the log, as a bound */
@@ -100,9 +113,13 @@ struct torture {
   bool is_hop_bad[HOPS][BANKS];
   bool is_disk_full, was_disk_full;         /* now; in the coordinator's present life */
   struct proxy *proxies[HOPS][BANKS];       /* NULL: none */
+  char client_url[64];                      /* by HOP_CLIENT */
   struct throwaway_server *standbys[BANKS]; /* NULL: none */
   bool is_held[BANKS];                      /* they receive nothing */
   unsigned standby_number;
+  /* Of this round's failovers to asynchronous standbys: what was replaced. */
+  struct throwaway_server *formers[BANKS][TORTURE_FORMERS_MAX];
+  unsigned former_count[BANKS];
   char dsn[BANKS][TORTURE_PATH_SIZE]; /* by which we look at the databases */
   struct torture_life lives[STAGE_TARGETS];
   char library[TORTURE_PATH_SIZE]; /* "": not in use */
@@ -115,6 +132,8 @@ struct torture {
 
 extern const char torture_schema[]; /* "assent_torture.": where its tables are */
 
+enum told torture_told(const struct torture *t, unsigned index); /* of an earlier round */
+bool torture_lost(const struct torture *t, unsigned index, int bank);
 /* True once the user has pressed Ctrl-C. */
 bool torture_interrupted(void);
 void torture_violation(struct torture *t, const char *format, ...)
@@ -125,8 +144,9 @@ void torture_violation(struct torture *t, const char *format, ...)
 /* All kinds with the weights that this stage allows for. */
 void torture_kinds(const struct torture_options *options, struct fault_choice *out, size_t *count);
 const char *torture_kind_name(unsigned kind);
-/* Some of the kinds that begin so ("net-") are among those chosen. */
+/* Some of the kinds that begin so ("disk") are among those chosen. */
 bool torture_has_kinds(const struct torture *t, const char *begin);
+bool torture_needs_proxies(const struct torture *t);
 /* A line for each kind, for --help. */
 extern const char torture_kinds_help[];
 /* Breaks it. False when it could not be done now, being broken already; then there is nothing to

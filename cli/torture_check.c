@@ -11,6 +11,7 @@
 #include "cli/process.h"
 #include "cli/torture.h"
 #include "cli/torture_listing.h"
+#include "cli/torture_losses.h"
 #include "common/clock.h"
 
 enum {
@@ -60,6 +61,7 @@ static enum error_code wait_quiet(struct torture *t, struct error *err) {
       (void)!bank_refresh(t->banks[i], &again); /* tried again in any case */
     }
     if (torture_interrupted() || (code == ERR_OK && is_quiet(&left))) return ERR_OK;
+    if (code == ERR_OK && t->options.asynchronous) (void)!losses_resolve(t, &why);
     if (code != ERR_OK && is_late) return error_set(err, code, "%s", why.text);
     if (is_late) {
       torture_violation(t,
@@ -107,7 +109,9 @@ static bool wait_drained(struct torture *t) {
   bool is_drained = false;
   while (!is_drained && !torture_interrupted() &&
          (clock_monotonic_us() - begin_us) / 1000 < DRAIN_MS_MAX) {
+    struct error later = {0};
     is_drained = load_drain(t->load, DRAIN_SLICE_MS);
+    if (!is_drained && t->options.asynchronous) (void)!losses_resolve(t, &later);
     torture_show(t, false);
   }
   return is_drained;
@@ -216,9 +220,11 @@ static void check_log(struct torture *t) {
 static enum error_code check_money(struct torture *t, struct error *err) {
   struct torture_findings *findings = &t->findings;
   enum error_code code = ledger_money(t->banks, &findings->money_after, err);
-  if (code == ERR_OK && findings->money_after != findings->money_before)
-    torture_violation(t, "money is not conserved: %" PRId64 " before, %" PRId64 " after",
-                      findings->money_before, findings->money_after);
+  if (code == ERR_OK && findings->money_after != findings->money_before - findings->money_lost)
+    torture_violation(t,
+                      "money is not conserved: %" PRId64 " before, %" PRId64 " after, %" PRId64
+                      " of it lost by failovers",
+                      findings->money_before, findings->money_after, findings->money_lost);
   return code;
 }
 
@@ -228,7 +234,7 @@ static enum told told_by_load(const void *data, unsigned index) {
 
 static enum told told_before(const void *data, unsigned index) {
   const struct torture *t = data;
-  return (enum told)t->told[index];
+  return torture_told(t, index);
 }
 
 /* The oldest transfer that is young enough to be asked for. */
@@ -243,18 +249,32 @@ static unsigned oldest_asked_for(const struct torture *t) {
   return from;
 }
 
-enum error_code torture_check(struct torture *t, struct error *err) {
+/* Nothing may be lost. */
+static enum error_code check_told(struct torture *t, struct ledger_findings *ledger,
+                                  struct error *err) {
   const struct ledger_claims claims = {.source = &t->source,
                                        .first = t->first,
                                        .count = load_begun(t->load),
                                        .told = told_by_load,
                                        .data = t->load};
-  struct ledger_findings ledger = {.problems = &t->findings.violations};
   enum error_code code = check_money(t, err);
-  if (code == ERR_OK) code = ledger_check(t->banks, &claims, &ledger, err);
+  if (code == ERR_OK) code = ledger_check(t->banks, &claims, ledger, err);
+  return code == ERR_OK ? listing_check(t, err) : code;
+}
+
+static enum error_code check_losses(struct torture *t, struct ledger_findings *ledger,
+                                    struct error *err) {
+  enum error_code code = losses_check(t, ledger, err);
+  if (code == ERR_OK) code = check_money(t, err);
+  return code == ERR_OK ? losses_close_round(t, err) : code;
+}
+
+enum error_code torture_check(struct torture *t, struct error *err) {
+  struct ledger_findings ledger = {.problems = &t->findings.violations};
+  enum error_code code =
+      t->options.asynchronous ? check_losses(t, &ledger, err) : check_told(t, &ledger, err);
   for (unsigned i = 0; i < ledger.transfer_count; i++)
     listing_tell(t, ledger.transfers[i]);
-  if (code == ERR_OK) code = listing_check(t, err);
   if (code == ERR_OK) code = listing_ask_again(t, oldest_asked_for(t), err);
   for (int i = 0; code == ERR_OK && i < STAGE_TARGETS; i++)
     if (stage_has(t->stage, (enum stage_target)i)) check_daemon(t, (enum stage_target)i);
@@ -264,8 +284,13 @@ enum error_code torture_check(struct torture *t, struct error *err) {
 }
 
 enum error_code torture_check_all(struct torture *t, struct error *err) {
-  const struct ledger_claims claims = {
-      .source = &t->source, .count = t->first, .is_all = true, .told = told_before, .data = t};
+  const struct ledger_claims claims = {.source = &t->source,
+                                       .count = t->first,
+                                       .is_all = true,
+                                       .told = told_before,
+                                       .data = t,
+                                       .judge = losses_judge_before,
+                                       .judge_data = t};
   struct ledger_findings ledger = {.problems = &t->findings.violations};
   enum error_code code = check_money(t, err);
   if (code == ERR_OK) code = ledger_check(t->banks, &claims, &ledger, err);

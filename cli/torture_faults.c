@@ -235,6 +235,11 @@ static const struct fault_kind kinds[] = {
     {"net-hold", 5, 20, 1200, NEEDS_HOPS, false, net_hold, net_mend},
     {"net-refuse", 3, 20, 500, NEEDS_HOPS, false, net_refuse, net_mend},
     {"net-repeat", 5, 100, 700, NEEDS_AGENTS, false, net_repeat, net_mend_repeat},
+    {"client-delay", 2, 100, 700, NEEDS_NOTHING, false, client_delay, client_mend},
+    {"client-cut", 3, 50, 700, NEEDS_NOTHING, false, client_cut, client_mend},
+    {"client-truncate", 3, 50, 700, NEEDS_NOTHING, false, client_truncate, client_mend},
+    {"client-hold", 3, 20, 700, NEEDS_NOTHING, false, client_hold, client_mend},
+    {"client-refuse", 2, 20, 300, NEEDS_NOTHING, false, client_refuse, client_mend},
     {"disk-full", 5, 20, 700, NEEDS_LIBRARY, false, disk_fill, disk_clear},
     {"disk-fail", 5, 50, 700, NEEDS_LIBRARY, true, disk_fail, disk_fail_mend},
     {"memory", 5, 50, 700, NEEDS_LIBRARY, true, memory_fail, daemon_fail_mend},
@@ -255,6 +260,9 @@ const char torture_kinds_help[] =
     "database:\n"
     "                     late, reset, cut off in the middle, lost one way or both, not reachable\n"
     "  net-repeat         requests to an agent arrive twice\n"
+    "  client-delay, client-cut, client-truncate, client-hold, client-refuse   the same on the way "
+    "from\n"
+    "                     the clients to assentd\n"
     "  disk-full          the decision log can write nothing for a while\n"
     "  disk-fail          a write or a sync of the log fails, then or from then on\n"
     "  memory             an allocation fails in assentd or an agent\n"
@@ -277,6 +285,10 @@ bool torture_has_kinds(const struct torture *t, const char *begin) {
   for (size_t i = 0; i < t->choice_count; i++)
     if (t->choices[i].weight > 0 && strncmp(kinds[i].name, begin, strlen(begin)) == 0) return true;
   return false;
+}
+
+bool torture_needs_proxies(const struct torture *t) {
+  return t->options.standbys || torture_has_kinds(t, "net-") || torture_has_kinds(t, "client-");
 }
 
 bool torture_break(struct torture *t, const struct fault_event *event) {

@@ -24,6 +24,13 @@ bool net_truncate(struct torture *t, const struct fault_event *event);
 bool net_hold(struct torture *t, const struct fault_event *event);
 bool net_refuse(struct torture *t, const struct fault_event *event);
 bool net_repeat(struct torture *t, const struct fault_event *event);
+bool client_delay(struct torture *t, const struct fault_event *event);
+bool client_cut(struct torture *t, const struct fault_event *event);
+bool client_truncate(struct torture *t, const struct fault_event *event);
+bool client_hold(struct torture *t, const struct fault_event *event);
+bool client_refuse(struct torture *t, const struct fault_event *event);
+enum error_code client_mend(struct torture *t, const struct fault_event *event, struct error *err)
+    __attribute__((warn_unused_result));
 enum error_code net_mend(struct torture *t, const struct fault_event *event, struct error *err)
     __attribute__((warn_unused_result));
 enum error_code net_mend_repeat(struct torture *t, const struct fault_event *event,

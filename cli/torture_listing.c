@@ -1,6 +1,7 @@
 /* See torture_listing.h. */
 #include "cli/torture_listing.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,15 +64,12 @@ void listing_tell(struct torture *t, unsigned index) {
 struct walk {
   struct torture *t;
   unsigned begun;
-  bool *is_listed; /* of the index, less the round's first */
-  bool is_over;    /* older ones are of another round */
+  /* One of these, by the index less the round's first: what is listed, to be judged later; or that it is,
+   * and it is compared at once. */
+  struct listed *listed;
+  bool *is_listed;
+  bool is_over; /* older ones are of another round */
 };
-
-static enum told told_by(const json_t *transaction) {
-  const char *outcome = member_text(transaction, "outcome", "");
-  if (strcmp(outcome, "committed") == 0) return TOLD_COMMITTED;
-  return strcmp(outcome, "aborted") == 0 ? TOLD_ABORTED : TOLD_NOTHING;
-}
 
 /* Each branch has ended as the whole. */
 static bool is_whole(const json_t *transaction, enum told told) {
@@ -85,8 +83,36 @@ static bool is_whole(const json_t *transaction, enum told told) {
   return true;
 }
 
+static int bank_of(const struct torture *t, const json_t *branch) {
+  const char *name = member_text(branch, "participant", "");
+  for (int i = 0; i < BANKS; i++)
+    if (strcmp(name, stage_bank_name(t->stage, i)) == 0) return i;
+  return -1;
+}
+
+static void take_down(const struct torture *t, const json_t *transaction, struct listed *out) {
+  size_t i;
+  const json_t *branch;
+  *out = (struct listed){.is_listed = true, .outcome = load_outcome(transaction)};
+  json_array_foreach(json_object_get(transaction, "branches"), i, branch) {
+    const char *state = member_text(branch, "state", "");
+    int bank = bank_of(t, branch);
+    if (bank < 0) continue;
+    if (strcmp(state, "committed") == 0) out->branches[bank] = BRANCH_TOLD_COMMITTED;
+    if (strcmp(state, "aborted") == 0) out->branches[bank] = BRANCH_TOLD_ABORTED;
+  }
+}
+
+static void compare(struct torture *t, unsigned index, const json_t *transaction) {
+  enum told told = load_record(t->load, index)->told;
+  if (load_outcome(transaction) == told && is_whole(transaction, told)) return;
+  char *text = json_dumps(transaction, JSON_COMPACT);
+  torture_violation(t, "transfer %u: told %s, but listed as %.300s", index, told_name(told),
+                    text ? text : "?");
+  free(text);
+}
+
 static void look_at(struct walk *walk, const json_t *transaction) {
-  static const char *const words[] = {"nothing", "committed", "aborted"};
   struct torture *t = walk->t;
   const char *label = member_text(transaction, "label", "");
   int64_t index = transfer_label_index(&t->source, label);
@@ -95,13 +121,13 @@ static void look_at(struct walk *walk, const json_t *transaction) {
     return;
   }
   if (index >= (int64_t)t->first + walk->begun) return;
-  enum told told = load_record(t->load, (unsigned)index)->told, listed = told_by(transaction);
+  if (walk->listed) {
+    take_down(t, transaction, &walk->listed[index - t->first]);
+    return;
+  }
+  assert(walk->is_listed);
   walk->is_listed[index - t->first] = true;
-  if (listed == told && is_whole(transaction, told)) return;
-  char *text = json_dumps(transaction, JSON_COMPACT);
-  torture_violation(t, "transfer %" PRId64 ": told %s, but listed as %.300s", index, words[told],
-                    text ? text : "?");
-  free(text);
+  compare(t, (unsigned)index, transaction);
 }
 
 static enum error_code look_at_page(struct walk *walk, char *cursor, size_t cursor_size,
@@ -137,6 +163,74 @@ enum error_code listing_check(struct torture *t, struct error *err) {
   return code;
 }
 
+enum error_code listing_read(struct torture *t, struct listed *out, struct error *err) {
+  struct walk walk = {.t = t, .listed = out, .begun = load_begun(t->load)};
+  char cursor[128] = "";
+  enum error_code code = ERR_OK;
+  while (code == ERR_OK && !walk.is_over)
+    code = look_at_page(&walk, cursor, sizeof cursor, err);
+  return code;
+}
+
+/* ---- the operator's part ----------------------------------------------------------------------- */
+
+/* A refusal is no error: the coordinator has found it out itself meanwhile, or is asked again. */
+static enum error_code say(struct torture *t, const char *id, int64_t branch, bool is_there,
+                           unsigned *count, struct error *err) {
+  char url[URL_SIZE], body[160];
+  struct answer answer = {0};
+  size_t length = 0;
+  (void)snprintf(url, sizeof url, "%s/v1/transactions/%s/resolve", stage_url(t->stage), id);
+  (void)snprintf(body, sizeof body,
+                 "{\"branch\":%" PRId64 ",\"outcome\":\"%s\",\"reason\":\"its ledger %s it\"}",
+                 branch, is_there ? "committed" : "aborted", is_there ? "has" : "lacks");
+  enum error_code code = http_caller_call(t->caller, "POST", url, body, CALL_TIMEOUT_MS,
+                                          &answer.status, &answer.text, &length, err);
+  if (code == ERR_OK) *count += answer.status == 200;
+  answer_close(&answer);
+  return code;
+}
+
+static enum error_code resolve_one(struct torture *t, const json_t *transaction,
+                                   listing_look_fn look, unsigned *count, struct error *err) {
+  const char *label = member_text(transaction, "label", "");
+  enum error_code code = ERR_OK;
+  size_t i;
+  const json_t *branch;
+  json_array_foreach(json_object_get(transaction, "branches"), i, branch) {
+    int bank = bank_of(t, branch);
+    bool is_there = false;
+    if (code != ERR_OK || bank < 0 || strcmp(member_text(branch, "state", ""), "unknown") != 0)
+      continue;
+    code = look(t, bank, label, &is_there, err);
+    if (code == ERR_OK)
+      code = say(t, member_text(transaction, "id", ""), member_integer(branch, "id", 0), is_there,
+                 count, err);
+  }
+  return code;
+}
+
+enum error_code listing_resolve(struct torture *t, listing_look_fn look, unsigned *count,
+                                struct error *err) {
+  static const char *const states[] = {"preparing", "committing", "aborting"};
+  enum error_code code = ERR_OK;
+  *count = 0;
+  for (size_t n = 0; code == ERR_OK && n < sizeof states / sizeof states[0]; n++) {
+    char query[64];
+    size_t i;
+    json_t *body;
+    const json_t *transaction;
+    (void)snprintf(query, sizeof query, "limit=500&state=%s", states[n]);
+    code = get(t, query, &body, err);
+    if (code != ERR_OK) return code;
+    json_array_foreach(json_object_get(body, "transactions"), i, transaction) {
+      if (code == ERR_OK) code = resolve_one(t, transaction, look, count, err);
+    }
+    json_decref(body);
+  }
+  return code;
+}
+
 /* ---- earlier ones ------------------------------------------------------------------------------ */
 
 enum error_code listing_ask_again(struct torture *t, unsigned from, struct error *err) {
@@ -150,7 +244,7 @@ enum error_code listing_ask_again(struct torture *t, unsigned from, struct error
     enum error_code code = load_ask(t->caller, stage_url(t->stage), label, &told, &is_listed, err);
     if (code != ERR_OK) return code;
     t->findings.asked_again++;
-    if (told != (enum told)t->told[index])
+    if (told != torture_told(t, index))
       torture_violation(t, "transfer %u: its outcome is told otherwise when asked again", index);
   }
   return ERR_OK;

@@ -1,10 +1,11 @@
-/* Failovers of databases with a synchronous standby: see torture_kinds.h.
+/* Failovers of databases with a standby: see torture_kinds.h.
  *
  * Everybody reaches a database through a proxy, which is turned to the promoted server: the daemons
  * by the hop that net_*() break, we by one of our own that is always good. A new standby is made at
- * once. A standby is promoted only when it was synchronous all its life, and the daemons are told so
- * (synchronous_failover): what was voted or told must have survived, and a lost branch is a
- * violation, not a hazard.
+ * once. A synchronous standby is promoted only when it was that all its life, and the daemons are told
+ * so (synchronous_failover): what was voted or told must have survived, and a lost branch is a
+ * violation. An asynchronous one may lack the last things, above all when it has been held for a
+ * while: a lost branch is a hazard then (torture_losses.h).
  */
 #include <assert.h>
 #include <stdio.h>
@@ -13,9 +14,10 @@
 #include "cli/proxy.h"
 #include "cli/throwaway.h"
 #include "cli/torture_kinds.h"
+#include "cli/torture_losses.h"
 #include "common/clock.h"
 
-enum { PATIENCE_MS = 30000, PAUSE_MS = 50 };
+enum { PATIENCE_MS = 30000, PAUSE_MS = 50, BEHIND_TRANSFERS_MAX = 40, BEHIND_MS_MAX = 500 };
 
 static void target_of(const struct throwaway_server *server, char out[32]) {
   (void)snprintf(out, 32, "127.0.0.1:%d", throwaway_server_port(server));
@@ -36,7 +38,7 @@ static enum error_code patiently(enum error_code (*fn)(struct torture *t, int ba
 }
 
 static enum error_code make_one(struct torture *t, int bank, struct error *err) {
-  const struct throwaway_standby_options options = {.synchronous = true};
+  const struct throwaway_standby_options options = {.synchronous = !t->options.asynchronous};
   char name[32];
   (void)snprintf(name, sizeof name, "standby_%c%u", 'a' + bank, ++t->standby_number);
   t->standbys[bank] = throwaway_standby(stage_throwaway(t->stage), stage_server(t->stage, bank),
@@ -66,9 +68,22 @@ enum error_code replicas_open(struct torture *t, struct error *err) {
 
 /* ---- failover ---------------------------------------------------------------------------------- */
 
+/* An asynchronous standby mostly has all but the last milliseconds: now it gets nothing while so many
+ * transfers end, if they do. */
+static bool fall_behind(struct torture *t, const struct fault_event *event) {
+  struct error err = {0};
+  unsigned transfers = (unsigned)((event->draw >> 8) % BEHIND_TRANSFERS_MAX);
+  if (!t->is_held[event->bank] && throwaway_standby_hold(t->standbys[event->bank], &err) != ERR_OK)
+    return false;
+  t->is_held[event->bank] = true;
+  (void)load_wait_finished(t->load, load_count(t->load).finished + transfers, BEHIND_MS_MAX);
+  return true;
+}
+
 bool replica_fail_over(struct torture *t, const struct fault_event *event) {
   int bank = event->bank;
-  if (t->is_database_down[bank] || !t->standbys[bank]) return false;
+  if (t->is_database_down[bank] || !t->standbys[bank] || !losses_have_room(t, bank)) return false;
+  if (t->options.asynchronous && !fall_behind(t, event)) return false;
   t->is_database_down[bank] = true;
   t->is_database_paused[bank] = false;
   throwaway_server_kill(stage_server(t->stage, bank));
@@ -94,7 +109,10 @@ enum error_code replica_promote(struct torture *t, const struct fault_event *eve
   t->standbys[bank] = NULL;
   turn_to(t, bank, standby);
   t->is_database_down[bank] = false;
-  throwaway_server_remove(former);
+  if (t->options.asynchronous)
+    losses_keep_former(t, bank, former);
+  else
+    throwaway_server_remove(former);
   return make_standby(t, bank, err);
 }
 

@@ -38,16 +38,19 @@ void torture_show(struct torture *t, bool is_now) {
   int64_t elapsed_ms = (int64_t)(now_us - t->begin_us) / 1000;
   struct load_counts all = t->findings.load, counts = {0};
   if (t->load) counts = load_count(t->load);
+  char hazards[CELL_SIZE] = "";
+  if (t->options.asynchronous)
+    (void)snprintf(hazards, sizeof hazards, "%u hazards; ", t->findings.hazards);
   if (t->is_terminal)
     (void)fprintf(stderr, "\r[%-*.*s] ", BAR_WIDTH,
                   (int)(percent_done(t, elapsed_ms) * BAR_WIDTH / 100), full);
   (void)fprintf(stderr,
-                "%.1f s, round %u: %u transfers, %u committed, %u aborted, %u lost; %u kills; "
+                "%.1f s, round %u: %u transfers, %u committed, %u aborted, %u lost; %u kills; %s"
                 "%" PRId64 " in doubt; last: %s%s",
                 (double)elapsed_ms / 1000, t->findings.rounds + 1, all.finished + counts.finished,
                 all.committed + counts.committed, all.aborted + counts.aborted,
-                all.lost + counts.lost, t->findings.kills, watch_in_doubt(t->watch), t->last,
-                t->is_terminal ? "\033[K" : "\n");
+                all.lost + counts.lost, t->findings.kills, hazards, watch_in_doubt(t->watch),
+                t->last, t->is_terminal ? "\033[K" : "\n");
   (void)fflush(stderr);
 }
 
@@ -108,6 +111,16 @@ static void verdict(const struct torture *t) {
   const char *begin = colour_wanted(stdout) ? state_colour(word) : "";
   (void)printf("\nmoney       %" PRId64 " before, %" PRId64 " after\n", findings->money_before,
                findings->money_after);
+  if (t->options.asynchronous) {
+    (void)printf("hazards     %u branches lost by failovers, each told by the coordinator\n",
+                 findings->hazards);
+    (void)printf("unseen      %u branches lost that had committed: of these it cannot know\n",
+                 findings->unseen);
+    (void)printf(
+        "resolved    %u branches unknown to it until the ledger was looked at; money lost: "
+        "%" PRId64 "\n",
+        findings->resolved, findings->money_lost);
+  }
   (void)printf("checked     %u outcomes against both databases and the coordinator's list, %u "
                "asked for again later\n",
                findings->checked, findings->asked_again);
@@ -127,12 +140,14 @@ void torture_report(struct torture *t) {
   (void)printf("kills       %6u   %.0f a minute\n", findings->kills,
                seconds > 0 ? findings->kills * 60 / seconds : 0);
   (void)printf("transfers   %6u   by %" PRId64 " clients\n", load->finished, t->options.clients);
-  (void)printf("committed   %6u\n", load->committed);
+  (void)printf("committed   %6u   of these %u prepared by the clients themselves\n",
+               load->committed, load->prepared);
   (void)printf("aborted     %6u   of these %u because their time was up\n", load->aborted,
                load->aborted_by_timeout);
   (void)printf("lost        %6u   answers, asked for by label: %u committed, %u aborted\n",
                load->lost, load->lost_committed, load->lost_aborted);
   (void)printf("sent again  %6u   times, where nothing had happened\n", load->resent);
+  (void)printf("detours     %6u   requests by a bad network\n", load->detours);
   report_faults(t);
   report_times(t);
   verdict(t);
@@ -169,11 +184,14 @@ static void write_load(struct json_writer *w, const struct load_counts *load) {
   write_number(w, "transfers", load->finished);
   write_number(w, "committed", load->committed);
   write_number(w, "aborted", load->aborted);
+  write_number(w, "mixed", load->mixed);
   write_number(w, "aborted_by_timeout", load->aborted_by_timeout);
   write_number(w, "lost", load->lost);
   write_number(w, "lost_committed", load->lost_committed);
   write_number(w, "lost_aborted", load->lost_aborted);
   write_number(w, "resent", load->resent);
+  write_number(w, "detours", load->detours);
+  write_number(w, "prepared_by_clients", load->prepared);
 }
 
 void torture_report_json(struct torture *t) {
@@ -187,6 +205,10 @@ void torture_report_json(struct torture *t) {
   write_number(&w, "clients", t->options.clients);
   json_key(&w, "agents");
   json_write_boolean(&w, t->options.agents);
+  json_key(&w, "standbys");
+  json_write_string(&w, !t->options.standbys      ? NULL
+                        : t->options.asynchronous ? "asynchronous"
+                                                  : "synchronous");
   write_number(&w, "elapsed_ms", findings->elapsed_us / 1000);
   write_number(&w, "rounds", findings->rounds);
   write_number(&w, "kills", findings->kills);
@@ -196,6 +218,12 @@ void torture_report_json(struct torture *t) {
   write_times(&w, "settle_us", &findings->settle_us);
   write_number(&w, "money_before", findings->money_before);
   write_number(&w, "money_after", findings->money_after);
+  if (t->options.asynchronous) {
+    write_number(&w, "hazards", findings->hazards);
+    write_number(&w, "unseen", findings->unseen);
+    write_number(&w, "resolved", findings->resolved);
+    write_number(&w, "money_lost", findings->money_lost);
+  }
   write_number(&w, "outcomes_checked", findings->checked);
   write_number(&w, "asked_again", findings->asked_again);
   write_number(&w, "memory_kb_max", findings->memory_kb_max);

@@ -6,11 +6,7 @@
 #include "cli/torture.h"
 #include "common/clock.h"
 
-enum {
-  TRANSFERS_MAX = 20000, /* in a round: more than any machine can */
-  TRANSFER_TIMEOUT_MS = 1500,
-  SLICE_MS = 10
-};
+enum { TRANSFER_TIMEOUT_MS = 1500, SLICE_MS = 10 };
 
 struct round {
   struct round_plan plan;
@@ -94,25 +90,38 @@ static void add_counts(struct load_counts *to, const struct load_counts *from) {
   to->finished += from->finished;
   to->committed += from->committed;
   to->aborted += from->aborted;
+  to->mixed += from->mixed;
   to->aborted_by_timeout += from->aborted_by_timeout;
   to->lost += from->lost;
   to->lost_committed += from->lost_committed;
   to->lost_aborted += from->lost_aborted;
   to->resent += from->resent;
+  to->detours += from->detours;
+  to->prepared += from->prepared;
+}
+
+enum told torture_told(const struct torture *t, unsigned index) {
+  return t->told[index].told;
+}
+
+bool torture_lost(const struct torture *t, unsigned index, int bank) {
+  return t->told[index].lost[bank];
 }
 
 static enum error_code keep_told(struct torture *t, struct error *err) {
   unsigned begun = load_begun(t->load);
   struct load_counts counts = load_count(t->load);
   while (t->first + begun > t->told_capacity) {
-    size_t capacity = t->told_capacity ? 2 * t->told_capacity : TRANSFERS_MAX;
-    unsigned char *told = realloc(t->told, capacity);
+    size_t capacity = t->told_capacity ? 2 * t->told_capacity : TORTURE_TRANSFERS_MAX;
+    struct torture_verdict *told = realloc(t->told, capacity * sizeof *told);
     if (!told) return error_set(err, ERR_MEMORY, "out of memory");
     t->told = told;
     t->told_capacity = capacity;
   }
-  for (unsigned i = t->first; i < t->first + begun; i++)
-    t->told[i] = (unsigned char)load_record(t->load, i)->told;
+  for (unsigned i = 0; i < begun; i++)
+    t->told[t->first + i] =
+        t->verdicts ? t->verdicts[i]
+                    : (struct torture_verdict){.told = load_record(t->load, t->first + i)->told};
   t->first += begun;
   add_counts(&t->findings.load, &counts);
   t->marks[t->findings.rounds % TORTURE_MARKS] =
@@ -136,9 +145,10 @@ enum error_code torture_round(struct torture *t, struct error *err) {
                                        .participants = {stage_bank_name(t->stage, 0),
                                                         stage_bank_name(t->stage, 1)},
                                        .schema = torture_schema,
+                                       .dsns = {t->dsn[0], t->dsn[1]},
                                        .source = t->source,
                                        .first = t->first,
-                                       .transfers = TRANSFERS_MAX,
+                                       .transfers = TORTURE_TRANSFERS_MAX,
                                        .clients = (unsigned)t->options.clients,
                                        .timeout_ms = TRANSFER_TIMEOUT_MS};
   struct round round = {.begin_us = clock_monotonic_us()};

@@ -13,7 +13,8 @@ enum {
   TOO_MUCH_ONE_IN = 25,
   HOT_ONE_IN = 40, /* on the same few accounts, so that transfers get in each other's way */
   HOT_ACCOUNTS = 3,
-  SHAPE_OTHER_ONE_IN = 4
+  SHAPE_OTHER_ONE_IN = 4,
+  PREPARED_ONE_IN = 8
 };
 
 struct transfer_plan transfer_plan_simple(uint64_t seed, unsigned index) {
@@ -33,7 +34,10 @@ struct transfer_plan transfer_plan_simple(uint64_t seed, unsigned index) {
 struct transfer_plan transfer_plan_mixed(uint64_t seed, unsigned index) {
   struct transfer_plan plan = transfer_plan_simple(seed, index);
   struct seed_stream stream = seed_stream(~seed, index);
-  if (seed_below(&stream, SHAPE_OTHER_ONE_IN) != 0) return plan;
+  if (seed_below(&stream, SHAPE_OTHER_ONE_IN) != 0) {
+    plan.is_prepared = seed_below(&stream, PREPARED_ONE_IN) == 0;
+    return plan;
+  }
   plan.shape = seed_below(&stream, 3) == 0 ? TRANSFER_READ : TRANSFER_ONE;
   if (plan.to_id == plan.from_id) plan.to_id = 1 + plan.from_id % TRANSFER_ACCOUNTS;
   return plan;

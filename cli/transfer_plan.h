@@ -29,6 +29,7 @@ struct transfer_plan {
   int64_t amount;
   bool credit_first; /* in the request: two such transfers can block each other across databases */
   enum transfer_shape shape;
+  bool is_prepared; /* by the client itself, on connections of its own; only of the shape BOTH */
 };
 
 /* A run's transfers: what they are called, and what they are. */
@@ -40,7 +41,7 @@ struct transfer_source {
 
 /* All of the shape BOTH. */
 struct transfer_plan transfer_plan_simple(uint64_t seed, unsigned index);
-/* The same transfers, some of them of the other shapes. */
+/* The same transfers, some of them of the other shapes or prepared by the client. */
 struct transfer_plan transfer_plan_mixed(uint64_t seed, unsigned index);
 
 /* What its ledger row in that bank says; false: it writes none there. */

@@ -2,12 +2,21 @@
 #include "common/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/version.h"
+
+void daemon_open_standard_files(void) {
+  int fd;
+  do
+    fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) (void)close(fd);
+}
 
 int daemon_parse_options(int argc, char **argv, struct daemon_options *options) {
   static const struct option table[] = {{"config", required_argument, NULL, 'c'},

@@ -16,6 +16,10 @@ struct daemon_options {
   bool check_config;
 };
 
+/* Opens /dev/null where 0, 1 or 2 is closed. To be called first: another file would take the number, and
+ * what is printed would be written into it. */
+void daemon_open_standard_files(void);
+
 /* Returns -1 to go on, else the exit status (help and version have been printed, a wrong option
  * named: 2). */
 int daemon_parse_options(int argc, char **argv, struct daemon_options *options);

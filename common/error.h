@@ -33,12 +33,15 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
   X(ERR_NOT_IN_DOUBT, "not_in_doubt", CLASS_CALLER, 409, "The branch is not in doubt")             \
   X(ERR_NOT_OPEN, "not_open", CLASS_CALLER, 409, "The transaction is not open")                    \
   X(ERR_BUSY, "busy", CLASS_CALLER, 409, "The transaction is busy with another statement")         \
+  X(ERR_KEY_RUNNING, "key_in_progress", CLASS_RETRY, 409,                                          \
+    "The first request with this key is under way")                                                \
   X(ERR_FENCED, "fenced", CLASS_CALLER, 409, "This coordinator's epoch is not the current one")    \
   X(ERR_TOO_LARGE, "too_large", CLASS_CALLER, 413, "The body is too large")                        \
   X(ERR_MEDIA_TYPE, "media_type", CLASS_CALLER, 415, "The body must be application/json")          \
   X(ERR_INVALID, "invalid", CLASS_CALLER, 422, "A field is not valid")                             \
   X(ERR_UNKNOWN_FIELD, "unknown_field", CLASS_CALLER, 422, "Unknown field")                        \
   X(ERR_UNKNOWN_PARTICIPANT, "unknown_participant", CLASS_CALLER, 422, "No such participant")      \
+  X(ERR_KEY_REUSED, "key_reused", CLASS_CALLER, 422, "The key was used for another request")       \
   X(ERR_LIMIT, "limit", CLASS_CALLER, 422, "Over a limit")                                         \
   X(ERR_TOO_MANY, "too_many", CLASS_RETRY, 429, "Too many requests")                               \
   X(ERR_OVERLOADED, "overloaded", CLASS_RETRY, 503, "Overloaded")                                  \

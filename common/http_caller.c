@@ -24,10 +24,17 @@ struct http_caller *http_caller_new(void) {
   struct http_caller *caller = calloc(1, sizeof *caller);
   if (!caller) abort();
   caller->handle = curl_easy_init();
-  caller->headers = http_curl_headers();
+  caller->headers = http_curl_headers(NULL);
   if (!caller->handle) abort();
   http_curl_prepare(caller->handle, caller->headers);
   return caller;
+}
+
+void http_caller_identify(struct http_caller *caller, const struct http_identity *identity) {
+  curl_slist_free_all(caller->headers);
+  caller->headers = http_curl_headers(identity->token);
+  (void)curl_easy_setopt(caller->handle, CURLOPT_HTTPHEADER, caller->headers);
+  http_curl_identify(caller->handle, identity);
 }
 
 void http_caller_free(struct http_caller *caller) {

@@ -42,6 +42,7 @@ struct http_client {
   struct loop *loop;
   CURLM *multi;
   struct curl_slist *headers;
+  struct http_identity identity; /* its token is in the headers */
   struct loop_timer *timer;
   struct request *requests; /* under way */
   struct socket_watch *watches;
@@ -65,6 +66,7 @@ static CURL *handle_get(struct http_client *client) {
   CURL *handle = curl_easy_init();
   if (!handle) abort(); /* out of memory, and a caller that waits for a callback */
   http_curl_prepare(handle, client->headers);
+  http_curl_identify(handle, &client->identity);
   return handle;
 }
 
@@ -193,7 +195,7 @@ struct http_client *http_client_new(struct loop *loop) {
   if (!client) abort(); /* at start: nothing can run */
   client->loop = loop;
   client->multi = curl_multi_init();
-  client->headers = http_curl_headers();
+  client->headers = http_curl_headers(NULL);
   if (!client->multi) abort();
   client->timer = loop_timer_new(loop, on_timer, client);
   (void)curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
@@ -202,6 +204,13 @@ struct http_client *http_client_new(struct loop *loop) {
   (void)curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
   (void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT_MAX);
   return client;
+}
+
+void http_client_identify(struct http_client *client, const struct http_identity *identity) {
+  assert(!client->requests && client->handle_count == 0);
+  curl_slist_free_all(client->headers);
+  client->headers = http_curl_headers(identity->token);
+  client->identity = *identity;
 }
 
 void http_client_free(struct http_client *client) {

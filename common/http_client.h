@@ -19,7 +19,17 @@ struct http_client;
 typedef void (*http_client_fn)(void *data, int status, const char *body, size_t length,
                                const struct error *err);
 
+/* Who we are, and whom we trust. Files are PEM, checked when they are used: a request that finds no good
+ * ones never leaves. NULL: not. */
+struct http_identity {
+  const char *token; /* sent as Authorization: Bearer */
+  const char *ca;    /* https servers must have a certificate of these; NULL: of the system's */
+  const char *certificate, *key;
+};
+
 struct http_client *http_client_new(struct loop *loop);
+/* Before the first request. The texts are borrowed for the client's life, the token is copied. */
+void http_client_identify(struct http_client *client, const struct http_identity *identity);
 /* Requests under way end with ERR_LOST before this returns. */
 void http_client_free(struct http_client *client);
 
@@ -39,6 +49,7 @@ enum error_code http_call(const char *method, const char *url, const char *body,
 /* For many blocking calls from one thread over one kept connection. */
 struct http_caller;
 struct http_caller *http_caller_new(void);
+void http_caller_identify(struct http_caller *caller, const struct http_identity *identity);
 void http_caller_free(struct http_caller *caller);
 enum error_code http_caller_call(struct http_caller *caller, const char *method, const char *url,
                                  const char *body, uint64_t timeout_ms, int *status,

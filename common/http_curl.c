@@ -2,6 +2,7 @@
 #include "common/http_curl.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,14 +21,23 @@ void http_curl_global(void) {
   (void)pthread_once(&once, global_init);
 }
 
-struct curl_slist *http_curl_headers(void) {
+static void add_header(struct curl_slist **list, const char *line) {
+  struct curl_slist *longer = curl_slist_append(*list, line);
+  if (!longer) abort(); /* at start: nothing can run */
+  *list = longer;
+}
+
+struct curl_slist *http_curl_headers(const char *token) {
   static const char *const lines[] = {"Content-Type: application/json", "Accept: application/json",
                                       "Expect:"}; /* no waiting for "100 Continue" */
   struct curl_slist *list = NULL;
-  for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-    struct curl_slist *longer = curl_slist_append(list, lines[i]);
-    if (!longer) abort(); /* at start: nothing can run */
-    list = longer;
+  for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+    add_header(&list, lines[i]);
+  if (token) {
+    char *line = NULL;
+    if (asprintf(&line, "Authorization: Bearer %s", token) < 0) abort();
+    add_header(&list, line);
+    free(line);
   }
   return list;
 }
@@ -61,6 +71,16 @@ static size_t on_received(char *data, size_t one, size_t length, void *to) {
   return length;
 }
 
+/* Each line of a head, and the empty one that ends it. A connection that ends within the head is no error
+ * for curl: it makes an answer without a body of what has come. */
+static size_t on_head_line(char *line, size_t one, size_t length, void *to) {
+  (void)one;
+  struct http_transfer *transfer = to;
+  if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) transfer->has_head = false;
+  if (length > 0 && (line[0] == '\r' || line[0] == '\n')) transfer->has_head = true;
+  return length;
+}
+
 /* Connected, and about to send. */
 static int on_sending(void *data, char *remote, char *local, int remote_port, int local_port) {
   (void)remote;
@@ -86,13 +106,21 @@ void http_curl_prepare(CURL *handle, struct curl_slist *headers) {
   (void)curl_easy_setopt(handle, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS_MAX);
   (void)curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
   (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_received);
+  (void)curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, on_head_line);
   (void)curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, on_sending);
+}
+
+void http_curl_identify(CURL *handle, const struct http_identity *identity) {
+  if (identity->ca) (void)curl_easy_setopt(handle, CURLOPT_CAINFO, identity->ca);
+  if (identity->certificate) (void)curl_easy_setopt(handle, CURLOPT_SSLCERT, identity->certificate);
+  if (identity->key) (void)curl_easy_setopt(handle, CURLOPT_SSLKEY, identity->key);
 }
 
 void http_transfer_init(struct http_transfer *transfer, CURL *handle, size_t bytes_max) {
   *transfer = (struct http_transfer){.handle = handle, .bytes_max = bytes_max};
   (void)curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, transfer->text);
   (void)curl_easy_setopt(handle, CURLOPT_WRITEDATA, transfer);
+  (void)curl_easy_setopt(handle, CURLOPT_HEADERDATA, transfer);
   (void)curl_easy_setopt(handle, CURLOPT_PREREQDATA, transfer);
 }
 
@@ -130,6 +158,8 @@ enum error_code http_transfer_result(struct http_transfer *transfer, CURLcode re
     enum error_code code = transfer->sent > 0 ? ERR_LOST : ERR_UNAVAILABLE;
     return error_set(err, code, "%s", text_of(transfer, result));
   }
+  if (!transfer->has_head)
+    return error_set(err, ERR_LOST, "the connection ended in the answer's head");
   if (!transfer->response) transfer->response = calloc(1, 1); /* no body: an empty one */
   if (!transfer->response) return error_set(err, ERR_LOST, "out of memory for the response");
   long code = 0;

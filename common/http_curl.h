@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/http_client.h"
 
 enum { HTTP_CONNECT_MS_MAX = 2000 };
 
@@ -19,6 +20,7 @@ struct http_transfer {
   char *response; /* NUL-terminated */
   size_t length, capacity, bytes_max;
   bool too_large, out_of_memory;
+  bool has_head; /* to its end */
   bool once;     /* never sent a second time, not even on a connection found dead */
   unsigned sent; /* times that curl began to send it */
   char text[CURL_ERROR_SIZE];
@@ -26,10 +28,12 @@ struct http_transfer {
 
 /* Once a process; harmless when repeated. */
 void http_curl_global(void);
-/* Owner: the caller, curl_slist_free_all(). */
-struct curl_slist *http_curl_headers(void);
+/* `token` may be NULL. Owner: the caller, curl_slist_free_all(). */
+struct curl_slist *http_curl_headers(const char *token);
 /* The options that all requests share. `headers` is borrowed for the life of the handle. */
 void http_curl_prepare(CURL *handle, struct curl_slist *headers);
+/* All of it but the token. */
+void http_curl_identify(CURL *handle, const struct http_identity *identity);
 
 void http_transfer_init(struct http_transfer *transfer, CURL *handle, size_t bytes_max);
 /* `body` (borrowed) NULL: a GET. */

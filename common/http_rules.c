@@ -23,6 +23,7 @@ void http_headers_add(struct http_headers *headers, const char *name, const char
       {"Host", &headers->host},
       {"Origin", &headers->origin},
       {"Accept", &headers->accept},
+      {"Authorization", &headers->authorization},
       {"Content-Type", &headers->content_type},
       {"Content-Encoding", &headers->content_encoding},
       {"Content-Length", &headers->content_length},

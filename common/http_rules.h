@@ -18,7 +18,7 @@ struct http_hosts {
 
 /* The headers that the rules look at; NULL when absent. */
 struct http_headers {
-  const char *host, *origin, *accept;
+  const char *host, *origin, *accept, *authorization;
   const char *content_type, *content_encoding, *content_length, *transfer_encoding;
   const char *repeated; /* name of a header that came twice and may not */
   bool malformed;       /* a name is not one */

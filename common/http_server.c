@@ -1,13 +1,15 @@
 /* See http_server.h. libmicrohttpd with an external loop: its epoll descriptor is watched,
- * MHD_run() does what is due.
+ * MHD_run() does what is due. Connections are taken by http_accept.h and added to it.
  *
  * The life of a request, as MHD calls us:
  *
  *   on_uri        the request line is there: struct http_request is made
  *   on_access     headers: judge() them. A refusal waits for the body to be read and dropped, so
- * that the connection can be used again; one that makes the body unreadable (framing, too large) is
- * answered at once and the connection closed on_access...  pieces of the body on_access     the
- * end: refuse, or call the handler. Not answered when that returns: the connection is suspended
+ *                 that the connection can be used again; one that makes the body unreadable
+ *                 (framing, too large) is answered at once and the connection closed
+ *   on_access...  pieces of the body
+ *   on_access     the end: refuse, or call the handler. Not answered when that returns: the
+ *                 connection is suspended
  *   http_respond  keeps the response and resumes the connection
  *   on_access     queues the response
  *   on_completed  sent, or the peer has gone: the request is freed
@@ -26,16 +28,20 @@
  */
 #include "common/http_server.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/http_accept.h"
 #include "common/http_linger.h"
 #include "common/http_listen.h"
 #include "common/http_response.h"
@@ -43,6 +49,8 @@
 #include "common/http_stream.h"
 #include "common/http_uri.h"
 #include "common/log.h"
+#include "common/tls.h"
+#include "common/tokens.h"
 
 enum {
   BODY_BYTES_DEFAULT = 1 << 20,
@@ -51,6 +59,7 @@ enum {
   IDLE_SECONDS_DEFAULT = 30,
   CONNECTION_MEMORY_BYTES = 32768, /* headers both ways; twice what we accept */
   FAREWELL_RUNS = 100,
+  PENALTY_MS = 500, /* a wrong token's */
   ALLOW_SIZE = 64
 };
 
@@ -66,9 +75,11 @@ struct http_server {
   struct loop *loop;
   struct MHD_Daemon *daemon;
   struct loop_poll *poll;
-  struct loop_timer *timer; /* what MHD wants to be woken for */
-  struct loop_timer *sweep; /* requests that do not arrive */
+  struct loop_timer *timer;       /* what MHD wants to be woken for */
+  struct loop_timer *sweep;       /* requests that do not arrive */
+  struct http_acceptor *acceptor; /* NULL: quiesced */
   struct connection *connections;
+  unsigned connection_count, connections_max;
   struct http_request *held;
   struct http_lingerers lingerers;
   struct http_streams streams;
@@ -77,13 +88,16 @@ struct http_server {
   const struct http_route *routes;
   size_t route_count;
   const struct http_media *media;
+  const struct tokens *tokens;
+  const struct tls *tls;
+  struct loop_timer *penalty; /* runs while a request waits out its own */
   void *data;
   size_t body_bytes_max;
   uint64_t idle_ms;
   size_t pending; /* length of `held` */
   size_t unsent;  /* answered, and not completed */
   uint16_t port;
-  bool scheduled, quiesced, closing;
+  bool scheduled, closing;
 };
 
 enum request_state { RECEIVING, HELD, ANSWERED };
@@ -97,7 +111,10 @@ struct http_request {
   struct http_target target;
   struct http_captures captures;
   const char *method;
-  http_handler handler;
+  const struct http_route *route;
+  char principal[TOKEN_NAME_SIZE];
+  enum role role;         /* of the principal; 0: no token was needed */
+  uint64_t penalty_until; /* in ms; 0: none */
   enum request_state state;
   bool judged, suspended;
   char *body; /* NUL-terminated */
@@ -202,12 +219,28 @@ static void connection_close(struct connection *c) {
   free(c);
 }
 
+/* At the limit, who connects waits in the backlog. */
+static void count_connections(struct http_server *server, int change) {
+  server->connection_count += (unsigned)change;
+  if (server->acceptor)
+    http_acceptor_open(server->acceptor, server->connection_count < server->connections_max);
+}
+
 static void on_connection(void *data, struct MHD_Connection *mhd, void **slot,
                           enum MHD_ConnectionNotificationCode what) {
+  struct http_server *server = data;
+  count_connections(server, what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
   if (what == MHD_CONNECTION_NOTIFY_STARTED)
-    connection_open(data, mhd, slot);
+    connection_open(server, mhd, slot);
   else if (*slot)
     connection_close(*slot);
+}
+
+static void on_accepted(void *data, int fd, const struct sockaddr *peer, socklen_t size) {
+  struct http_server *server = data;
+  /* Out of memory it closes the socket itself. */
+  (void)MHD_add_connection(server->daemon, fd, peer, size);
+  schedule(server);
 }
 
 /* ---- answering --------------------------------------------------------------------------------
@@ -237,7 +270,7 @@ static void answer(struct http_request *request, int status, struct MHD_Response
   request->state = ANSWERED;
   request->response = response;
   request->status = status;
-  if (server->quiesced && response)
+  if (!server->acceptor && response)
     http_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
   if (!request->suspended) return;
   request->suspended = false;
@@ -307,11 +340,11 @@ static enum error_code find_route(struct http_request *request) {
     if (!http_path_match(route->path, request->target.path, &captures)) continue;
     allow_add(request, route->method);
     if (!method_fits(route->method, request->method)) continue;
-    if (request->handler && captures.count >= request->captures.count) continue;
-    request->handler = route->handler;
+    if (request->route && captures.count >= request->captures.count) continue;
+    request->route = route;
     request->captures = captures;
   }
-  if (request->handler) return ERR_OK;
+  if (request->route) return ERR_OK;
   if (request->allow[0] != '\0')
     return error_set(&request->refusal, ERR_METHOD, "%.16s is not allowed here", request->method);
   return error_set(&request->refusal, ERR_NOT_FOUND, "there is no such path");
@@ -326,6 +359,39 @@ static enum error_code check_accept(const struct http_request *request,
   if (media && media->path && http_check_accept(headers, media->type, NULL) == ERR_OK)
     return ERR_OK;
   return http_check_accept(headers, "application/json", err);
+}
+
+static void log_refused(const struct http_request *request) {
+  char address[INET6_ADDRSTRLEN] = "?";
+  const struct sockaddr *peer =
+      MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+  if (peer && peer->sa_family == AF_INET)
+    (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, address,
+                    sizeof address);
+  else if (peer && peer->sa_family == AF_INET6)
+    (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+                    address, sizeof address);
+  log_warn("access_refused", "peer", "s", address, "path", "s", request->target.path, "name", "s",
+           request->principal, "reason", "s", request->refusal.text, NULL);
+}
+
+static enum error_code admit(struct http_request *request, const char *authorization) {
+  const struct http_server *server = request->server;
+  const struct token *who = NULL;
+  enum error_code code = ERR_OK;
+  if (server->tls && tls_wants_client_certificates(server->tls) &&
+      !tls_peer_is_verified(
+          MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session))
+    code = error_set(&request->refusal, ERR_FORBIDDEN, "a client certificate is needed");
+  else if (server->tokens && !(request->route->roles & ROLE_ANYONE))
+    code = tokens_admit(server->tokens, request->route->roles | ROLE_OPERATOR, authorization, &who,
+                        &request->refusal);
+  if (who) {
+    (void)snprintf(request->principal, sizeof request->principal, "%s", who->name);
+    request->role = who->role;
+  }
+  if (code != ERR_OK) log_refused(request);
+  return code;
 }
 
 /* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
@@ -344,6 +410,7 @@ static bool judge(struct http_request *request, const char *version) {
   if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
     code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
   if (code == ERR_OK) code = find_route(request);
+  if (code == ERR_OK) code = admit(request, headers.authorization);
   if (code == ERR_OK) code = check_accept(request, &headers, err);
   if (code == ERR_OK && length > 0) code = http_check_content_type(&headers, err);
   (void)code; /* it is in err, too */
@@ -439,17 +506,46 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
   return MHD_YES;
 }
 
+static void suspend(struct http_request *request) {
+  request->suspended = true;
+  MHD_suspend_connection(request->mhd);
+}
+
+static void on_penalty(void *data) {
+  struct http_server *server = data;
+  uint64_t now_ms = loop_now_ms(server->loop);
+  bool more = false;
+  for (struct http_request *request = server->held, *next; request; request = next) {
+    next = request->next;
+    bool due = request->penalty_until != 0 && request->penalty_until <= now_ms;
+    if (due) http_respond_error(request, &request->refusal, NULL);
+    more |= !due && request->penalty_until != 0;
+  }
+  if (more) loop_timer_start(server->penalty, PENALTY_MS / 8);
+}
+
+/* Who tries tokens out gets to know one by one, and late. */
+static enum MHD_Result refuse_late(struct http_request *request) {
+  struct http_server *server = request->server;
+  request->connection->deadline_ms = 0;
+  hold(request);
+  request->penalty_until = loop_now_ms(server->loop) + PENALTY_MS;
+  loop_timer_start(server->penalty, PENALTY_MS / 8);
+  suspend(request);
+  return MHD_YES;
+}
+
 static enum MHD_Result hand_over(struct http_request *request) {
   struct http_server *server = request->server;
   if (server->closing) error_set(&request->refusal, ERR_STOPPING, "the server is stopping");
+  if (request->refusal.code == ERR_UNAUTHORIZED) return refuse_late(request);
   if (request->refusal.code != ERR_OK) return refuse(request, false);
   request->connection->deadline_ms = 0;
   hold(request);
-  request->handler(request, server->data);
+  request->route->handler(request, server->data);
   /* The request may be gone only after on_completed(), which MHD does not call from in here. */
   if (request->state == ANSWERED) return queue_answer(request);
-  request->suspended = true;
-  MHD_suspend_connection(request->mhd);
+  suspend(request);
   return MHD_YES;
 }
 
@@ -492,19 +588,32 @@ static unsigned connections_allowed(unsigned wanted) {
   return wanted < allowed ? wanted : (unsigned)allowed;
 }
 
-static struct MHD_Daemon *daemon_start(struct http_server *server, int fd, bool v6,
-                                       unsigned connections, unsigned idle_seconds) {
-  unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-  if (v6) flags |= MHD_USE_IPv6;
-  return MHD_start_daemon(flags, server->port, NULL, NULL, on_access, server,
-                          MHD_OPTION_EXTERNAL_LOGGER, on_mhd_message, NULL,
-                          MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
-                          MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
+static void set_tls_options(const struct tls *tls, struct MHD_OptionItem options[4]) {
+  static char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+  *options++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_retrieve_function()};
+  *options++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, priorities};
+  if (tls_wants_client_certificates(tls))
+    *options++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
+                                         (void *)(uintptr_t)tls_client_ca_pem(tls)};
+  *options = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+}
+
+static struct MHD_Daemon *daemon_start(struct http_server *server, unsigned idle_seconds) {
+  unsigned flags =
+      MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  struct MHD_OptionItem tls_options[4] = {{MHD_OPTION_END, 0, NULL}};
+  if (server->tls) {
+    flags |= MHD_USE_TLS;
+    set_tls_options(server->tls, tls_options);
+  }
+  return MHD_start_daemon(flags, 0, NULL, NULL, on_access, server, MHD_OPTION_EXTERNAL_LOGGER,
+                          on_mhd_message, NULL, MHD_OPTION_CONNECTION_LIMIT,
+                          server->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
                           MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
                           MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
                           on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-                          MHD_OPTION_END);
+                          MHD_OPTION_ARRAY, tls_options, MHD_OPTION_END);
 }
 
 enum error_code http_server_start(struct http_server **out, struct loop *loop,
@@ -530,6 +639,8 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
       .routes = routes,
       .route_count = route_count,
       .media = options->media,
+      .tokens = options->tokens,
+      .tls = options->tls,
       .data = data,
       .body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_DEFAULT,
       .idle_ms = (uint64_t)idle_seconds * 1000,
@@ -538,17 +649,16 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   (void)snprintf(server->listen_host, sizeof server->listen_host, "%s", options->listen_host);
   server->timer = loop_timer_new(loop, on_timer, server);
   server->sweep = loop_timer_new(loop, on_sweep, server);
-  unsigned connections = connections_allowed(options->connections_max ? options->connections_max
-                                                                      : CONNECTIONS_DEFAULT);
-  server->daemon = daemon_start(server, fd, strchr(options->listen_host, ':') != NULL, connections,
-                                idle_seconds);
+  server->penalty = loop_timer_new(loop, on_penalty, server);
+  server->connections_max = connections_allowed(options->connections_max ? options->connections_max
+                                                                         : CONNECTIONS_DEFAULT);
+  server->daemon = daemon_start(server, idle_seconds);
   if (server->daemon) {
     int epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     server->poll = loop_poll_new(loop, epoll_fd, on_poll, server);
-  } else {
-    (void)close(fd);
   }
-  if (!server->poll) {
+  server->acceptor = http_acceptor_new(loop, fd, on_accepted, server);
+  if (!server->poll || !server->acceptor) {
     http_server_free(server);
     return error_set(err, ERR_IO, "cannot serve on %s port %u: out of memory or descriptors",
                      options->listen_host, port);
@@ -562,11 +672,13 @@ uint16_t http_server_port(const struct http_server *server) {
   return server->port;
 }
 
+void http_server_set_tokens(struct http_server *server, const struct tokens *tokens) {
+  server->tokens = tokens;
+}
+
 void http_server_quiesce(struct http_server *server) {
-  if (server->quiesced) return;
-  server->quiesced = true;
-  int fd = MHD_quiesce_daemon(server->daemon);
-  if (fd >= 0) (void)close(fd);
+  http_acceptor_free(server->acceptor);
+  server->acceptor = NULL;
 }
 
 size_t http_server_pending(const struct http_server *server) {
@@ -588,8 +700,8 @@ static void say_farewell(struct http_server *server) {
 void http_server_free(struct http_server *server) {
   if (!server) return;
   server->closing = true;
+  http_server_quiesce(server);
   if (server->daemon) {
-    http_server_quiesce(server);
     say_farewell(server);
     loop_poll_free(server->poll);
     MHD_stop_daemon(server->daemon);
@@ -597,6 +709,7 @@ void http_server_free(struct http_server *server) {
   http_linger_close(&server->lingerers);
   loop_timer_free(server->timer);
   loop_timer_free(server->sweep);
+  loop_timer_free(server->penalty);
   if (!server->scheduled) free(server); /* else on_scheduled() does */
 }
 
@@ -614,6 +727,14 @@ const char *http_path(const struct http_request *request) {
 const char *http_capture(const struct http_request *request, unsigned index) {
   assert(index < request->captures.count);
   return request->captures.text[index];
+}
+
+const char *http_principal(const struct http_request *request) {
+  return request->role ? request->principal : NULL;
+}
+
+bool http_is_operator(const struct http_request *request) {
+  return request->role == 0 || request->role == ROLE_OPERATOR;
 }
 
 const char *http_query(const struct http_request *request, const char *name) {
@@ -647,6 +768,26 @@ enum error_code http_check_query(const struct http_request *request, const char 
 
 const char *http_header(const struct http_request *request, const char *name) {
   return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
+}
+
+struct header_count {
+  const char *name;
+  unsigned count;
+};
+
+static enum MHD_Result count_header(void *data, enum MHD_ValueKind kind, const char *name,
+                                    const char *value) {
+  struct header_count *counted = data;
+  (void)kind;
+  (void)value;
+  counted->count += strcasecmp(name, counted->name) == 0;
+  return MHD_YES;
+}
+
+unsigned http_header_count(const struct http_request *request, const char *name) {
+  struct header_count counted = {.name = name};
+  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_header, &counted);
+  return counted.count;
 }
 
 const char *http_body(const struct http_request *request, size_t *length) {

@@ -8,7 +8,9 @@
  * application/json (415), an Accept that excludes JSON (406), Content-Length together with
  * Transfer-Encoding and all else that leaves a body's end in doubt (400 and close), a Host header that
  * names neither this listener's address nor localhost nor one of the names in the options, and any
- * foreign Origin (403: a web page must not drive a coordinator on localhost).
+ * foreign Origin (403: a web page must not drive a coordinator on localhost), a missing or unknown token
+ * (401, logged, and answered half a second later only) or one that may not do this (403), where there are
+ * tokens, and a client without a certificate of the CA, where there is one (403).
  *
  * Limits: connections, body bytes, header bytes (16 KiB), idle seconds; see the options.
  */
@@ -25,6 +27,8 @@
 struct http_server;
 struct http_request;
 struct http_stream;
+struct tls;
+struct tokens;
 
 typedef void (*http_handler)(struct http_request *request, void *data);
 
@@ -34,19 +38,23 @@ struct http_route {
   const char *method; /* "GET", "POST", ...; GET serves HEAD too */
   const char *path;
   http_handler handler;
+  unsigned roles; /* of a token, see tokens.h; 0: operators only; ROLE_ANYONE: no token needed */
 };
 
 /* What a path answers with where it is not JSON: for the Accept header. */
 struct http_media {
   const char *path, *type; /* "/metrics", "text/plain" */
 };
+enum { ROLE_ANYONE = 1 << 16 };
 
 struct http_server_options {
-  const char *listen_host;  /* an IPv4 or IPv6 address, or "localhost" */
-  uint16_t listen_port;     /* 0: any free one, see http_server_port() */
-  size_t body_bytes_max;    /* 0: 1 MiB */
-  unsigned connections_max; /* 0: 12000, lowered to what RLIMIT_NOFILE allows, raised first */
-  unsigned idle_seconds;    /* 0: 30; also the time a request may take to arrive */
+  const char *listen_host;     /* an IPv4 or IPv6 address, or "localhost" */
+  uint16_t listen_port;        /* 0: any free one, see http_server_port() */
+  size_t body_bytes_max;       /* 0: 1 MiB */
+  unsigned connections_max;    /* 0: 12000, lowered to what RLIMIT_NOFILE allows, raised first */
+  const struct tokens *tokens; /* NULL: everybody may do everything. Borrowed */
+  const struct tls *tls;       /* NULL: in the clear. Borrowed */
+  unsigned idle_seconds;       /* 0: 30; also the time a request may take to arrive */
   const char *host_names; /* further names for Host and Origin, separated by blanks or commas; NULL:
                              none. Borrowed, as are routes and data; listen_host is copied */
   const struct http_media *media; /* ended by a path NULL; NULL: all is JSON. Borrowed */
@@ -59,6 +67,9 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
                                   const struct http_route *routes, size_t route_count, void *data,
                                   struct error *err) __attribute__((warn_unused_result));
 uint16_t http_server_port(const struct http_server *server);
+
+/* From now on these tokens. */
+void http_server_set_tokens(struct http_server *server, const struct tokens *tokens);
 
 /* Stops accepting; what is being served goes on. */
 void http_server_quiesce(struct http_server *server);
@@ -73,6 +84,10 @@ void http_server_free(struct http_server *server);
 const char *http_method(const struct http_request *request);
 const char *http_path(const struct http_request *request);
 const char *http_capture(const struct http_request *request, unsigned index); /* percent-decoded */
+/* The name of the token it came with; NULL: it needed none. */
+const char *http_principal(const struct http_request *request);
+/* False: it came with a token that is a client's. */
+bool http_is_operator(const struct http_request *request);
 /* NULL when absent. Percent-decoded. */
 const char *http_query(const struct http_request *request, const char *name);
 /* Checks that the query has no parameter outside `names` (NULL-terminated); ERR_UNKNOWN_FIELD names
@@ -81,6 +96,8 @@ enum error_code http_check_query(const struct http_request *request, const char 
                                  struct error *err) __attribute__((warn_unused_result));
 const char *http_header(const struct http_request *request,
                         const char *name); /* NULL when absent */
+/* How often it came. */
+unsigned http_header_count(const struct http_request *request, const char *name);
 /* NULL when the request had none. */
 const char *http_body(const struct http_request *request, size_t *length);
 
@@ -109,7 +126,7 @@ void http_stream_end(struct http_stream *stream, const char *last, size_t length
 
 /* application/problem+json for `err` (RFC 9457: type, title, status, detail, code, and field where
  * set). `extra` (borrowed, may be NULL) is put in as further members: text of the form
- * "\"transaction\":{...}". Retry-After: 1 where the status is 429 or 503. */
+ * "\"transaction\":{...}". Retry-After: 1 where problem_is_temporary() says so. */
 void http_respond_error(struct http_request *request, const struct error *err, const char *extra);
 
 #endif

@@ -167,8 +167,11 @@ enum error_code fence_request_decode(const json_t *json, struct fence_request *o
   return ERR_OK;
 }
 
-void fence_reply_encode(struct json_writer *w, const struct fence_reply *reply) {
+void fence_reply_encode(struct json_writer *w, const struct fence_asked *asked,
+                        const struct fence_reply *reply) {
   json_object_begin(w);
+  encode_text(w, "participant", asked->participant);
+  encode_text(w, "run_id", asked->run_id);
   if (reply->former_epoch > 0) {
     encode_integer(w, "former_epoch", (int64_t)reply->former_epoch);
     encode_text(w, "former_run_id", reply->former_run_id);
@@ -185,6 +188,8 @@ void fence_reply_encode(struct json_writer *w, const struct fence_reply *reply) 
 static enum error_code decode_former(const json_t *json, struct fence_reply *out,
                                      struct error *err) {
   static const struct json_field fields[] = {
+      {"participant", JSON_KIND_STRING, true, 0, 0},
+      {"run_id", JSON_KIND_STRING, true, 0, 0},
       {"former_epoch", JSON_KIND_INTEGER, true, 1, INT64_MAX},
       {"former_run_id", JSON_KIND_STRING, true, 0, 0},
   };
@@ -197,8 +202,16 @@ static enum error_code decode_former(const json_t *json, struct fence_reply *out
   return ERR_OK;
 }
 
-enum error_code fence_reply_decode(const json_t *json, struct fence_reply *out, struct error *err) {
+bool fence_is_answered(const json_t *json, const struct fence_asked *asked) {
+  return strcmp(json_get_string(json, "participant", ""), asked->participant) == 0 &&
+         strcmp(json_get_string(json, "run_id", ""), asked->run_id) == 0;
+}
+
+enum error_code fence_reply_decode(const json_t *json, const struct fence_asked *asked,
+                                   struct fence_reply *out, struct error *err) {
   static const struct json_field fields[] = {
+      {"participant", JSON_KIND_STRING, true, 0, 0},
+      {"run_id", JSON_KIND_STRING, true, 0, 0},
       {"incarnation", JSON_KIND_STRING, true, 0, 0},
       {"server", JSON_KIND_STRING, true, 0, 0},
       {"server_version", JSON_KIND_INTEGER, true, 0, INT_MAX},
@@ -207,6 +220,8 @@ enum error_code fence_reply_decode(const json_t *json, struct fence_reply *out, 
   const char *incarnation = NULL;
   const char *server = NULL;
   *out = (struct fence_reply){0};
+  if (!fence_is_answered(json, asked))
+    return invalid(err, "run_id", "the one that asked this participant");
   if (json_object_get(json, "former_epoch")) return decode_former(json, out, err);
   enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code == ERR_OK) code = decode_run_id(json, "incarnation", &incarnation, err);

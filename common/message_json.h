@@ -14,8 +14,16 @@
 void fence_request_encode(struct json_writer *w, const struct fence_request *request);
 enum error_code fence_request_decode(const json_t *json, struct fence_request *out,
                                      struct error *err);
-void fence_reply_encode(struct json_writer *w, const struct fence_reply *reply);
-enum error_code fence_reply_decode(const json_t *json, struct fence_reply *out, struct error *err);
+/* Every answer to a fence, a problem document, too, names what was asked by whom: who reads it may stop
+ * for good, or take a server for the participant's. One that does not is refused. */
+struct fence_asked {
+  const char *participant, *run_id; /* borrowed */
+};
+bool fence_is_answered(const json_t *json, const struct fence_asked *asked);
+void fence_reply_encode(struct json_writer *w, const struct fence_asked *asked,
+                        const struct fence_reply *reply);
+enum error_code fence_reply_decode(const json_t *json, const struct fence_asked *asked,
+                                   struct fence_reply *out, struct error *err);
 
 /* Statements as they stand in the public API and in run requests: [{sql, params, expect_rows}].
  * Parameters: null, booleans, numbers and strings become text, arrays and objects JSON text.

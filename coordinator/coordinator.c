@@ -26,6 +26,7 @@ void coordinator_free(struct coordinator *c) {
   /* Members' participants last: a transaction's branches may be parked at their member. */
   struct transaction *t, *next;
   HASH_ITER(hh, c->transactions, t, next) transaction_free(t);
+  keys_free(c);
   struct member *member, *next_member;
   HASH_ITER(hh, c->members, member, next_member) member_free(member);
   history_free(c);

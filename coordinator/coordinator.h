@@ -143,9 +143,15 @@ enum wal_outcome transaction_outcome(const struct transaction *t); /* NONE: not 
 bool transaction_is_settled(const struct transaction *t, enum wait_until until);
 int64_t transaction_remaining_ms(const struct transaction *t); /* until its deadline; at least 0 */
 const struct cause *transaction_cause(const struct transaction *t);
-/* The statements' results of a branch, and forgets them. Owner: the caller, free(); NULL if none. */
-char *transaction_take_results(struct transaction *t, unsigned branch);
+/* The statements' results of a branch, as JSON. NULL: none. */
+const char *transaction_results(const struct transaction *t, unsigned branch);
+void transaction_set_results(struct transaction *t, unsigned branch,
+                             char *results);                  /* taken over */
+size_t transaction_results_size(const struct transaction *t); /* of all, with a byte between them */
+void transaction_forget_results(struct transaction *t);
+bool transaction_waits_decided(const struct transaction *t); /* what its commit was to wait for */
 
+int64_t transaction_timeout_ms(const struct transaction *t);
 const char *transaction_gid(const struct transaction *t, unsigned branch);
 
 /* ---- reading ---------------------------------------------------------------------------------- */

@@ -235,8 +235,12 @@ static void log_decision(struct transaction *t, enum wal_kind kind) {
   fill_record(t, &record, branches);
   record.kind = kind;
   record.outcome = kind == WAL_KIND_COMMIT ? WAL_OUTCOME_COMMITTED : WAL_OUTCOME_NONE;
+  struct wal_key key;
+  char *results;
+  if (key_fill(t, &key, &results)) record.key = &key;
   t->in_flight++;
   wal_decide(t->coordinator->wal, &record, logged, t);
+  free(results);
 }
 
 /* ---- phase two -------------------------------------------------------------------------------- */
@@ -445,7 +449,12 @@ static void end(struct transaction *t) {
   fill_record(t, &record, branches);
   record.kind = WAL_KIND_ABORTED;
   record.outcome = transaction_outcome(t);
+  /* A key that has its answer. One that has none is not to be found: the request may be run again. */
+  struct wal_key key;
+  char *results;
+  if (key_fill(t, &key, &results) && key.status != 0) record.key = &key;
   wal_note_aborted(wal, &record);
+  free(results);
 }
 
 /* ---- the step --------------------------------------------------------------------------------- */

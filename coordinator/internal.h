@@ -14,6 +14,7 @@
 #include "coordinator/events.h"
 #include "coordinator/figures.h"
 #include "coordinator/timeline.h"
+#include "coordinator/keys.h"
 #include "coordinator/txn.h"
 
 /* A participant as the coordinator knows it at this moment. `usable` means: fenced in this life of
@@ -97,6 +98,7 @@ struct transaction {
   struct cause cause;
   struct transaction_branch *branches[TXN_BRANCHES_MAX];
   struct loop_timer *deadline;
+  struct key_claim *claim; /* NULL: the request had no key */
   struct waiter *waiters;
   struct alarm *alarms; /* on their way to the log; drive.c */
   unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
@@ -132,6 +134,7 @@ struct coordinator {
   struct history history;           /* of those that have ended */
   struct figures figures;
   struct events *events;
+  struct key_claim *claims; /* by name space and name */
 };
 
 /* transaction.c */
@@ -170,6 +173,11 @@ void observe_member(struct member *member);
 /* Before a transaction is freed. */
 void observe_freed(struct transaction *t);
 void history_free(struct coordinator *c);
+/* keys.c */
+/* What goes into the log with the transaction's record; false: it has no key. Owner of results: the
+ * caller, free(). */
+bool key_fill(const struct transaction *t, struct wal_key *out, char **results);
+void keys_free(struct coordinator *c);
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);

@@ -91,7 +91,7 @@ static void merge(void *data, const struct wal_record *records, size_t count,
       json_write_raw(&w, listing->live[l].json);
       last = &listing->live[l++].id;
     } else {
-      render_record(&w, &records[r]);
+      render_record(&w, &records[r], NULL);
       last = &records[r++].txid;
       if (order == 0) l++;
     }

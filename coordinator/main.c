@@ -36,7 +36,8 @@ static const char help[] =
     "  --version         print the version\n"
     "  --help            print this\n"
     "\n"
-    "SIGTERM or SIGINT stops it cleanly. Exit codes: 0 stopped; 1 could not start; 2 usage;\n"
+    "SIGTERM or SIGINT stops it cleanly; SIGHUP reads certificates and tokens again. Exit codes: 0 "
+    "stopped; 1 could not start; 2 usage;\n"
     "3 halted, because the decision log failed or another coordinator has taken over: what is\n"
     "unfinished is recovered at the next start.\n";
 
@@ -48,7 +49,7 @@ struct daemon_state {
   struct http_client *client;
   struct coordinator *coordinator;
   struct routes_context routes;
-  struct http_server *server;
+  struct door door;
   struct loop_timer *stop_check;
   uint64_t stop_by_ms;
 };
@@ -57,7 +58,8 @@ struct daemon_state {
 
 static void check_stopped(void *data) {
   struct daemon_state *d = data;
-  bool idle = coordinator_live_count(d->coordinator) == 0 && http_server_pending(d->server) == 0;
+  bool idle =
+      coordinator_live_count(d->coordinator) == 0 && http_server_pending(d->door.server) == 0;
   bool late = loop_now_ms(d->loop) >= d->stop_by_ms;
   if (!idle && !late) {
     loop_timer_start(d->stop_check, STOP_CHECK_MS);
@@ -74,7 +76,7 @@ static void stop(void *data) {
   if (coordinator_is_stopping(d->coordinator)) return;
   log_info("stopping", "transactions", "d", (int64_t)coordinator_live_count(d->coordinator), NULL);
   d->stop_by_ms = loop_now_ms(d->loop) + (uint64_t)d->settings.stop_timeout_ms;
-  http_server_quiesce(d->server);
+  http_server_quiesce(d->door.server);
   coordinator_stop(d->coordinator);
   check_stopped(d);
 }
@@ -82,6 +84,11 @@ static void stop(void *data) {
 static void halt(const char *reason) {
   log_error("halted", "reason", "s", reason, NULL);
   _exit(EXIT_HALTED);
+}
+
+static void reload(void *data) {
+  struct daemon_state *d = data;
+  door_reload(&d->door);
 }
 
 /* ---- start ------------------------------------------------------------------------------------ */
@@ -93,7 +100,8 @@ static enum error_code open_log(struct daemon_state *d, struct error *err) {
   char path[PATH_MAX];
   enum error_code code = settings_log_path(s->data_dir, path, err);
   if (code != ERR_OK) return code;
-  struct wal_options options = {.retention_ms = s->retention_ms};
+  struct wal_options options = {.retention_ms = s->retention_ms,
+                                .key_retention_ms = s->key_retention_ms};
   return wal_open(&d->wal, d->loop, path, &options, err);
 }
 
@@ -127,6 +135,8 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
                                         .drained_path = d->drained_path,
                                         .halt = halt};
   d->client = http_client_new(d->loop);
+  const struct http_identity identity = settings_agent_identity(s);
+  http_client_identify(d->client, &identity);
   d->coordinator = coordinator_new(d->loop, d->wal, &options);
   for (size_t i = 0; i < s->participant_count; i++) {
     enum error_code code = add_participant(d, &s->participants[i], err);
@@ -137,21 +147,17 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
   const struct settings *s = &d->settings;
-  char host[256];
-  struct http_server_options options = {.listen_host = host,
-                                        .body_bytes_max = (size_t)s->body_bytes_max,
+  struct http_server_options options = {.body_bytes_max = (size_t)s->body_bytes_max,
                                         .connections_max = (unsigned)s->connections_max,
                                         .idle_seconds = (unsigned)(s->idle_ms / 1000),
                                         .media = routes_media()};
-  if (!config_split_listen(s->listen, host, sizeof host, &options.listen_port))
-    return error_set(err, ERR_CONFIG, "listen: %s", s->listen);
   d->routes = (struct routes_context){d->coordinator, s->timeout_max_ms};
   size_t count;
   const struct http_route *routes = routes_table(&count);
   enum error_code code =
-      http_server_start(&d->server, d->loop, &options, routes, count, &d->routes, err);
+      door_open(&d->door, d->loop, &s->door, &options, routes, count, &d->routes, err);
   if (code != ERR_OK) return code;
-  return daemon_write_port_file(port_file, http_server_port(d->server), err);
+  return daemon_write_port_file(port_file, http_server_port(d->door.server), err);
 }
 
 static int run_daemon(struct daemon_state *d, const char *port_file) {
@@ -164,9 +170,10 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
     d->stop_check = loop_timer_new(d->loop, check_stopped, d);
     loop_on_signal(d->loop, SIGTERM, stop, d);
     loop_on_signal(d->loop, SIGINT, stop, d);
+    loop_on_signal(d->loop, SIGHUP, reload, d);
     log_info("started", "cluster", "s", wal_cluster(d->wal)->text, "epoch", "d",
-             (int64_t)wal_epoch(d->wal), "listen", "s", d->settings.listen, "port", "d",
-             (int64_t)http_server_port(d->server), "participants", "d",
+             (int64_t)wal_epoch(d->wal), "listen", "s", d->settings.door.listen, "port", "d",
+             (int64_t)http_server_port(d->door.server), "participants", "d",
              (int64_t)d->settings.participant_count, NULL);
     loop_run(d->loop);
     log_info("stopped", NULL);
@@ -176,7 +183,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
   loop_timer_free(d->stop_check);
   if (d->coordinator) coordinator_answer_waiting(d->coordinator);
   /* Nobody may hear of an outcome after this. */
-  if (d->server) http_server_free(d->server);
+  door_close(&d->door);
   if (d->coordinator) coordinator_free(d->coordinator);
   if (d->client) http_client_free(d->client);
   if (d->wal) wal_close(d->wal);
@@ -185,6 +192,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
 }
 
 int main(int argc, char **argv) {
+  daemon_open_standard_files();
   struct daemon_options options = {.program = "assentd",
                                    .help = help,
                                    .config_path = "/etc/assent/assentd.ini"};

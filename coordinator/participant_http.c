@@ -20,7 +20,8 @@ enum { BATCH_MAX = 500, RUN_REPLY_BYTES_MAX = 64 << 20, REPLY_BYTES_MAX = 64 << 
 struct remote {
   struct participant base;
   struct http_client *client;
-  char *url; /* ".../v1/databases/NAME" */
+  char *url;        /* ".../v1/databases/NAME" */
+  const char *name; /* borrowed: its end */
   int64_t call_timeout_ms;
   struct call *calls; /* under way */
   struct entry *gathering, *gathering_last;
@@ -40,8 +41,9 @@ struct call {
     health_fn health;
   } fn;
   void *data;
-  char gid[GID_SIZE];    /* of a run */
-  struct entry *entries; /* of a batch of decisions */
+  char gid[GID_SIZE];       /* of a run */
+  char run_id[RUN_ID_SIZE]; /* of a fence */
+  struct entry *entries;    /* of a batch of decisions */
   struct call *prev, *next;
 };
 
@@ -131,11 +133,18 @@ static int64_t question_timeout_ms(const struct remote *remote) {
 
 /* ---- fence, run, list, survey, health ----------------------------------------------------------------- */
 
+/* Who is told that it is fenced off, or that a life is known which its log has not had, stops for good; and
+ * the server that a participant is on is taken from here: so an answer to another fence proves nothing. */
 static void fence_received(struct call *call, const json_t *json, const struct error *err) {
-  (void)call_finish(call);
+  const struct remote *remote = call_finish(call);
+  const struct fence_asked asked = {.participant = remote->name, .run_id = call->run_id};
   struct fence_reply reply;
   struct error problem = {0};
-  if (!err) err = undecodable(fence_reply_decode(json, &reply, &problem), &problem);
+  if (!err) err = undecodable(fence_reply_decode(json, &asked, &reply, &problem), &problem);
+  if (err && err->code == ERR_FENCED && !fence_is_answered(json, &asked)) {
+    (void)error_set(&problem, ERR_LOST, "the agent's answer is to another fence");
+    err = &problem;
+  }
   call->fn.fence(call->data, err ? NULL : &reply, err);
 }
 
@@ -144,6 +153,7 @@ static void http_fence(struct participant *participant, const struct fence_reque
   struct remote *remote = (struct remote *)participant;
   struct call *call = call_new(remote, fence_received, data);
   call->fn.fence = fn;
+  memcpy(call->run_id, request->run_id, sizeof call->run_id);
   struct json_writer w;
   json_writer_init(&w);
   fence_request_encode(&w, request);
@@ -344,5 +354,6 @@ struct participant *participant_http_new(struct http_client *client, const char 
   *remote =
       (struct remote){.base = {&http_ops}, .client = client, .call_timeout_ms = call_timeout_ms};
   if (asprintf(&remote->url, "%s/v1/databases/%s", url, name) < 0) abort();
+  remote->name = strrchr(remote->url, '/') + 1;
   return &remote->base;
 }

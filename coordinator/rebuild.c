@@ -32,6 +32,8 @@ enum error_code rebuild_open(struct rebuild **out, const struct settings *settin
   r->cluster = *log_rebuild_cluster(r->log);
   r->loop = loop_new();
   r->client = http_client_new(r->loop);
+  const struct http_identity identity = settings_agent_identity(settings);
+  http_client_identify(r->client, &identity);
   for (size_t i = 0; i < r->count; i++) {
     r->peers[i].rebuild = r;
     r->shown[i].name = settings->participants[i].name;

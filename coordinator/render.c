@@ -16,7 +16,7 @@ struct branch_view {
   const char *participant, *gid, *state, *xid;
   int64_t attempts;
   const struct cause *last_error; /* NULL: none */
-  char *results;                  /* NULL: the member is left out */
+  const char *results;            /* NULL: the member is left out */
 };
 
 const char *render_outcome_name(enum wal_outcome outcome) {
@@ -105,7 +105,7 @@ static const char *branch_state_name(const struct transaction *t, unsigned index
   return txn_branch_state_name(state);
 }
 
-void render_transaction(struct json_writer *w, struct transaction *t, bool results) {
+void render_transaction(struct json_writer *w, const struct transaction *t, bool results) {
   json_object_begin(w);
   write_head(w, &(struct head){.id = t->id.text,
                                .state = txn_state_name(t->core.state),
@@ -118,8 +118,7 @@ void render_transaction(struct json_writer *w, struct transaction *t, bool resul
   json_key(w, "branches");
   json_array_begin(w);
   for (unsigned i = 0; i < t->core.branch_count; i++) {
-    struct transaction_branch *branch = t->branches[i];
-    char *taken = results ? transaction_take_results(t, branch->id) : NULL;
+    const struct transaction_branch *branch = t->branches[i];
     write_branch(w, &(struct branch_view){.id = branch->id,
                                           .participant = branch->member->name,
                                           .gid = branch->gid,
@@ -127,8 +126,7 @@ void render_transaction(struct json_writer *w, struct transaction *t, bool resul
                                           .xid = branch->xid,
                                           .attempts = branch->attempts,
                                           .last_error = &branch->last_error,
-                                          .results = taken});
-    free(taken);
+                                          .results = results ? branch->results : NULL});
   }
   json_array_end(w);
   json_key(w, "cause");
@@ -164,7 +162,7 @@ static const char *record_branch_state_name(const struct wal_record *record,
   return "";
 }
 
-void render_record(struct json_writer *w, const struct wal_record *record) {
+void render_record(struct json_writer *w, const struct wal_record *record, const char *results) {
   json_object_begin(w);
   write_head(w, &(struct head){.id = record->txid.text,
                                .state = render_record_state_name(record),
@@ -178,11 +176,14 @@ void render_record(struct json_writer *w, const struct wal_record *record) {
   json_array_begin(w);
   for (size_t i = 0; i < record->branch_count; i++) {
     const struct wal_branch *branch = &record->branches[i];
+    char *own = key_results_of(results, branch->id);
     write_branch(w, &(struct branch_view){.id = branch->id,
                                           .participant = branch->participant,
                                           .gid = branch->gid,
                                           .state = record_branch_state_name(record, branch),
-                                          .xid = branch->xid});
+                                          .xid = branch->xid,
+                                          .results = own});
+    free(own);
   }
   json_array_end(w);
   json_key(w, "cause");

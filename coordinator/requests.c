@@ -33,6 +33,27 @@ static enum error_code wait_parse(const char *text, const char *where, enum wait
   return ERR_OK;
 }
 
+/* ---- key -------------------------------------------------------------------------------------- */
+
+enum error_code key_decode(const struct http_request *request, struct key_id *out,
+                           char fingerprint[FINGERPRINT_SIZE], struct error *err) {
+  const char *name = http_header(request, KEY_HEADER);
+  size_t length = strnlen(name, KEY_NAME_MAX + 1), printable = 0, body_length = 0;
+  while (printable < length && name[printable] >= ' ' && name[printable] <= '~')
+    printable++;
+  if (http_header_count(request, KEY_HEADER) > 1)
+    (void)error_set(err, ERR_INVALID, KEY_HEADER " came twice");
+  else if (length == 0 || length > KEY_NAME_MAX || printable < length)
+    (void)error_set(err, ERR_INVALID, KEY_HEADER " is 1 to %d printable ASCII characters",
+                    KEY_NAME_MAX);
+  if (err->code != ERR_OK) return error_field(err, KEY_HEADER);
+  *out = (struct key_id){.name_space = http_principal(request) ? http_principal(request) : "",
+                         .name = name,
+                         .fingerprint = fingerprint};
+  const char *body = http_body(request, &body_length);
+  return fingerprint_make(body, body_length, fingerprint, err);
+}
+
 /* ---- begin ------------------------------------------------------------------------------------ */
 
 static enum error_code branch_decode(const json_t *json, const char *pointer,

@@ -6,9 +6,16 @@
 
 #include "common/http_server.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/keys.h"
 
 /* Named limits of a request; the body's own is http_server's. */
 enum { LABEL_BYTES_MAX = 255, LIST_LIMIT_MAX = 500, LIST_LIMIT_DEFAULT = 50 };
+
+#define KEY_HEADER "Idempotency-Key"
+/* The key of a request that has one. Borrowed from the request and `fingerprint`. */
+enum error_code key_decode(const struct http_request *request, struct key_id *out,
+                           char fingerprint[FINGERPRINT_SIZE], struct error *err)
+    __attribute__((warn_unused_result));
 
 struct branch_body {
   const char *participant; /* in `json` */

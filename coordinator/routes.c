@@ -1,5 +1,6 @@
-/* The public HTTP API. A handler checks its request, starts the work and says how long to wait; the
- * answer is made in one place for all (answer()), from the transaction as it then stands. */
+/* The public HTTP API, but for POST /v1/transactions (routes_begin.c). A handler checks its request,
+ * starts the work and says how long to wait; the answer is made in one place for all (answer.c), from the
+ * transaction as it then stands. */
 #include "coordinator/routes.h"
 
 #include <assert.h>
@@ -7,57 +8,12 @@
 #include <string.h>
 
 #include "common/crash_point.h"
+#include "common/tokens.h"
+#include "coordinator/answer.h"
+#include "coordinator/openapi.h"
 #include "coordinator/render.h"
 #include "coordinator/requests.h"
 #include "coordinator/routes_more.h"
-
-/* An abort at the deadline gets this long to reach its branches before the waiting client is answered:
- * an answer that says where every branch stands is worth it. */
-enum { ANSWER_GRACE_MS = 1000 };
-
-static const char content_type[] = "application/json";
-
-/* ---- answers ---------------------------------------------------------------------------------- */
-
-static void respond(struct http_request *request, int status, struct json_writer *w) {
-  size_t length;
-  char *body = json_writer_take(w, &length);
-  http_respond_take(request, status, content_type, body, length, NULL, 0);
-}
-
-static void respond_created(struct http_request *request, const char *location,
-                            struct json_writer *w) {
-  const struct http_header header = {"Location", location};
-  size_t length;
-  char *body = json_writer_take(w, &length);
-  http_respond_take(request, 201, content_type, body, length, &header, 1);
-}
-
-/* A problem that carries the transaction object: {"...","transaction":{...}}. `object` holds it. */
-static void respond_problem(struct http_request *request, const struct error *err,
-                            struct json_writer *object) {
-  char *json = json_writer_take(object, NULL);
-  char *extra = NULL;
-  if (json && asprintf(&extra, "\"transaction\":%s", json) < 0) extra = NULL;
-  http_respond_error(request, err, extra);
-  free(extra);
-  free(json);
-}
-
-static void aborted_error(const struct cause *cause, struct error *err) {
-  (void)error_set(err, ERR_ABORTED, "the transaction has aborted (%s)%s%s",
-                  cause->kind == CAUSE_NONE ? "rolled back" : cause_kind_name(cause->kind),
-                  cause->text[0] ? ": " : "", cause->text);
-}
-
-enum purpose {
-  TO_COMMIT,   /* 200 committed, 409 aborted, 202 not settled */
-  TO_ROLLBACK, /* 200 aborted, 409 committed, 202 not settled */
-  TO_READ,     /* 200 */
-  TO_BEGIN,    /* 201, 409 aborted */
-  TO_EXECUTE,  /* 200 {"branch","results"}, 409 aborted */
-  TO_RESOLVE   /* 409: it has ended; live ones have an answer of their own */
-};
 
 struct waiting {
   struct http_request *request;
@@ -66,68 +22,14 @@ struct waiting {
   unsigned branch; /* TO_EXECUTE */
 };
 
-/* The status for a purpose and an outcome; 0: a problem, the second one. */
-static int status_of(enum purpose purpose, enum wal_outcome outcome, bool settled) {
-  switch (purpose) {
-  case TO_READ: return 200;
-  case TO_BEGIN: return outcome == WAL_OUTCOME_NONE ? 201 : 0;
-  case TO_EXECUTE: return outcome == WAL_OUTCOME_NONE ? 200 : 0;
-  case TO_RESOLVE: return 0;
-  case TO_COMMIT:
-    if (outcome == WAL_OUTCOME_ABORTED || outcome == WAL_OUTCOME_MIXED) return 0;
-    return settled && outcome != WAL_OUTCOME_NONE ? 200 : 202;
-  case TO_ROLLBACK:
-    if (outcome == WAL_OUTCOME_COMMITTED || outcome == WAL_OUTCOME_MIXED) return 0;
-    return settled && outcome != WAL_OUTCOME_NONE ? 200 : 202;
-  }
-  assert(false && "a purpose");
-  return 0;
-}
-
-static void refuse(struct http_request *request, enum wal_outcome outcome,
-                   const struct cause *cause, struct json_writer *object) {
-  struct error err = {0};
-  if (outcome == WAL_OUTCOME_ABORTED)
-    aborted_error(cause, &err);
-  else if (outcome == WAL_OUTCOME_COMMITTED)
-    (void)error_set(&err, ERR_COMMITTED, "the transaction has committed");
-  else
-    (void)error_set(&err, ERR_MIXED,
-                    "a branch has ended against the decision: see the branches' states");
-  respond_problem(request, &err, object);
-}
-
-static void write_execution(struct json_writer *w, struct transaction *t, unsigned branch) {
-  char *results = transaction_take_results(t, branch);
-  json_object_begin(w);
-  json_key(w, "branch");
-  json_write_integer(w, branch);
-  json_key(w, "results");
-  json_write_raw(w, results ? results : "[]");
-  json_object_end(w);
-  free(results);
-}
-
 static void answer(void *data, struct transaction *t) {
   struct waiting *waiting = data;
-  enum wal_outcome outcome = transaction_outcome(t);
-  int status = status_of(waiting->purpose, outcome, transaction_is_settled(t, waiting->until));
-  struct json_writer w;
-  json_writer_init(&w);
-  if (status != 0 && waiting->purpose == TO_EXECUTE)
-    write_execution(&w, t, waiting->branch);
-  else
-    render_transaction(&w, t, waiting->purpose == TO_COMMIT || waiting->purpose == TO_BEGIN);
+  struct answer answer;
+  bool results = waiting->purpose == TO_COMMIT || waiting->purpose == TO_EXECUTE;
+  answer_make(&answer, t, waiting->purpose, waiting->until, waiting->branch, results);
+  if (results) transaction_forget_results(t);
   CRASH_POINT("C7");
-  if (status == 0) {
-    refuse(waiting->request, outcome, transaction_cause(t), &w);
-  } else if (status == 201) {
-    char location[64];
-    (void)snprintf(location, sizeof location, "/v1/transactions/%s", transaction_id(t)->text);
-    respond_created(waiting->request, location, &w);
-  } else {
-    respond(waiting->request, status, &w);
-  }
+  answer_send(&answer, waiting->request, false);
   free(waiting);
 }
 
@@ -154,14 +56,9 @@ static void answer_from_log(void *data, const struct wal_record *record, const s
                     "has outlived the retention time");
     http_respond_error(request, &problem, NULL);
   } else {
-    struct json_writer w;
-    json_writer_init(&w);
-    render_record(&w, record);
-    int status = status_of(waiting->purpose, record->outcome, true);
-    if (status == 200)
-      respond(request, status, &w);
-    else
-      refuse(request, record->outcome, &record->cause, &w);
+    struct answer answer;
+    answer_make_from_record(&answer, record, waiting->purpose, NULL);
+    answer_send(&answer, request, false);
   }
   free(waiting);
 }
@@ -187,68 +84,15 @@ static struct transaction *find(struct routes_context *context, struct http_requ
   return NULL;
 }
 
-/* ---- POST /v1/transactions -------------------------------------------------------------------- */
-
-/* Before anything is begun, so that a refused request leaves no trace. */
-static enum error_code check_participants(struct coordinator *c, const struct begin_body *body,
-                                          struct error *err) {
-  for (size_t i = 0; i < body->branch_count; i++) {
-    enum error_code code = coordinator_check_takes_branches(c, body->branches[i].participant, err);
-    if (code == ERR_OK) continue;
-    char pointer[64];
-    (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
-    return error_field(err, pointer);
-  }
-  return ERR_OK;
-}
-
-static enum error_code start_branches(struct transaction *t, struct begin_body *body,
-                                      struct error *err) {
-  enum error_code code = ERR_OK;
-  unsigned ids[TXN_BRANCHES_MAX];
-  for (size_t i = 0; i < body->branch_count && code == ERR_OK; i++)
-    code = transaction_enlist(t, body->branches[i].participant, false, &ids[i], err);
-  for (size_t i = 0; i < body->branch_count && code == ERR_OK; i++)
-    code = transaction_execute(t, ids[i], &body->branches[i].statements, !body->commit, err);
-  if (code == ERR_OK && body->commit) code = transaction_commit(t, body->wait == WAIT_DECIDED, err);
-  return code;
-}
-
-static void post_transaction(struct http_request *request, void *data) {
-  struct routes_context *context = data;
-  struct error err = {0};
-  struct begin_body body;
-  struct transaction *t = NULL;
-  enum error_code code = begin_body_decode(request, context->timeout_max_ms, &body, &err);
-  if (code == ERR_OK) code = check_participants(context->coordinator, &body, &err);
-  if (code == ERR_OK) code = transaction_begin(context->coordinator, &body.begin, &t, &err);
-  if (code == ERR_OK) {
-    CRASH_POINT("C1");
-    code = start_branches(t, &body, &err);
-  }
-  if (code != ERR_OK) {
-    /* Nothing of it has reached a database: it never was. */
-    if (t) transaction_rollback(t, CAUSE_CLIENT, "the request was refused");
-    http_respond_error(request, &err, NULL);
-  } else if (body.commit) {
-    answer_when(t, request, TO_COMMIT, body.wait, transaction_remaining_ms(t) + ANSWER_GRACE_MS, 0);
-  } else {
-    answer_when(t, request, TO_BEGIN, WAIT_RAN, transaction_remaining_ms(t) + ANSWER_GRACE_MS, 0);
-  }
-  if (t) transaction_release(t);
-  begin_body_release(&body);
-}
-
 /* ---- statements, branches --------------------------------------------------------------------- */
 
 static void respond_state_error(struct http_request *request, struct transaction *t,
                                 const struct error *err) {
   if (err->code == ERR_ABORTED || err->code == ERR_COMMITTED || err->code == ERR_NOT_OPEN ||
       err->code == ERR_MIXED || err->code == ERR_NOT_IN_DOUBT) {
-    struct json_writer w;
-    json_writer_init(&w);
-    render_transaction(&w, t, false);
-    respond_problem(request, err, &w);
+    struct answer answer;
+    answer_make_problem(&answer, t, err);
+    answer_send(&answer, request, false);
   } else {
     http_respond_error(request, err, NULL);
   }
@@ -302,7 +146,7 @@ static void post_branch(struct http_request *request, void *data) {
       json_key(&w, "gid");
       json_write_string(&w, transaction_gid(t, branch));
       json_object_end(&w);
-      respond(request, 201, &w);
+      answer_json(request, 201, &w);
     } else {
       respond_state_error(request, t, &err);
     }
@@ -355,7 +199,7 @@ static void resolved(void *data, struct transaction *t, const struct error *err)
   struct json_writer w;
   json_writer_init(&w);
   render_transaction(&w, t, false);
-  respond(request, 200, &w);
+  answer_json(request, 200, &w);
 }
 
 static void post_resolve(struct http_request *request, void *data) {
@@ -399,14 +243,14 @@ static void get_transaction(struct http_request *request, void *data) {
   struct json_writer w;
   json_writer_init(&w);
   render_transaction(&w, t, false);
-  respond(request, 200, &w);
+  answer_json(request, 200, &w);
 }
 
 static void respond_text(void *data, char *json, size_t length, const struct error *err) {
   struct http_request *request = data;
   struct error problem = {0};
   if (json) {
-    http_respond_take(request, 200, content_type, json, length, NULL, 0);
+    http_respond_take(request, 200, "application/json", json, length, NULL, 0);
     return;
   }
   if (err)
@@ -446,7 +290,7 @@ static void respond_status(struct http_request *request, const char *status) {
   json_key(&w, "status");
   json_write_string(&w, status);
   json_object_end(&w);
-  respond(request, 200, &w);
+  answer_json(request, 200, &w);
 }
 
 static void get_health(struct http_request *request, void *data) {
@@ -475,25 +319,37 @@ const struct http_media *routes_media(void) {
   return media;
 }
 
+/* ---- the description of all this --------------------------------------------------------------- */
+
+static void get_openapi(struct http_request *request, void *data) {
+  size_t length;
+  const char *text = openapi_text(&length);
+  char *body = malloc(length);
+  (void)data;
+  if (body) memcpy(body, text, length);
+  http_respond_take(request, 200, "application/json", body, length, NULL, 0);
+}
+
 const struct http_route *routes_table(size_t *count) {
   static const struct http_route table[] = {
-      {"POST", "/v1/transactions", post_transaction},
-      {"GET", "/v1/transactions", list_transactions},
-      {"GET", "/v1/transactions/{id}", get_transaction},
-      {"GET", "/v1/transactions/{id}/timeline", get_timeline},
-      {"POST", "/v1/transactions/{id}/statements", post_statement},
-      {"POST", "/v1/transactions/{id}/branches", post_branch},
-      {"POST", "/v1/transactions/{id}/commit", post_commit},
-      {"POST", "/v1/transactions/{id}/rollback", post_rollback},
-      {"POST", "/v1/transactions/{id}/resolve", post_resolve},
-      {"GET", "/v1/events", get_events},
-      {"GET", "/v1/participants", list_participants},
-      {"GET", "/v1/participants/{name}", get_participant},
-      {"POST", "/v1/participants/{name}/drain", post_drain},
-      {"POST", "/v1/participants/{name}/undrain", post_undrain},
-      {"GET", "/healthz", get_health},
-      {"GET", "/readyz", get_ready},
-      {"GET", "/metrics", get_metrics},
+      {"POST", "/v1/transactions", routes_post_transaction, ROLE_CLIENT},
+      {"GET", "/v1/transactions", list_transactions, ROLE_CLIENT},
+      {"GET", "/v1/transactions/{id}", get_transaction, ROLE_CLIENT},
+      {"GET", "/v1/transactions/{id}/timeline", get_timeline, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/statements", post_statement, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/branches", post_branch, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/commit", post_commit, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/rollback", post_rollback, ROLE_CLIENT},
+      {"POST", "/v1/transactions/{id}/resolve", post_resolve, ROLE_OPERATOR},
+      {"GET", "/v1/participants", list_participants, ROLE_OPERATOR},
+      {"GET", "/v1/participants/{name}", get_participant, ROLE_OPERATOR},
+      {"POST", "/v1/participants/{name}/drain", post_drain, ROLE_OPERATOR},
+      {"POST", "/v1/participants/{name}/undrain", post_undrain, ROLE_OPERATOR},
+      {"GET", "/v1/events", get_events, ROLE_OPERATOR},
+      {"GET", "/metrics", get_metrics, ROLE_CLIENT},
+      {"GET", "/healthz", get_health, ROLE_ANYONE},
+      {"GET", "/readyz", get_ready, ROLE_ANYONE},
+      {"GET", "/openapi.json", get_openapi, ROLE_ANYONE},
   };
   *count = sizeof table / sizeof table[0];
   return table;

@@ -51,13 +51,16 @@ static void write_step(struct json_writer *w, const struct view *view, const str
 
 /* In the place of those that were dropped. */
 static void write_gap(struct json_writer *w, const struct step *next, uint64_t dropped) {
+  static const char *const none[] = {"branch", "participant", "attempt", "detail", "error"};
   json_object_begin(w);
   json_key(w, "at");
   json_write_time(w, next->at_us);
+  write_number(w, "after_ms", 0, true);
   json_key(w, "step");
   json_write_string(w, "steps_dropped");
-  json_key(w, "count");
-  json_write_integer(w, (int64_t)dropped);
+  for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+    write_number(w, none[i], 0, false);
+  write_number(w, "count", dropped, true);
   json_object_end(w);
 }
 

@@ -17,7 +17,8 @@
 enum { DAY_MS = 86400000 };
 
 static const struct config_key keys[] = {
-    COORDINATOR("listen", CONFIG_LISTEN, listen, "127.0.0.1:7410", 0, 0),
+    DOOR_CONFIG_KEYS("coordinator", struct settings, door, "127.0.0.1:7410"),
+    COORDINATOR("tokens", CONFIG_STRING, door.tokens, NULL, 0, 0),
     COORDINATOR("data_dir", CONFIG_STRING, data_dir, NULL, 0, 0),
     CHOICE("log_level", log_level, "info", "debug|info|warn|error"),
     CHOICE("log_format", log_format, "auto", "auto|text|json"),
@@ -28,10 +29,15 @@ static const struct config_key keys[] = {
     COORDINATOR("connections", CONFIG_INTEGER, connections_max, "12000", 1, 1000000),
     COORDINATOR("idle", CONFIG_DURATION, idle_ms, "30s", 1000, 3600000),
     COORDINATOR("retention", CONFIG_DURATION, retention_ms, "7d", 60000, INT64_C(3650) * DAY_MS),
+    COORDINATOR("key_retention", CONFIG_DURATION, key_retention_ms, "24h", 1000,
+                INT64_C(3650) * DAY_MS),
     COORDINATOR("sweep_interval", CONFIG_DURATION, sweep_interval_ms, "30s", 100, DAY_MS),
     COORDINATOR("health_interval", CONFIG_DURATION, health_interval_ms, "2s", 50, DAY_MS),
     COORDINATOR("prepared_alert", CONFIG_DURATION, prepared_alert_ms, "1m", 0, DAY_MS),
     COORDINATOR("stop_timeout", CONFIG_DURATION, stop_timeout_ms, "10s", 0, DAY_MS),
+    COORDINATOR("agent_ca", CONFIG_STRING, agent_ca, NULL, 0, 0),
+    COORDINATOR("agent_certificate", CONFIG_STRING, agent_certificate, NULL, 0, 0),
+    COORDINATOR("agent_key", CONFIG_STRING, agent_key, NULL, 0, 0),
     COORDINATOR("agent_timeout", CONFIG_DURATION, agent_timeout_ms, "5s", 100, 600000),
     {"participant.*", "agent", CONFIG_STRING, offsetof(struct participant_settings, agent), NULL, 0,
      0, NULL, false},
@@ -52,46 +58,50 @@ static void *add_participant(void *data, const char *section, const char *name, 
 }
 
 /* Plain HTTP to another machine would carry SQL and outcomes unprotected. */
-static enum error_code check_agent_url(const char *url, struct error *err) {
-  static const char scheme[] = "http://";
-  const char *authority = url + strlen(scheme);
+static enum error_code check_agent_url(const struct settings *s, const char *url,
+                                       struct error *err) {
+  static const char plain[] = "http://", secure[] = "https://";
+  bool is_secure = strncmp(url, secure, strlen(secure)) == 0;
+  const char *authority = url + strlen(is_secure ? secure : plain);
   char host[256];
   uint16_t port;
-  if (strncmp(url, scheme, strlen(scheme)) != 0 ||
+  if ((!is_secure && strncmp(url, plain, strlen(plain)) != 0) ||
       !config_split_listen(authority, host, sizeof host, &port) || strchr(authority, '/'))
     return error_set(err, ERR_CONFIG,
-                     "agent is http://ADDRESS:PORT, without a path, not \"%.100s\"", url);
-  if (!config_listen_is_loopback(host))
+                     "agent is http://ADDRESS:PORT or https://ADDRESS:PORT, without a path, not "
+                     "\"%.100s\"",
+                     url);
+  if (is_secure && !s->agent_certificate)
     return error_set(err, ERR_CONFIG,
-                     "agent: %s is not a loopback address; there is no TLS to agents yet", host);
+                     "agent: https needs agent_certificate and agent_key in [coordinator]");
+  if (!is_secure && !config_listen_is_loopback(host))
+    return error_set(err, ERR_CONFIG, "agent: %s is not a loopback address: use https", host);
   return ERR_OK;
 }
 
-static enum error_code check_participant(const struct participant_settings *p, struct error *err) {
+static enum error_code check_participant(const struct settings *s,
+                                         const struct participant_settings *p, struct error *err) {
   if (!p->agent) return database_settings_check(&p->database, err);
   if (p->database.dsn || p->database.dsn_file)
     return error_set(err, ERR_CONFIG,
                      "an agent and a dsn: the agent has the dsn, or there is no agent");
-  return check_agent_url(p->agent, err);
+  return check_agent_url(s, p->agent, err);
 }
 
 static enum error_code check_settings(const struct settings *s, struct error *err) {
-  char host[256];
-  uint16_t port;
   if (!s->data_dir)
     return error_set(err, ERR_CONFIG, "[coordinator] data_dir is missing: where the log is kept");
-  if (!config_split_listen(s->listen, host, sizeof host, &port) || !config_listen_is_loopback(host))
+  if (door_settings_check(&s->door, true, err) != ERR_OK) return error_wrap(err, "[coordinator]");
+  if (!s->agent_certificate != !s->agent_key)
     return error_set(err, ERR_CONFIG,
-                     "[coordinator] listen: %s is not a loopback address; there are no TLS and no "
-                     "tokens yet, and off loopback assentd refuses to go without",
-                     s->listen);
+                     "[coordinator] agent_certificate and agent_key belong together");
   if (s->timeout_ms > s->timeout_max_ms)
     return error_set(err, ERR_CONFIG, "[coordinator] timeout is over timeout_max");
   if (s->participant_count == 0)
     return error_set(err, ERR_CONFIG,
                      "there is no participant: add a section [participant.NAME] with a dsn");
   for (size_t i = 0; i < s->participant_count; i++)
-    if (check_participant(&s->participants[i], err) != ERR_OK)
+    if (check_participant(s, &s->participants[i], err) != ERR_OK)
       return error_wrap(err, "[participant.%s]", s->participants[i].name);
   return ERR_OK;
 }
@@ -117,6 +127,12 @@ enum error_code settings_log_path(const char *data_dir, char out[PATH_MAX], stru
 enum error_code settings_drained_path(const char *data_dir, char out[PATH_MAX], struct error *err) {
   if (snprintf(out, PATH_MAX, "%s/drained", data_dir) < PATH_MAX - 4) return ERR_OK;
   return error_set(err, ERR_CONFIG, "data_dir is too long");
+}
+
+struct http_identity settings_agent_identity(const struct settings *settings) {
+  return (struct http_identity){.ca = settings->agent_ca,
+                                .certificate = settings->agent_certificate,
+                                .key = settings->agent_key};
 }
 
 void settings_print(FILE *out, const struct settings *settings) {

@@ -6,7 +6,9 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "common/door.h"
 #include "common/error.h"
+#include "common/http_client.h"
 #include "participant-agent/database.h"
 
 enum { PARTICIPANTS_MAX = 64 };
@@ -18,7 +20,8 @@ struct participant_settings {
 };
 
 struct settings {
-  char *listen;
+  struct door_settings door;
+  char *agent_ca, *agent_certificate, *agent_key; /* of https agents, and what we show them */
   char *data_dir;
   int log_level, log_format;
   int64_t timeout_ms, timeout_max_ms;
@@ -26,7 +29,7 @@ struct settings {
   int64_t body_bytes_max;
   int64_t connections_max;
   int64_t idle_ms;
-  int64_t retention_ms;
+  int64_t retention_ms, key_retention_ms;
   int64_t sweep_interval_ms, health_interval_ms, prepared_alert_ms;
   int64_t stop_timeout_ms;
   int64_t agent_timeout_ms;
@@ -41,6 +44,8 @@ void settings_release(struct settings *settings);
 /* Where the decision log is. ERR_CONFIG: data_dir is too long. */
 enum error_code settings_log_path(const char *data_dir, char out[PATH_MAX], struct error *err)
     __attribute__((warn_unused_result));
+/* What we show https agents. Its texts are the settings'. */
+struct http_identity settings_agent_identity(const struct settings *settings);
 /* As INI, with what is in force; secrets hidden. */
 void settings_print(FILE *out, const struct settings *settings);
 

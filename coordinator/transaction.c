@@ -65,6 +65,7 @@ static void waiter_free(struct waiter *waiter) {
 void transaction_free(struct transaction *t) {
   observe_freed(t);
   HASH_DEL(t->coordinator->transactions, t);
+  if (t->claim) key_claim_drop(t->claim);
   loop_timer_free(t->deadline);
   alarms_free(t);
   while (t->waiters) {
@@ -337,10 +338,33 @@ const struct cause *transaction_cause(const struct transaction *t) {
   return &t->cause;
 }
 
-char *transaction_take_results(struct transaction *t, unsigned branch) {
-  char *results = t->branches[branch - 1]->results;
-  t->branches[branch - 1]->results = NULL;
-  return results;
+const char *transaction_results(const struct transaction *t, unsigned branch) {
+  return t->branches[branch - 1]->results;
+}
+
+void transaction_set_results(struct transaction *t, unsigned branch, char *results) {
+  free(t->branches[branch - 1]->results);
+  t->branches[branch - 1]->results = results;
+}
+
+size_t transaction_results_size(const struct transaction *t) {
+  size_t size = 0;
+  for (unsigned i = 0; i < t->core.branch_count; i++)
+    if (t->branches[i]->results) size += strlen(t->branches[i]->results) + 1;
+  return size;
+}
+
+void transaction_forget_results(struct transaction *t) {
+  for (unsigned i = 0; i < t->core.branch_count; i++)
+    transaction_set_results(t, i + 1, NULL);
+}
+
+bool transaction_waits_decided(const struct transaction *t) {
+  return t->wait_decided;
+}
+
+int64_t transaction_timeout_ms(const struct transaction *t) {
+  return t->timeout_ms;
 }
 
 const char *transaction_gid(const struct transaction *t, unsigned branch) {

@@ -27,8 +27,8 @@ static const unsigned successors[BRANCH_STATE_COUNT] = {
     [BRANCH_ENDING_SESSION] = TO(BRANCH_LOOKING_UP) | TO(BRANCH_VERIFYING),
     [BRANCH_LOOKING_UP] = TO(BRANCH_NONE) | TO(BRANCH_PREPARED) | TO(BRANCH_COMMITTING) |
                           TO(BRANCH_ABORTING) | TO(BRANCH_ABORTED) | TO(BRANCH_VERIFYING),
-    [BRANCH_PREPARED] =
-        TO(BRANCH_COMMITTING) | TO(BRANCH_ABORTING) | TO(BRANCH_LOOKING_UP) | TO(BRANCH_VERIFYING),
+    [BRANCH_PREPARED] = TO(BRANCH_COMMITTING) | TO(BRANCH_ABORTING) | TO(BRANCH_LOOKING_UP) |
+                        TO(BRANCH_VERIFYING) | TO(BRANCH_ENDING_SESSION),
     [BRANCH_COMMITTING] = TO(BRANCH_COMMITTED) | TO(BRANCH_PREPARED) | TO(BRANCH_VERIFYING),
     [BRANCH_COMMITTING_ONE] = TO(BRANCH_COMMITTED) | TO(BRANCH_ABORTED) | TO(BRANCH_READ_ONLY) |
                               TO(BRANCH_ENDING_SESSION),
@@ -173,6 +173,7 @@ static void verify(struct branch *b, struct branch_actions *out) {
 }
 
 static void commit_prepared(struct branch *b, struct branch_actions *out) {
+  assert(!b->finish_lost);
   move(b, BRANCH_COMMITTING);
   b->resume = BRANCH_PREPARED;
   add(out, BRANCH_DO_COMMIT_PREPARED);
@@ -415,11 +416,12 @@ static void on_session_ended(struct branch *b, const struct branch_event *e,
   assert(b->state == BRANCH_ENDING_SESSION && !b->stalled);
   if (!e->ok) {
     unanswered(b, out);
-  } else if (b->lost == AFTER_LOST_PREPARE) {
-    look_up(b, BRANCH_LOOKING_UP, out);
-  } else {
+  } else if (b->lost == AFTER_LOST_COMMIT) {
     b->resume = BRANCH_VERIFYING;
     verify(b, out);
+  } else {
+    if (b->lost == AFTER_LOST_FINISH) b->finish_lost = false;
+    look_up(b, BRANCH_LOOKING_UP, out);
   }
 }
 
@@ -497,7 +499,10 @@ static void commit_on_ended(struct branch *b, const struct branch_event *e,
 static void commit_on_prepared(struct branch *b, const struct branch_event *e,
                                struct branch_actions *out) {
   decided(b, DECIDE_COMMIT);
-  if (e->same_xid) {
+  if (e->same_xid && b->finish_lost) {
+    b->lost = AFTER_LOST_FINISH;
+    end_session(b, out);
+  } else if (e->same_xid) {
     commit_prepared(b, out);
   } else {
     b->resume = BRANCH_PREPARED;
@@ -660,6 +665,9 @@ static void on_finished(struct branch *b, const struct branch_event *e,
       settle(b, BRANCH_ABORTED, out);
     break;
   case FINISH_LOST:
+    b->finish_lost = b->finish_lost || e->sent;
+    unanswered(b, out);
+    break;
   case FINISH_BUSY:
   case FINISH_REFUSED: unanswered(b, out); break;
   }

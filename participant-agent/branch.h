@@ -13,6 +13,7 @@
  *                                                  '--not flushed--> ABORTING --> ABORTED
  *                 READY --one phase--> COMMITTING_ONE --> COMMITTED
  *                                          '--lost--> ENDING_SESSION --> VERIFYING
+ *   COMMITTING --no answer--> PREPARED --commit--> ENDING_SESSION --> LOOKING_UP
  *   NONE --commit--> LOOKING_UP --prepared, same xid--> COMMITTING
  *                        '--absent--> VERIFYING --> COMMITTED | ABORTED | NONE (ask again)
  *   NONE --abort--> ABORTING (ROLLBACK PREPARED) --> ABORTED (the tombstone)
@@ -30,7 +31,10 @@
  *  1. One thing at a time: at most one database action of a branch is under way.
  *  2. COMMIT PREPARED is sent only for the prepared transaction whose xid was voted: in PREPARED,
  * or after a look-up that found that xid. A second prepared transaction under the same gid (a
- * repeated request that outlived its tombstone) is never committed.
+ * repeated request that outlived its tombstone; an application's second PREPARE) is never committed.
+ * It goes out again only when nobody else can be at it still: a COMMIT PREPARED without an answer may
+ * be done later, and free the gid; so its session is ended, and the gid looked up, before the next.
+ * ROLLBACK PREPARED needs no such care: nothing under the gid is to stay.
  *  3. A yes is told only in PREPARED, after the PREPARE's own tag or a look-up with a barrier; a
  * listing is not enough, since it shows what still waits for a replica. "Not found" is never
  * success: it leads to VERIFYING, or, for an abort of a branch whose xid nobody knows, to ABORTED
@@ -86,7 +90,12 @@ struct branch {
   bool decided;             /* a decision awaits its outcome; then: */
   enum decision decision;
   bool xid_told; /* the decision came with an xid, or we voted one */
-  enum { AFTER_LOST_PREPARE, AFTER_LOST_COMMIT } lost; /* why in ENDING_SESSION */
+  enum {
+    AFTER_LOST_PREPARE,
+    AFTER_LOST_COMMIT,
+    AFTER_LOST_FINISH
+  } lost;            /* why in ENDING_SESSION */
+  bool finish_lost;  /* PREPARED, as far as is known: a COMMIT or ROLLBACK PREPARED got no answer */
   bool session_gone; /* while FLUSHING: the barrier's answer is awaited all the same */
 };
 
@@ -102,7 +111,7 @@ enum branch_event_kind {
   BRANCH_EV_COMMITTED,   /* outcome of a one-phase COMMIT: COMMITTED, ABORTED, RETRY (no answer) */
   BRANCH_EV_SESSION_ENDED, /* ok: the backend is gone; not ok: could not be made sure */
   BRANCH_EV_LOOKED,        /* looked, same_xid */
-  BRANCH_EV_FINISHED,      /* finished */
+  BRANCH_EV_FINISHED,      /* finished, sent */
   BRANCH_EV_STATUS,        /* status */
   BRANCH_EV_LISTED         /* a listing, begun after the branch came to this state, showed the gid
                               prepared: NONE and the ended states become PREPARED */
@@ -123,6 +132,7 @@ struct branch_event {
                     was told. DECIDE: the xid told is the one this branch had; true when none was
                     told */
   enum session_finished finished;
+  bool sent; /* FINISHED, LOST: it had gone out, on a session of which the driver knows the name */
   enum xact_status status;
 };
 

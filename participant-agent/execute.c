@@ -500,7 +500,8 @@ static void asked_xid(const struct entry *entry, const char **xid, const char **
  * committed is the branch; or, where a failover has lost the branch, another transaction that was given
  * its number since. It is another one for certain when the number was free still as we came to that
  * server (what is left prepared there has a lower one: a promotion ends with every number of the
- * history behind it). Else only who knows that no failover loses anything can tell the two apart.
+ * history behind it), or when it is still in progress: the branch is not prepared here, so it is not the
+ * one. Else only who knows that no failover loses anything can tell the two apart.
  *
  * An abort wants no proof: without a decision nobody has committed the branch, and it is not prepared
  * here. */
@@ -510,9 +511,9 @@ static enum xact_status judge_elsewhere(struct entry *entry, enum xact_status st
   bool follows = server_relation(server, is) == SERVER_SUCCESSOR;
   bool abort = entry->branch.decided && entry->branch.decision == DECIDE_ABORT;
   uint64_t first = entry->agent->first_xid;
-  bool another = follows && first > 0 && strtoull(xid, NULL, 10) >= first;
-  if (another && status != XACT_STATUS_LOST) status = XACT_STATUS_ABORTED;
-  if (status == XACT_STATUS_LOST || (follows && status == XACT_STATUS_IN_PROGRESS)) return status;
+  bool is_new = first > 0 && strtoull(xid, NULL, 10) >= first;
+  if (status == XACT_STATUS_LOST) return status;
+  if (follows && (is_new || status == XACT_STATUS_IN_PROGRESS)) status = XACT_STATUS_ABORTED;
   if (follows && status == XACT_STATUS_COMMITTED && entry->agent->synchronous_failover)
     return status;
   if (follows && status == XACT_STATUS_ABORTED) {
@@ -593,7 +594,11 @@ static void on_finished(void *data, enum session_finished finished, const struct
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   entry_note(entry, finished == FINISH_DONE ? NULL : cause);
-  step(entry, (struct branch_event){.kind = BRANCH_EV_FINISHED, .finished = finished});
+  const char *name = entry->finish.session_name;
+  bool sent = name[0] != '\0';
+  if (finished == FINISH_LOST && sent) copy_text(entry->lost_name, sizeof entry->lost_name, name);
+  step(entry,
+       (struct branch_event){.kind = BRANCH_EV_FINISHED, .finished = finished, .sent = sent});
   agent_leave(agent);
 }
 

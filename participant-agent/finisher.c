@@ -25,6 +25,7 @@ struct finish_session {
   struct finisher *finisher;
   enum finish_state state;
   struct session *session;
+  char name[SESSION_NAME_SIZE];
   size_t under_way;
   bool suspect; /* an answer was lost on it */
   bool retired; /* to be closed when nothing is under way */
@@ -87,11 +88,10 @@ static void open_missing(struct finisher *f, size_t count) {
   for (size_t i = 0; i < count && i < FINISH_SESSIONS_MAX; i++) {
     struct finish_session *s = &f->sessions[i];
     if (s->state != FINISH_OFF) continue;
-    char name[SESSION_NAME_SIZE];
-    session_names_next(f->options.names, name);
+    session_names_next(f->options.names, s->name);
     s->state = FINISH_OPENING;
-    s->session = f->options.adapter->ops->open(f->options.adapter, name, f->options.call_timeout_ms,
-                                               on_opened, on_lost, s);
+    s->session = f->options.adapter->ops->open(f->options.adapter, s->name,
+                                               f->options.call_timeout_ms, on_opened, on_lost, s);
   }
 }
 
@@ -150,6 +150,7 @@ static void serve(struct finisher *f) {
     struct finish *finish = f->queue;
     dequeue(f, finish);
     finish->on = s;
+    copy_text(finish->session_name, sizeof finish->session_name, s->name);
     s->under_way++;
     CRASH_POINT("A5");
     f->options.adapter->ops->finish(s->session, finish->gid, finish->commit, on_finished, finish);

@@ -36,12 +36,13 @@ struct finish {
   session_finished_fn fn;
   void *data;
   uint64_t deadline_ms;
-  struct finish_session *on; /* NULL: queued */
+  struct finish_session *on;            /* NULL: queued */
+  char session_name[SESSION_NAME_SIZE]; /* that it was sent on; "": not sent */
   struct finish *prev, *next;
 };
 
-/* Calls back once, on a later turn; FINISH_LOST when there was no session within the call's
- * timeout. The queue has no limit of its own: each branch has at most one place in it. */
+/* Calls back once, on a later turn; FINISH_LOST, and not sent, when there was no session within the
+ * call's timeout. The queue has no limit of its own: each branch has at most one place in it. */
 void finisher_submit(struct finisher *finisher, struct finish *finish, const char *gid, bool commit,
                      session_finished_fn fn, void *data);
 

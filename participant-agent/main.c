@@ -28,7 +28,8 @@ static const char help[] =
     "  --version         print the version\n"
     "  --help            print this\n"
     "\n"
-    "SIGTERM or SIGINT stops it cleanly. Exit codes: 0 stopped; 1 could not start; 2 usage.\n";
+    "SIGTERM or SIGINT stops it cleanly; SIGHUP reads certificates again. Exit codes: 0 stopped; 1 "
+    "could not start; 2 usage.\n";
 
 struct daemon_state {
   struct loop *loop;
@@ -36,7 +37,7 @@ struct daemon_state {
   struct state_dir state_dir;
   struct routed_agent agents[AGENT_DATABASES_MAX];
   struct agent_routes routes;
-  struct http_server *server;
+  struct door door;
   struct loop_timer *stop_check;
   bool stopping;
   uint64_t stop_by_ms;
@@ -47,7 +48,7 @@ struct daemon_state {
 
 static void check_stopped(void *data) {
   struct daemon_state *d = data;
-  size_t pending = http_server_pending(d->server);
+  size_t pending = http_server_pending(d->door.server);
   if (pending > 0 && loop_now_ms(d->loop) < d->stop_by_ms) {
     loop_timer_start(d->stop_check, STOP_CHECK_MS);
     return;
@@ -60,10 +61,15 @@ static void stop(void *data) {
   struct daemon_state *d = data;
   if (d->stopping) return;
   d->stopping = true;
-  log_info("stopping", "requests", "d", (int64_t)http_server_pending(d->server), NULL);
+  log_info("stopping", "requests", "d", (int64_t)http_server_pending(d->door.server), NULL);
   d->stop_by_ms = loop_now_ms(d->loop) + (uint64_t)d->settings.stop_timeout_ms;
-  http_server_quiesce(d->server);
+  http_server_quiesce(d->door.server);
   check_stopped(d);
+}
+
+static void reload(void *data) {
+  struct daemon_state *d = data;
+  door_reload(&d->door);
 }
 
 /* ---- start -------------------------------------------------------------------------------------
@@ -86,18 +92,14 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
 }
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
-  char host[256];
-  struct http_server_options options = {.listen_host = host,
-                                        .body_bytes_max = AGENT_BODY_BYTES_MAX,
+  struct http_server_options options = {.body_bytes_max = AGENT_BODY_BYTES_MAX,
                                         .media = agent_routes_media()};
-  if (!config_split_listen(d->settings.listen, host, sizeof host, &options.listen_port))
-    return error_set(err, ERR_CONFIG, "listen: %s", d->settings.listen);
   size_t count;
   const struct http_route *routes = agent_routes_table(&count);
   enum error_code code =
-      http_server_start(&d->server, d->loop, &options, routes, count, &d->routes, err);
+      door_open(&d->door, d->loop, &d->settings.door, &options, routes, count, &d->routes, err);
   if (code) return code;
-  return daemon_write_port_file(port_file, http_server_port(d->server), err);
+  return daemon_write_port_file(port_file, http_server_port(d->door.server), err);
 }
 
 static int run_daemon(struct daemon_state *d, const char *port_file) {
@@ -110,9 +112,10 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
     d->stop_check = loop_timer_new(d->loop, check_stopped, d);
     loop_on_signal(d->loop, SIGTERM, stop, d);
     loop_on_signal(d->loop, SIGINT, stop, d);
-    log_info("started", "agent_id", "s", d->state_dir.agent_id, "listen", "s", d->settings.listen,
-             "port", "d", (int64_t)http_server_port(d->server), "databases", "d",
-             (int64_t)d->settings.database_count, NULL);
+    loop_on_signal(d->loop, SIGHUP, reload, d);
+    log_info("started", "agent_id", "s", d->state_dir.agent_id, "listen", "s",
+             d->settings.door.listen, "port", "d", (int64_t)http_server_port(d->door.server),
+             "databases", "d", (int64_t)d->settings.database_count, NULL);
     loop_run(d->loop);
     log_info("stopped", NULL);
   } else {
@@ -122,7 +125,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
   /* The agents' callbacks refer to the server's requests: agents first, they call nobody back. */
   for (size_t i = 0; i < d->routes.count; i++)
     agent_free(d->agents[i].agent);
-  if (d->server) http_server_free(d->server);
+  door_close(&d->door);
   agent_routes_release(&d->routes);
   state_dir_close(&d->state_dir);
   loop_free(d->loop);
@@ -130,6 +133,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
 }
 
 int main(int argc, char **argv) {
+  daemon_open_standard_files();
   struct daemon_options options = {.program = "assent-agent",
                                    .help = help,
                                    .config_path = "/etc/assent/assent-agent.ini"};

@@ -48,15 +48,37 @@ static json_t *parse_body(struct http_request *request) {
 /* ---- fence, list, survey, health -----------------------------------------------------------------------
  */
 
+/* The body has been read before, and stays until the answer. */
+static void read_run_id(struct http_request *request, char out[RUN_ID_SIZE]) {
+  size_t length = 0;
+  const char *body = http_body(request, &length);
+  json_t *json = json_parse(body, length, NULL);
+  struct fence_request fence;
+  bool ok = fence_request_decode(json, &fence, NULL) == ERR_OK;
+  (void)snprintf(out, RUN_ID_SIZE, "%s", ok ? fence.run_id : "");
+  json_decref(json);
+}
+
+static void refuse_fence(struct http_request *request, const struct fence_asked *asked,
+                         const struct error *err) {
+  char extra[512];
+  (void)snprintf(extra, sizeof extra, "\"participant\":\"%s\",\"run_id\":\"%s\"",
+                 asked->participant, asked->run_id);
+  http_respond_error(request, err, extra);
+}
+
 static void on_fenced(void *data, const struct fence_reply *reply, const struct error *err) {
   struct http_request *request = data;
+  char run_id[RUN_ID_SIZE];
+  read_run_id(request, run_id);
+  const struct fence_asked asked = {.participant = http_capture(request, 0), .run_id = run_id};
   if (err) {
-    http_respond_error(request, err, NULL);
+    refuse_fence(request, &asked, err);
     return;
   }
   struct json_writer w;
   json_writer_init(&w);
-  fence_reply_encode(&w, reply);
+  fence_reply_encode(&w, &asked, reply);
   respond(request, &w);
 }
 
@@ -311,14 +333,14 @@ const struct http_media *agent_routes_media(void) {
 
 const struct http_route *agent_routes_table(size_t *count) {
   static const struct http_route routes[] = {
-      {"POST", "/v1/databases/{participant}/fence", handle_fence},
-      {"POST", "/v1/databases/{participant}/run", handle_run},
-      {"POST", "/v1/databases/{participant}/decide", handle_decide},
-      {"POST", "/v1/databases/{participant}/list", handle_list},
-      {"POST", "/v1/databases/{participant}/survey", handle_survey},
-      {"GET", "/v1/databases/{participant}/health", handle_health},
-      {"GET", "/healthz", handle_healthz},
-      {"GET", "/metrics", handle_metrics},
+      {"POST", "/v1/databases/{participant}/fence", handle_fence, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/run", handle_run, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/decide", handle_decide, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/list", handle_list, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/survey", handle_survey, ROLE_ANYONE},
+      {"GET", "/v1/databases/{participant}/health", handle_health, ROLE_ANYONE},
+      {"GET", "/healthz", handle_healthz, ROLE_ANYONE},
+      {"GET", "/metrics", handle_metrics, ROLE_ANYONE},
   };
   *count = sizeof routes / sizeof routes[0];
   return routes;

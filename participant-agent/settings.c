@@ -3,8 +3,7 @@
 #include "participant-agent/settings.h"
 
 static const struct config_key keys[] = {
-    {"agent", "listen", CONFIG_LISTEN, offsetof(struct agent_settings, listen), "127.0.0.1:7420", 0,
-     0, NULL, false},
+    DOOR_CONFIG_KEYS("agent", struct agent_settings, door, "127.0.0.1:7420"),
     {"agent", "state_dir", CONFIG_STRING, offsetof(struct agent_settings, state_dir), NULL, 0, 0,
      NULL, false},
     {"agent", "log_level", CONFIG_CHOICE, offsetof(struct agent_settings, log_level), "info", 0, 0,
@@ -30,16 +29,10 @@ static void *add_database(void *data, const char *section, const char *name, str
 }
 
 static enum error_code check(const struct agent_settings *s, struct error *err) {
-  char host[256];
-  uint16_t port;
   if (!s->state_dir)
     return error_set(err, ERR_CONFIG,
                      "[agent] state_dir is missing: where the agent keeps who it is");
-  if (!config_split_listen(s->listen, host, sizeof host, &port) || !config_listen_is_loopback(host))
-    return error_set(err, ERR_CONFIG,
-                     "[agent] listen: %s is not a loopback address; there are no TLS and no tokens "
-                     "yet, and off loopback assent-agent refuses to go without",
-                     s->listen);
+  if (door_settings_check(&s->door, false, err) != ERR_OK) return error_wrap(err, "[agent]");
   if (s->database_count == 0)
     return error_set(err, ERR_CONFIG,
                      "there is no database: add a section [database.NAME] with a dsn");

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "common/door.h"
 #include "common/error.h"
 #include "participant-agent/database.h"
 
@@ -16,7 +17,7 @@ struct agent_database {
 };
 
 struct agent_settings {
-  char *listen;
+  struct door_settings door;
   char *state_dir;
   int log_level, log_format;
   int64_t stop_timeout_ms;

@@ -1,11 +1,15 @@
 #!/bin/sh
 # Checks that what a user can set or call is documented, and that nothing else is.
-# usage: check_docs.sh
+# usage: check_docs.sh API-DOCS-PROGRAM
 #
 #   - each key of a daemon's configuration is in its sample file, in its section, with its default as
 #     the value (a key that may be left out is commented out: ";key = value"), and no other key is
 #   - each path a daemon serves is in the page about its API
+#   - the description of the public API has each of its routes, and no other; the page about it is made
+#     from that
 set -eu
+
+api_docs=${1:?usage: check_docs.sh API-DOCS-PROGRAM}
 
 broken=$(mktemp)
 table=$(mktemp)
@@ -59,10 +63,30 @@ check_routes() { # source, page
   routes=$((${routes:-0} + $(wc -l <"$table")))
 }
 
+# A path and a method each begin a line of their own, at their depth.
+check_openapi() { # source, description
+  echo "docs: the routes of $1 are those of $2"
+  grep -ohE '\{"[A-Z]+", *"/[^"]*", *[a-z]' coordinator/routes*.c | sed -E 's/^\{"([A-Z]+)", *"([^"]*)".*/\1 \2/' |
+    sort >"$table"
+  awk '
+    /^  "paths": \{/ { within = 1 } /^  \},?$/ { within = 0 }
+    within && /^    "\/.*": \{/ { path = $0; sub(/^ *"/, "", path); sub(/".*/, "", path) }
+    within && /^      "[a-z]+": \{/ { method = $0; sub(/^ *"/, "", method); sub(/".*/, "", method)
+                                     print toupper(method) " " path }' "$2" | sort |
+    diff "$table" - | sed -nE "s|^< (.*)|$1:1: \\1 is not in $2|p; s|^> (.*)|$2:1: \\1 is not served|p" >>"$broken"
+}
+
+check_page() { # description, page
+  echo "docs: $2 is made from $1"
+  "$api_docs" "$1" | cmp -s - "$2" || echo "$2:1: is out of date: make api-docs" >>"$broken"
+}
+
 check_sample coordinator/settings.c docs/assentd.ini
 check_sample participant-agent/settings.c docs/assent-agent.ini
 check_routes coordinator/routes.c docs/api.md
 check_routes participant-agent/routes.c docs/agent-api.md
+check_openapi coordinator/routes.c coordinator/openapi.json
+check_page coordinator/openapi.json docs/api.md
 
 if [ -s "$broken" ]; then
   cat "$broken" >&2

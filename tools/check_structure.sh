@@ -32,6 +32,7 @@ includes | awk -F: '
     only("sqlite3.h", "^wal/", "wal/")
     only("microhttpd.h", "^common/http_", "common/http_*")
     only("curl/", "^common/http_", "common/http_*")
+    only("gnutls/", "^common/(fingerprint|tls|tokens)[.]c$", "common/fingerprint.c, tls.c, tokens.c")
     only("uv.h", "^common/loop[.]c$", "common/loop.c")
   }' >"$broken"
 

@@ -3,7 +3,7 @@
 # usage: deps.sh run|dev
 set -eu
 
-run="gcc make pkg-config libc6-dev libcunit1-dev libcurl4-openssl-dev libjansson-dev
+run="gcc make pkg-config libc6-dev libcunit1-dev libcurl4-openssl-dev libgnutls28-dev libjansson-dev
      libmicrohttpd-dev libpq-dev libsqlite3-dev libuv1-dev uthash-dev postgresql-15 util-linux"
 dev="clang clang-format clang-tidy gcovr gdb libclang-rt-14-dev prometheus spin valgrind curl"
 

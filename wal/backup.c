@@ -6,7 +6,9 @@
  *     all of it has been moved, does so at most once.
  *  2. The -wal file is copied after the log, and again when it has begun anew meanwhile, which its
  *     header tells. Then its frames are those that follow what is in the log, and its copy ends,
- *     wherever it was cut, with a whole transaction: SQLite passes over the rest.
+ *     wherever it was cut, with a whole transaction: SQLite passes over the rest. A frame that was written
+ *     while it was read may be torn in the copy, with whole ones behind it, which would be damage: then
+ *     the file is copied again.
  *  3. The number of commits that PATH.lock had at the beginning is the proof of the whole.
  *
  * The copy is opened under a name of its own beside TO, looked over like any log, made one file,
@@ -95,13 +97,17 @@ static enum error_code copy_wal(const char *path, const char *to, struct error *
   unsigned char before[WAL_HEADER_SIZE], after[WAL_HEADER_SIZE];
   sqlite_beside(from, path, "-wal");
   sqlite_beside(copy, to, "-wal");
+  bool same = false;
   for (int i = 0; i < WAL_TRIES_MAX; i++) {
+    struct error torn = {0};
     read_wal_header(from, before);
     enum error_code code = copy_file(from, copy, true, err);
     if (code != ERR_OK) return code;
     read_wal_header(from, after);
-    if (memcmp(before, after, sizeof before) == 0) return ERR_OK;
+    same = memcmp(before, after, sizeof before) == 0;
+    if (same && frames_check(copy, &torn) == ERR_OK) return ERR_OK;
   }
+  if (same) return ERR_OK; /* damaged in the log, too: check_copy() says so */
   return error_set(err, ERR_LOG, "%s changes under the copy: try again", from);
 }
 

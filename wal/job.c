@@ -38,6 +38,8 @@ const char *job_keep_text(struct job *job, const char *text) {
 
 void job_free(struct job *job) {
   if (job->kind == JOB_DECIDE || job->kind == JOB_NOTE) free(job->is.put.record);
+  if (job->kind == JOB_REMEMBER || job->kind == JOB_ANSWER) free(job->is.key);
+  free(job->found_key);
   free(job->owned[0]);
   free(job->owned[1]);
   record_list_clear(&job->records);
@@ -50,11 +52,12 @@ void job_clear(struct job_list *list) {
 }
 
 bool job_is_lazy(const struct job *job) {
-  return job->kind == JOB_NOTE || job->kind == JOB_CONFIRM || job->kind == JOB_END;
+  return job->kind == JOB_NOTE || job->kind == JOB_CONFIRM || job->kind == JOB_END ||
+         job->kind == JOB_ANSWER;
 }
 
 bool job_is_durable(const struct job *job) {
-  return job->kind == JOB_DECIDE || job->kind == JOB_AUDIT;
+  return job->kind == JOB_DECIDE || job->kind == JOB_AUDIT || job->kind == JOB_REMEMBER;
 }
 
 void job_answer_error(struct job *job, enum wal_result result, const struct error *err) {
@@ -66,11 +69,16 @@ void job_call_back(struct job *job) {
   const struct error *err = job->err.code == ERR_OK ? NULL : &job->err;
   switch (job->kind) {
   case JOB_DECIDE:
-  case JOB_AUDIT: job->fn.decided(job->data, job->result, err); break;
+  case JOB_AUDIT:
+  case JOB_REMEMBER: job->fn.decided(job->data, job->result, err); break;
   case JOB_LOOK_UP: job->fn.found(job->data, job->records.items, err); break;
+  case JOB_LOOK_UP_KEY:
+    job->fn.key_found(job->data, job->found_key, job->records.items, err);
+    break;
   case JOB_LIST: job->fn.listed(job->data, job->records.items, job->records.count, err); break;
   case JOB_NOTE:
   case JOB_CONFIRM:
-  case JOB_END: break;
+  case JOB_END:
+  case JOB_ANSWER: break;
   }
 }

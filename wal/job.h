@@ -4,7 +4,18 @@
 
 #include "wal/store.h"
 
-enum job_kind { JOB_DECIDE, JOB_AUDIT, JOB_NOTE, JOB_CONFIRM, JOB_END, JOB_LOOK_UP, JOB_LIST };
+enum job_kind {
+  JOB_DECIDE,
+  JOB_AUDIT,
+  JOB_REMEMBER,
+  JOB_NOTE,
+  JOB_CONFIRM,
+  JOB_END,
+  JOB_ANSWER,
+  JOB_LOOK_UP,
+  JOB_LOOK_UP_KEY,
+  JOB_LIST
+};
 
 struct job {
   struct job *next;
@@ -17,18 +28,24 @@ struct job {
     struct store_audit audit;
     struct store_confirm confirm;
     struct store_end end;
+    struct wal_key *key; /* REMEMBER and ANSWER */
+    struct {
+      const char *name_space, *name;
+    } named;
     struct txid txid;
     struct wal_filter filter;
   } is;
   union {
     wal_decided_fn decided;
     wal_found_fn found;
+    wal_key_found_fn key_found;
     wal_listed_fn listed;
   } fn;
   void *data;
   enum wal_result result;
   struct record_list records; /* found or listed */
-  char *owned[2];             /* texts that `is` points to */
+  struct wal_key *found_key;
+  char *owned[2]; /* texts that `is` points to */
   struct error err;
 };
 

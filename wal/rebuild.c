@@ -55,6 +55,7 @@ static enum store_result open_remnant(struct store *store, struct log_meta *meta
   if (result == STORE_OK)
     result =
         sqlite_run_text(store, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA cell_size_check=ON", err);
+  if (result == STORE_OK) result = sqlite_learn_format(store, err);
   if (result == STORE_OK) result = sqlite_prepare_all(store, err);
   if (result == STORE_OK) result = sqlite_read_meta(store, meta, err);
   if (result == STORE_OK) store->cluster = meta->cluster;
@@ -255,6 +256,46 @@ static enum store_result copy_records(struct log_rebuild *r, struct store *to, s
   return result;
 }
 
+/* Of two rows of one key, in two remnants, the later is the one that was not removed since. A key whose
+ * row cannot be read is one that was never used: the databases do not know it. */
+static enum store_result put_later_key(struct store *to, const struct wal_key *key,
+                                       struct error *err) {
+  struct wal_key *there = NULL;
+  char sql[] = "DELETE FROM request WHERE name_space = ?1 AND name = ?2";
+  enum store_result result = store_find_key(to, key->name_space, key->name, &there, err);
+  bool later = there && there->at_us < key->at_us;
+  bool put = !there || later;
+  free(there);
+  if (result == STORE_OK && later) {
+    struct binder b = {.next = 1};
+    b.rc = sqlite3_prepare_v2(to->db, sql, -1, &b.statement, NULL);
+    bind_text(&b, key->name_space);
+    bind_text(&b, key->name);
+    result = sqlite_run(to, &b, NULL, "cannot replace a key", err);
+    (void)sqlite3_finalize(b.statement);
+  }
+  return result == STORE_OK && put ? store_put_key(to, key, err) : result;
+}
+
+static enum store_result copy_keys(struct store *from, struct store *to, struct error *err) {
+  sqlite3_stmt *rows = NULL;
+  struct error ignored = {0};
+  enum store_result result = STORE_OK;
+  int rc = sqlite3_prepare_v2(from->db, "SELECT name_space, name FROM request", -1, &rows, NULL);
+  while (rc == SQLITE_OK && result == STORE_OK && sqlite3_step(rows) == SQLITE_ROW) {
+    const char *name_space = (const char *)sqlite3_column_text(rows, 0);
+    const char *name = (const char *)sqlite3_column_text(rows, 1);
+    struct wal_key *key = NULL;
+    error_clear(&ignored);
+    if (name_space && name && store_find_key(from, name_space, name, &key, &ignored) == STORE_OK &&
+        key)
+      result = put_later_key(to, key, err);
+    free(key);
+  }
+  (void)sqlite3_finalize(rows); /* those that cannot be read stay where they are */
+  return result;
+}
+
 static enum store_result copy_audit(struct store *from, struct store *to, struct error *err) {
   sqlite3_stmt *rows = NULL;
   enum store_result result = STORE_OK;
@@ -339,6 +380,8 @@ static enum store_result fill(struct log_rebuild *r, struct store *to, const cha
   if (result == STORE_OK) result = copy_records(r, to, err);
   for (size_t i = 0; i < r->count && result == STORE_OK; i++)
     if (is_ours(r, i)) result = copy_audit(r->stores[i], to, err);
+  for (size_t i = 0; i < r->count && result == STORE_OK; i++)
+    if (is_ours(r, i)) result = copy_keys(r->stores[i], to, err);
   if (result == STORE_OK) result = copy_lives(r, to, made, err);
   if (result == STORE_OK) result = add_made(to, made, err);
   (void)snprintf(sql, sizeof sql, "UPDATE meta SET epoch = %" PRIu64 ", commits = %" PRIu64,

@@ -47,6 +47,29 @@ static const char *branch_fault(const struct wal_branch *branch, const struct wa
   return NULL;
 }
 
+static bool is_printable(const char *text, size_t max) {
+  size_t length = strnlen(text, max + 1);
+  for (size_t i = 0; i < length; i++)
+    if (text[i] < ' ' || text[i] > '~') return false;
+  return length <= max;
+}
+
+const char *key_fault(const struct wal_key *key) {
+  struct txid txid;
+  if (!key->name_space || !is_printable(key->name_space, KEY_NAMESPACE_MAX))
+    return "the name space of its key is not one";
+  if (!key->name || key->name[0] == '\0' || !is_printable(key->name, KEY_NAME_MAX))
+    return "its key is not one";
+  if (!key->fingerprint || strlen(key->fingerprint) != FINGERPRINT_SIZE - 1 ||
+      strspn(key->fingerprint, "0123456789abcdef") != FINGERPRINT_SIZE - 1)
+    return "the fingerprint of its key is not one";
+  if (!txid_parse(key->txid.text, &txid)) return "the transaction of its key is not one";
+  if (key->status != 0 && (key->status < 100 || key->status > 599))
+    return "the answer to its key has no status";
+  if ((key->status == 0) != (key->body == NULL)) return "the answer to its key is not whole";
+  return NULL;
+}
+
 const char *record_fault(const struct wal_record *record, const struct cluster_id *cluster) {
   struct txid txid;
   if (!txid_parse(record->txid.text, &txid)) return "the txid is not one";
@@ -66,7 +89,10 @@ const char *record_fault(const struct wal_record *record, const struct cluster_i
     if (i > 0 && record->branches[i].id <= record->branches[i - 1].id)
       return "its branches are not in the order of their ids";
   }
-  return NULL;
+  if (!record->key) return NULL;
+  if (strcmp(record->key->txid.text, record->txid.text) != 0)
+    return "its key is of another transaction";
+  return key_fault(record->key);
 }
 
 /* ---- the sum: FNV-1a, 64 bits --------------------------------------------------------------- */
@@ -112,15 +138,23 @@ int64_t record_sum(const struct wal_record *record) {
   return (int64_t)sum;
 }
 
+int64_t key_sum(const struct wal_key *key) {
+  uint64_t sum = UINT64_C(0xcbf29ce484222325);
+  sum = sum_text(sum, key->name_space);
+  sum = sum_text(sum, key->name);
+  sum = sum_text(sum, key->fingerprint);
+  sum = sum_text(sum, key->txid.text);
+  sum = sum_int(sum, key->at_us);
+  sum = sum_int(sum, key->status);
+  sum = sum_text(sum, key->body);
+  sum = sum_text(sum, key->results);
+  return (int64_t)sum;
+}
+
 /* ---- copying -------------------------------------------------------------------------------- */
 
-static size_t texts_size(const struct wal_record *record) {
-  size_t size = record->label ? strlen(record->label) + 1 : 0;
-  for (size_t i = 0; i < record->branch_count; i++) {
-    const struct wal_branch *b = &record->branches[i];
-    size += strlen(b->participant) + strlen(b->gid) + strlen(b->xid) + strlen(b->server) + 4;
-  }
-  return size;
+static size_t text_size(const char *text) {
+  return text ? strlen(text) + 1 : 0;
 }
 
 static const char *put_text(char **to, const char *text) {
@@ -131,9 +165,41 @@ static const char *put_text(char **to, const char *text) {
   return at;
 }
 
+static size_t key_texts_size(const struct wal_key *key) {
+  return text_size(key->name_space) + text_size(key->name) + text_size(key->fingerprint) +
+         text_size(key->body) + text_size(key->results);
+}
+
+static void put_key(struct wal_key *to, char **text, const struct wal_key *key) {
+  *to = *key;
+  to->name_space = put_text(text, key->name_space);
+  to->name = put_text(text, key->name);
+  to->fingerprint = put_text(text, key->fingerprint);
+  to->body = put_text(text, key->body);
+  to->results = put_text(text, key->results);
+}
+
+struct wal_key *key_copy(const struct wal_key *key) {
+  struct wal_key *copy = memory_must(malloc(sizeof *copy + key_texts_size(key)));
+  char *text = (char *)(copy + 1);
+  put_key(copy, &text, key);
+  return copy;
+}
+
+static size_t texts_size(const struct wal_record *record) {
+  size_t size = text_size(record->label);
+  for (size_t i = 0; i < record->branch_count; i++) {
+    const struct wal_branch *b = &record->branches[i];
+    size +=
+        text_size(b->participant) + text_size(b->gid) + text_size(b->xid) + text_size(b->server);
+  }
+  return record->key ? size + key_texts_size(record->key) : size;
+}
+
 struct wal_record *record_copy(const struct wal_record *record) {
   struct block {
     struct wal_record record;
+    struct wal_key key;
     struct wal_branch branches[]; /* and after them the texts */
   };
   size_t branches_size = record->branch_count * sizeof(struct wal_branch);
@@ -150,6 +216,10 @@ struct wal_record *record_copy(const struct wal_record *record) {
     branch->gid = put_text(&text, branch->gid);
     branch->xid = put_text(&text, branch->xid);
     branch->server = put_text(&text, branch->server);
+  }
+  if (record->key) {
+    put_key(&block->key, &text, record->key);
+    block->record.key = &block->key;
   }
   return &block->record;
 }

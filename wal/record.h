@@ -15,6 +15,11 @@ int64_t record_sum(const struct wal_record *record);
 /* Owner: free(), one block. Never NULL: see memory_must(). */
 struct wal_record *record_copy(const struct wal_record *record);
 
+/* The same for keys. The sum is over all of it. */
+const char *key_fault(const struct wal_key *key);
+int64_t key_sum(const struct wal_key *key);
+struct wal_key *key_copy(const struct wal_key *key);
+
 /* Out of memory ends the process: the log is built to be recovered, and there is no caller that
  * could do better with a decision half handed over. Returns `memory`. */
 void *memory_must(void *memory);

@@ -1,7 +1,7 @@
 /* The decision log on SQLite: the format, the writes, commit and checkpoint. Reading is in
  * sqlite_read.c; making, checking and opening the file in sqlite_open.c.
  *
- * The file. application_id "ASNT", user_version = format (2), journal_mode=WAL, synchronous=FULL,
+ * The file. application_id "ASNT", user_version = format (3), journal_mode=WAL, synchronous=FULL,
  * locking_mode=EXCLUSIVE (so there is no -shm file, and no other process can write or read it while
  * a coordinator runs). Beside PATH: PATH-wal (part of the log: never to be separated from it) and
  * PATH.lock (lock.c). PATH.new exists only while a log is being made.
@@ -16,6 +16,9 @@
  *           outcome, times, cause and ended_at_us change with its end. `sum` covers the record's
  *           part that never changes, its branches included (record_sum()).
  *   branch  one row a branch. confirmed_at_us and outcome change when the branch has confirmed.
+ *   request one row a request with a key, from the decision of its transaction on (or from its answer,
+ *           where there was no decision), until its retention is over: sqlite_request.c. Since format
+ *           3; a log of format 2 gets an empty one (sqlite_upgrade.c).
  *   audit   lines that only grow: heuristics and what operators did. Never removed.
  *
  * Numbers of enumerations are those of wal.h and message.h: they are part of the format.
@@ -101,7 +104,10 @@ const char sqlite_schema[] =
     " detail TEXT NOT NULL) STRICT;";
 
 #define PUT_TXN "INSERT INTO txn VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
-#define EXPIRED "(SELECT txid FROM txn WHERE ended_at_us <= ?1 ORDER BY ended_at_us, txid LIMIT ?2)"
+#define EXPIRED                                                                                    \
+  "(SELECT txid FROM txn WHERE ended_at_us <= ?1 AND NOT EXISTS"                                   \
+  " (SELECT 1 FROM request r WHERE r.txid = txn.txid AND r.status = 0)"                            \
+  " ORDER BY ended_at_us, txid LIMIT ?2)"
 
 /* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 created before, ?6 applied only, ?7 limit.
  * Each list walks one index from the newest, and holds what it finds against the whole filter. */
@@ -156,6 +162,21 @@ static const char *const texts[SQL_COUNT] = {
         " WHERE b.participant = ?4 AND b.txid < ?1 AND b.id = (SELECT min(id) FROM branch"
         " WHERE txid = b.txid AND participant = ?4) AND" LIST_WHERE
         " ORDER BY b.txid DESC LIMIT ?7",
+    [SQL_PUT_KEY] = "INSERT INTO request (name_space, name, fingerprint, txid, at_us, status, body,"
+                    " results, sum) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)"
+                    " ON CONFLICT (name_space, name) DO UPDATE SET at_us = ?5, status = ?6,"
+                    " body = ?7, results = ?8, sum = ?9"
+                    " WHERE txid = ?4 AND fingerprint = ?3",
+    [SQL_FIND_KEY] = "SELECT fingerprint, txid, at_us, status, body, results, sum FROM request"
+                     " WHERE name_space = ?1 AND name = ?2",
+    [SQL_HAS_ANSWER] = "SELECT 1 FROM request WHERE name_space = ?1 AND name = ?2 AND txid = ?3"
+                       " AND status = ?4",
+    [SQL_REMOVE_KEYS] = "DELETE FROM request WHERE id IN (SELECT id FROM request"
+                        " WHERE at_us <= ?1 AND NOT EXISTS (SELECT 1 FROM txn"
+                        " WHERE txn.txid = request.txid"
+                        " AND (txn.ended_at_us IS NULL OR txn.ended_at_us > ?1))"
+                        " ORDER BY at_us LIMIT ?2)",
+    [SQL_EARLIEST_KEY] = "SELECT at_us FROM request ORDER BY at_us LIMIT 1",
 };
 
 /* ---- running statements --------------------------------------------------------------------- */
@@ -221,7 +242,7 @@ void sqlite_done(struct binder *b) {
 
 /* ---- transactions --------------------------------------------------------------------------- */
 
-static enum store_result ensure_begun(struct store *store, struct error *err) {
+enum store_result sqlite_ensure_begun(struct store *store, struct error *err) {
   if (store->in_transaction) return STORE_OK;
   struct binder b = sqlite_bind(store, SQL_BEGIN);
   enum store_result result = sqlite_run(store, &b, NULL, "cannot begin to write", err);
@@ -296,7 +317,7 @@ static enum store_result put_branch(struct store *store, const struct txid *txid
 
 enum store_result store_put(struct store *store, const struct wal_record *record,
                             int64_t ended_at_us, struct error *err) {
-  enum store_result result = ensure_begun(store, err);
+  enum store_result result = sqlite_ensure_begun(store, err);
   if (result == STORE_OK) result = put_txn(store, record, ended_at_us, err);
   if (result != STORE_OK) return result;
   if (sqlite3_changes(store->db) == 0) { /* a note that is there already */
@@ -307,12 +328,13 @@ enum store_result store_put(struct store *store, const struct wal_record *record
   }
   for (size_t i = 0; i < record->branch_count && result == STORE_OK; i++)
     result = put_branch(store, &record->txid, &record->branches[i], err);
+  if (result == STORE_OK && record->key) result = store_put_key(store, record->key, err);
   return result;
 }
 
 enum store_result store_confirm(struct store *store, const struct store_confirm *confirm,
                                 struct error *err) {
-  enum store_result result = ensure_begun(store, err);
+  enum store_result result = sqlite_ensure_begun(store, err);
   if (result != STORE_OK) return result;
   struct binder b = sqlite_bind(store, SQL_CONFIRM);
   bind_text(&b, confirm->txid.text);
@@ -323,7 +345,7 @@ enum store_result store_confirm(struct store *store, const struct store_confirm 
 }
 
 enum store_result store_end(struct store *store, const struct store_end *end, struct error *err) {
-  enum store_result result = ensure_begun(store, err);
+  enum store_result result = sqlite_ensure_begun(store, err);
   if (result != STORE_OK) return result;
   struct binder b = sqlite_bind(store, SQL_END);
   bind_text(&b, end->txid.text);
@@ -341,7 +363,7 @@ int64_t store_next_audit_id(struct store *store) {
 
 enum store_result store_audit(struct store *store, const struct store_audit *audit,
                               struct error *err) {
-  enum store_result result = ensure_begun(store, err);
+  enum store_result result = sqlite_ensure_begun(store, err);
   if (result != STORE_OK) return result;
   struct binder b = sqlite_bind(store, SQL_AUDIT);
   bind_int(&b, audit->id);
@@ -357,7 +379,7 @@ enum store_result store_audit(struct store *store, const struct store_audit *aud
 enum store_result store_remove_ended(struct store *store, int64_t ended_at_us, unsigned *removed,
                                      struct error *err) {
   static const enum statement_id steps[] = {SQL_REMOVE_BRANCHES, SQL_REMOVE_TXNS};
-  enum store_result result = ensure_begun(store, err);
+  enum store_result result = sqlite_ensure_begun(store, err);
   for (size_t i = 0; i < 2 && result == STORE_OK; i++) {
     struct binder b = sqlite_bind(store, steps[i]);
     bind_int(&b, ended_at_us);

@@ -10,11 +10,13 @@
 
 enum {
   LOG_APPLICATION_ID = 0x41534e54, /* "ASNT" */
-  LOG_FORMAT = 2,
+  LOG_FORMAT = 3,
+  LOG_FORMAT_OLDEST = 2,   /* that can be read, and is brought up to date by a start */
   CHECKPOINT_FRAMES = 1000 /* about 4 MiB */
 };
 
-extern const char sqlite_schema[]; /* CREATE statements of LOG_FORMAT */
+/* CREATE statements of LOG_FORMAT_OLDEST; and what the later formats have added. */
+extern const char sqlite_schema[], sqlite_request_schema[];
 
 /* What the row of meta says. */
 struct log_meta {
@@ -45,6 +47,11 @@ enum statement_id {
   SQL_LIST_BY_OUTCOME,
   SQL_LIST_BY_LABEL,
   SQL_LIST_BY_PARTICIPANT,
+  SQL_PUT_KEY,
+  SQL_FIND_KEY,
+  SQL_HAS_ANSWER,
+  SQL_REMOVE_KEYS,
+  SQL_EARLIEST_KEY,
   SQL_COUNT
 };
 
@@ -62,6 +69,7 @@ struct store {
   struct log_life *lives;
   size_t life_count;
   int64_t last_audit_id;
+  unsigned format; /* of the file */
   bool in_transaction;
   int frames, checkpoint_at; /* in the -wal file after the last commit; when to checkpoint next */
   /* The record last read, and what it points to. */
@@ -91,7 +99,7 @@ enum store_result sqlite_connect(struct store *store, struct error *err);
 /* `checkpoint` false: leaves the files exactly as they are. */
 void sqlite_disconnect(struct store *store, bool checkpoint);
 
-/* ---- sqlite_open.c, sqlite_make.c, sqlite_check.c ------------------------------------------- */
+/* ---- sqlite_open.c, sqlite_make.c, sqlite_upgrade.c, sqlite_check.c -------------------------- */
 
 /* The one name of the file: links resolved, so that two names of one log have one lock file. */
 enum error_code sqlite_resolve(const char *path, char out[PATH_MAX], struct error *err);
@@ -101,6 +109,10 @@ enum error_code sqlite_look_plainly(const char *path, struct error *err);
 
 enum error_code sqlite_sync_directory(const char *path, struct error *err);
 enum error_code sqlite_create_empty(const char *path, struct error *err); /* 0600, not there yet */
+/* Brings the log to LOG_FORMAT, in one transaction, which counts. */
+enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, struct error *err);
+/* Finds out the format; where it has no table of requests, an empty one in memory stands for it. */
+enum store_result sqlite_learn_format(struct store *store, struct error *err);
 /* Connects to the empty file and writes an empty log into it, in a transaction that is left open. */
 enum store_result sqlite_fill(struct store *store, const char *path,
                               const struct cluster_id *cluster, struct error *err);
@@ -138,5 +150,20 @@ void bind_text(struct binder *b, const char *text);
 enum store_result sqlite_run(struct store *store, struct binder *b, bool *row, const char *doing,
                              struct error *err);
 void sqlite_done(struct binder *b);
+enum store_result sqlite_ensure_begun(struct store *store, struct error *err);
+
+/* ---- sqlite_read.c -------------------------------------------------------------------------- */
+
+/* Reads columns one by one; the first that does not fit makes all of it bad. */
+struct row {
+  sqlite3_stmt *statement;
+  int next;
+  bool bad;
+};
+int64_t row_int(struct row *row, int64_t min, int64_t max);
+bool row_text(struct row *row, char *to, size_t size); /* false: NULL */
+void row_need_text(struct row *row, char *to, size_t size);
+/* Of any length; NULL for NULL, and when it is bad. Until the statement is reset. */
+const char *row_long_text(struct row *row);
 
 #endif

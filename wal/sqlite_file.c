@@ -89,7 +89,7 @@ enum store_result sqlite_connect(struct store *store, struct error *err) {
                         "PRAGMA secure_delete=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;",
                         err);
   if (result == STORE_OK) result = expect(store, "PRAGMA synchronous", "2", err);
-  if (result == STORE_OK) result = expect(store, "PRAGMA user_version", "2", err);
+  if (result == STORE_OK) result = sqlite_learn_format(store, err);
   if (result == STORE_OK) result = sqlite_prepare_all(store, err);
   if (result == STORE_OK) (void)sqlite3_wal_hook(store->db, on_commit, store);
   return result;

@@ -10,9 +10,10 @@
  * ours).
  *  5. The -wal file is looked over (sqlite_frames.c), then the log as a whole (sqlite_check.c says
  * what): one that is damaged, or has lost something, is refused, with nothing changed.
- *  6. The -wal file is copied into the database and emptied, so that no frame of a former life can
+ *  6. A log of an older format is brought up to date (sqlite_upgrade.c).
+ *  7. The -wal file is copied into the database and emptied, so that no frame of a former life can
  * be mistaken later.
- *  7. The epoch grows by one, and this life is entered in the list of lives, durably.
+ *  8. The epoch grows by one, and this life is entered in the list of lives, durably.
  */
 #include <assert.h>
 #include <errno.h>
@@ -88,11 +89,11 @@ static enum error_code check_header(const unsigned char *header, ssize_t size, c
                      "the configured path; it was not changed",
                      path);
   uint32_t format = big_endian(header + HEADER_USER_VERSION);
-  if (format != LOG_FORMAT)
+  if (format < LOG_FORMAT_OLDEST || format > LOG_FORMAT)
     return error_set(err, ERR_LOG,
-                     "decision log %s has format %u, and this program knows format %d: run the "
-                     "version that wrote it, or a newer one; it was not changed",
-                     path, format, LOG_FORMAT);
+                     "decision log %s has format %u, and this program knows formats %d to %d: run "
+                     "the version that wrote it, or a newer one; it was not changed",
+                     path, format, LOG_FORMAT_OLDEST, LOG_FORMAT);
   return ERR_OK;
 }
 
@@ -178,6 +179,7 @@ static enum store_result start(struct store *store, struct error *err) {
   if (result == STORE_OK) result = sqlite_check_meta(store, &meta, err);
   if (result == STORE_OK) result = sqlite_check_pages(store, &meta, err);
   if (result == STORE_OK) result = sqlite_read_lives(store, meta.epoch, err);
+  if (result == STORE_OK) result = sqlite_upgrade(store, &meta, err);
   if (result == STORE_OK) result = empty_wal_file(store, err);
   if (result == STORE_OK) result = begin_epoch(store, &meta, err);
   return result;

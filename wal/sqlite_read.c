@@ -14,14 +14,7 @@
 
 /* ---- columns -------------------------------------------------------------------------------- */
 
-/* Reads columns one by one; the first that does not fit makes all of it bad. */
-struct row {
-  sqlite3_stmt *statement;
-  int next;
-  bool bad;
-};
-
-static int64_t get_int(struct row *row, int64_t min, int64_t max) {
+int64_t row_int(struct row *row, int64_t min, int64_t max) {
   int column = row->next++;
   int64_t value = sqlite3_column_int64(row->statement, column);
   if (sqlite3_column_type(row->statement, column) == SQLITE_INTEGER && value >= min && value <= max)
@@ -31,11 +24,11 @@ static int64_t get_int(struct row *row, int64_t min, int64_t max) {
 }
 
 static bool get_bool(struct row *row) {
-  return get_int(row, 0, 1) == 1;
+  return row_int(row, 0, 1) == 1;
 }
 
 /* False: NULL. */
-static bool get_text(struct row *row, char *to, size_t size) {
+bool row_text(struct row *row, char *to, size_t size) {
   int column = row->next++;
   to[0] = '\0';
   if (sqlite3_column_type(row->statement, column) == SQLITE_NULL) return false;
@@ -49,8 +42,17 @@ static bool get_text(struct row *row, char *to, size_t size) {
   return true;
 }
 
-static void need_text(struct row *row, char *to, size_t size) {
-  if (!get_text(row, to, size)) row->bad = true;
+void row_need_text(struct row *row, char *to, size_t size) {
+  if (!row_text(row, to, size)) row->bad = true;
+}
+
+const char *row_long_text(struct row *row) {
+  int column = row->next++;
+  if (sqlite3_column_type(row->statement, column) == SQLITE_NULL) return NULL;
+  const char *text = (const char *)sqlite3_column_text(row->statement, column);
+  if (text && strlen(text) == (size_t)sqlite3_column_bytes(row->statement, column)) return text;
+  row->bad = true;
+  return NULL;
 }
 
 /* ---- one record ----------------------------------------------------------------------------- */
@@ -74,20 +76,20 @@ static enum store_result read_txn(struct store *store, bool *found, int64_t *sum
   if (result != STORE_OK || !*found) return result;
 
   struct row row = {.statement = b.statement};
-  r->kind = (enum wal_kind)get_int(&row, 0, WAL_KIND_DELEGATED);
-  r->outcome = (enum wal_outcome)get_int(&row, 0, WAL_OUTCOME_MIXED);
-  r->label = get_text(&row, store->label, sizeof store->label) ? store->label : NULL;
-  r->created_at_us = get_int(&row, INT64_MIN, INT64_MAX);
-  r->decided_at_us = get_int(&row, INT64_MIN, INT64_MAX);
-  r->applied_at_us = get_int(&row, INT64_MIN, INT64_MAX);
-  r->timeout_ms = get_int(&row, 0, INT64_MAX);
+  r->kind = (enum wal_kind)row_int(&row, 0, WAL_KIND_DELEGATED);
+  r->outcome = (enum wal_outcome)row_int(&row, 0, WAL_OUTCOME_MIXED);
+  r->label = row_text(&row, store->label, sizeof store->label) ? store->label : NULL;
+  r->created_at_us = row_int(&row, INT64_MIN, INT64_MAX);
+  r->decided_at_us = row_int(&row, INT64_MIN, INT64_MAX);
+  r->applied_at_us = row_int(&row, INT64_MIN, INT64_MAX);
+  r->timeout_ms = row_int(&row, 0, INT64_MAX);
   r->wait_decided = get_bool(&row);
-  r->cause.kind = (enum cause_kind)get_int(&row, 0, CAUSE_LIMIT);
-  r->cause.branch = (int)get_int(&row, 0, BRANCH_ID_MAX);
-  r->cause.statement = (int)get_int(&row, -1, INT_MAX);
-  need_text(&row, r->cause.sqlstate, sizeof r->cause.sqlstate);
-  need_text(&row, r->cause.text, sizeof r->cause.text);
-  *sum = get_int(&row, INT64_MIN, INT64_MAX);
+  r->cause.kind = (enum cause_kind)row_int(&row, 0, CAUSE_LIMIT);
+  r->cause.branch = (int)row_int(&row, 0, BRANCH_ID_MAX);
+  r->cause.statement = (int)row_int(&row, -1, INT_MAX);
+  row_need_text(&row, r->cause.sqlstate, sizeof r->cause.sqlstate);
+  row_need_text(&row, r->cause.text, sizeof r->cause.text);
+  *sum = row_int(&row, INT64_MIN, INT64_MAX);
   sqlite_done(&b);
   return row.bad ? unreadable(store, "its row does not decode", err) : STORE_OK;
 }
@@ -105,14 +107,14 @@ static bool read_branch(struct store *store, sqlite3_stmt *statement) {
   struct branch_row *texts = &store->rows[store->found.branch_count];
   struct wal_branch *branch = &store->branches[store->found.branch_count++];
   struct row row = {.statement = statement};
-  *branch = (struct wal_branch){.id = (unsigned)get_int(&row, 1, BRANCH_ID_MAX)};
-  need_text(&row, texts->participant, sizeof texts->participant);
-  need_text(&row, texts->gid, sizeof texts->gid);
-  need_text(&row, texts->xid, sizeof texts->xid);
-  need_text(&row, texts->server, sizeof texts->server);
+  *branch = (struct wal_branch){.id = (unsigned)row_int(&row, 1, BRANCH_ID_MAX)};
+  row_need_text(&row, texts->participant, sizeof texts->participant);
+  row_need_text(&row, texts->gid, sizeof texts->gid);
+  row_need_text(&row, texts->xid, sizeof texts->xid);
+  row_need_text(&row, texts->server, sizeof texts->server);
   branch->read_only = get_bool(&row);
   branch->confirmed = get_bool(&row);
-  branch->outcome = (enum branch_outcome)get_int(&row, 0, BRANCH_OUTCOME_UNVERIFIABLE);
+  branch->outcome = (enum branch_outcome)row_int(&row, 0, BRANCH_OUTCOME_UNVERIFIABLE);
   return !row.bad;
 }
 
@@ -194,7 +196,7 @@ static enum store_result read_txid(struct store *store, const struct binder *b, 
                                    struct error *err) {
   struct row row = {.statement = b->statement};
   store->found = (struct wal_record){0};
-  need_text(&row, store->found.txid.text, sizeof store->found.txid.text);
+  row_need_text(&row, store->found.txid.text, sizeof store->found.txid.text);
   if (row.bad || !txid_parse(store->found.txid.text, out))
     return unreadable(store, "the txid is not one", err);
   return STORE_OK;

@@ -87,9 +87,17 @@ enum store_result store_end(struct store *store, const struct store_end *end, st
 int64_t store_next_audit_id(struct store *store);
 enum store_result store_audit(struct store *store, const struct store_audit *audit,
                               struct error *err) __attribute__((warn_unused_result));
-/* Removes up to REMOVE_STEP_MAX records that ended at or before `ended_at_us`. */
+/* In place of what is there of this key, which must be of the same transaction (else it asserts). */
+enum store_result store_put_key(struct store *store, const struct wal_key *key, struct error *err)
+    __attribute__((warn_unused_result));
+/* Removes up to REMOVE_STEP_MAX records that ended at or before `ended_at_us`; but no record of which a
+ * request still needs an answer. */
 enum store_result store_remove_ended(struct store *store, int64_t ended_at_us, unsigned *removed,
                                      struct error *err) __attribute__((warn_unused_result));
+/* Removes up to REMOVE_STEP_MAX keys that were last written at or before `at_us`, and whose transactions
+ * had ended by then. */
+enum store_result store_remove_keys(struct store *store, int64_t at_us, unsigned *removed,
+                                    struct error *err) __attribute__((warn_unused_result));
 
 /* STORE_OK: durable. */
 enum store_result store_commit(struct store *store, struct error *err)
@@ -103,6 +111,13 @@ enum store_result store_find(struct store *store, const struct txid *txid,
     __attribute__((warn_unused_result));
 enum store_result store_has_decision(struct store *store, const struct txid *txid, bool *out,
                                      struct error *err) __attribute__((warn_unused_result));
+/* *out NULL: there is none. Owner: the caller, free(). */
+enum store_result store_find_key(struct store *store, const char *name_space, const char *name,
+                                 struct wal_key **out, struct error *err)
+    __attribute__((warn_unused_result));
+/* Is just this answer there? */
+enum store_result store_has_answer(struct store *store, const struct wal_key *key, bool *out,
+                                   struct error *err) __attribute__((warn_unused_result));
 enum store_result store_has_audit(struct store *store, int64_t id, bool *out, struct error *err)
     __attribute__((warn_unused_result));
 enum store_result store_list(struct store *store, const struct wal_filter *filter,
@@ -112,6 +127,9 @@ enum error_code store_each_unfinished(struct store *store, wal_each_fn fn, void 
                                       struct error *err) __attribute__((warn_unused_result));
 /* When the earliest ended record ended; 0: there is none. */
 enum store_result store_earliest_end(struct store *store, int64_t *out, struct error *err)
+    __attribute__((warn_unused_result));
+/* When the earliest key was last written; 0: there is none. */
+enum store_result store_earliest_key(struct store *store, int64_t *out, struct error *err)
     __attribute__((warn_unused_result));
 
 /* ---- upkeep --------------------------------------------------------------------------------- */

@@ -23,6 +23,9 @@
  *  7. Reads see every record handed in before them, durable or not.
  *  8. A decided transaction is kept for retention_ms after its end record; one without an end
  *     record is kept for ever. Expired ones are removed in small steps between groups.
+ *  9. The key of a request comes with the decision of its transaction, in one group, or not at all. It
+ *     is kept for key_retention_ms after it was last written and its transaction has ended; and while it
+ *     has no answer, so is the record from which one can be made.
  */
 #ifndef ASSENT_WAL_WAL_H
 #define ASSENT_WAL_WAL_H
@@ -32,6 +35,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/fingerprint.h"
 #include "common/id.h"
 #include "common/loop.h"
 #include "common/message.h"
@@ -40,9 +44,10 @@
 struct wal;
 
 struct wal_options {
-  int64_t retention_ms;  /* of ended transactions; see docs: longer than a failover may take. 0:
+  int64_t retention_ms;     /* of ended transactions; see docs: longer than a failover may take. 0:
                             removed as soon as they have ended */
-  int64_t lazy_flush_ms; /* 0: 100 */
+  int64_t key_retention_ms; /* of keys; 0: removed as soon as their transactions have ended */
+  int64_t lazy_flush_ms;    /* 0: 100 */
 };
 
 /* Opens or makes the log at `path` (with -wal beside it). On return: the lock is held, the file has
@@ -92,6 +97,19 @@ struct wal_branch {
   enum branch_outcome outcome;
 };
 
+/* A request that its client has named, so that it can be repeated; and what it was answered. */
+enum { KEY_NAME_MAX = 255, KEY_NAMESPACE_MAX = 63 };
+struct wal_key {
+  const char *name_space;  /* whose key it is; "" as long as there are no tokens */
+  const char *name;        /* 1 to KEY_NAME_MAX printable ASCII characters */
+  const char *fingerprint; /* of the request: FINGERPRINT_SIZE - 1 hexadecimal digits */
+  struct txid txid;        /* of the transaction it has made */
+  int64_t at_us;           /* wall clock; retention counts from here */
+  int status;              /* of the answer (HTTP); 0: not answered yet */
+  const char *body;        /* of the answer; NULL: not answered yet */
+  const char *results;     /* for an answer to come, a line for each branch; NULL: none */
+};
+
 struct wal_record {
   struct txid txid;
   enum wal_kind kind;
@@ -104,6 +122,8 @@ struct wal_record {
   /* Ids ascending; one for DELEGATED, at least one for COMMIT. */
   const struct wal_branch *branches;
   size_t branch_count;
+  /* Written with the record. NULL: none; and in what is read: wal_look_up_key() tells. */
+  const struct wal_key *key;
 };
 
 enum wal_result { WAL_UNKNOWN, WAL_REFUSED, WAL_DURABLE };
@@ -129,6 +149,11 @@ void wal_note_aborted(struct wal *wal, const struct wal_record *record);
 void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const char *event,
                const char *detail, int64_t at_us, wal_decided_fn fn, void *data);
 
+/* The answer to a request with a key, in place of what is known of it. The first is lazy, for what is
+ * decided: the answer can be made again from its record. The second is for what leaves no decision. */
+void wal_answer(struct wal *wal, const struct wal_key *key);
+void wal_remember(struct wal *wal, const struct wal_key *key, wal_decided_fn fn, void *data);
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 /* Every record without an end, oldest first; before any other call, blocking, at start. Return
@@ -141,6 +166,12 @@ enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
 /* `record` NULL with `err` NULL: the log has none. Borrowed for the call. */
 typedef void (*wal_found_fn)(void *data, const struct wal_record *record, const struct error *err);
 void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void *data);
+
+/* `key` NULL with `err` NULL: there is none. `record`: of its transaction; NULL: the log has none. */
+typedef void (*wal_key_found_fn)(void *data, const struct wal_key *key,
+                                 const struct wal_record *record, const struct error *err);
+void wal_look_up_key(struct wal *wal, const char *name_space, const char *name, wal_key_found_fn fn,
+                     void *data);
 
 struct wal_filter {
   struct txid before;        /* "" : from the newest; else only txids less than this */

@@ -46,7 +46,7 @@ struct wal {
   struct store *store;
   struct cluster_id cluster;
   uint64_t epoch;
-  int64_t retention_ms, lazy_flush_ms;
+  int64_t retention_ms, key_retention_ms, lazy_flush_ms;
   /* Loop thread. */
   struct loop_wakeup *wakeup;
   bool delivering;
@@ -89,13 +89,20 @@ static void plan_removal(struct wal *wal, int64_t in_ms) {
 static enum store_result apply(struct wal *wal, struct job *job, struct error *err) {
   switch (job->kind) {
   case JOB_DECIDE:
-  case JOB_NOTE: return store_put(wal->store, job->is.put.record, job->is.put.ended_at_us, err);
+  case JOB_NOTE:
+    if (job->is.put.record->key) plan_removal(wal, wal->key_retention_ms);
+    return store_put(wal->store, job->is.put.record, job->is.put.ended_at_us, err);
+  case JOB_REMEMBER:
+  case JOB_ANSWER:
+    plan_removal(wal, wal->key_retention_ms);
+    return store_put_key(wal->store, job->is.key, err);
   case JOB_AUDIT:
     job->is.audit.id = store_next_audit_id(wal->store);
     return store_audit(wal->store, &job->is.audit, err);
   case JOB_CONFIRM: return store_confirm(wal->store, &job->is.confirm, err);
   case JOB_END: return store_end(wal->store, &job->is.end, err);
   case JOB_LOOK_UP:
+  case JOB_LOOK_UP_KEY:
   case JOB_LIST: break;
   }
   return STORE_OK;
@@ -105,7 +112,7 @@ static void keep_lazy(struct wal *wal, struct job *job) {
   if (wal->lazies.count == 0)
     wal->lazy_due_us = clock_monotonic_us() + (uint64_t)wal->lazy_flush_ms * 1000;
   job_push(&wal->lazies, job);
-  if (job->kind != JOB_CONFIRM) plan_removal(wal, wal->retention_ms);
+  if (job->kind == JOB_END || job->kind == JOB_NOTE) plan_removal(wal, wal->retention_ms);
 }
 
 static enum store_result commit(struct wal *wal, struct error *err) {
@@ -133,6 +140,7 @@ static void note_group(struct wal *wal, size_t durable) {
 static enum store_result is_present(struct wal *wal, const struct job *job, bool *present,
                                     struct error *err) {
   if (job->kind == JOB_AUDIT) return store_has_audit(wal->store, job->is.audit.id, present, err);
+  if (job->kind == JOB_REMEMBER) return store_has_answer(wal->store, job->is.key, present, err);
   return store_has_decision(wal->store, &job->is.put.record->txid, present, err);
 }
 
@@ -170,7 +178,7 @@ static bool begin_again(struct wal *wal, const struct job_list *group, const str
   return true;
 }
 
-/* What every decision and audit line of the group is told. */
+/* What every decision, answer and audit line of the group is told. */
 static void settle(struct wal *wal, struct job_list *group, enum store_result result,
                    const struct error *err) {
   if (result == STORE_FULL && begin_again(wal, group, err)) {
@@ -192,17 +200,28 @@ static void settle(struct wal *wal, struct job_list *group, enum store_result re
 
 /* ---- writer thread: reading ----------------------------------------------------------------- */
 
+static enum store_result find_record(struct wal *wal, struct job *job, const struct txid *txid) {
+  const struct wal_record *record = NULL;
+  enum store_result result = store_find(wal->store, txid, &record, &job->err);
+  if (record) record_list_add(&job->records, record);
+  return result;
+}
+
 static void read_job(struct wal *wal, struct job *job) {
   enum store_result result;
   if (job->kind == JOB_LIST) {
     result = store_list(wal->store, &job->is.filter, &job->records, &job->err);
+  } else if (job->kind == JOB_LOOK_UP_KEY) {
+    result = store_find_key(wal->store, job->is.named.name_space, job->is.named.name,
+                            &job->found_key, &job->err);
+    if (job->found_key) result = find_record(wal, job, &job->found_key->txid);
   } else {
-    const struct wal_record *record = NULL;
-    result = store_find(wal->store, &job->is.txid, &record, &job->err);
-    if (record) record_list_add(&job->records, record);
+    result = find_record(wal, job, &job->is.txid);
   }
   if (result == STORE_OK) return;
   record_list_clear(&job->records); /* all or an error */
+  free(job->found_key);
+  job->found_key = NULL;
   if (result != STORE_UNREADABLE) fail(wal, &job->err);
 }
 
@@ -295,24 +314,44 @@ static void checkpoint(struct wal *wal) {
   if (result == STORE_FAILED) fail(wal, &err);
 }
 
+static int64_t until_expired_ms(int64_t earliest_us, int64_t expired_us) {
+  if (earliest_us == 0) return INT64_MAX;
+  return earliest_us > expired_us ? (earliest_us - expired_us) / 1000 + 1 : 0;
+}
+
+/* When there will be something to remove: in *wait_ms, 0 for now, INT64_MAX for nothing. */
+static enum store_result look_for_expired(struct wal *wal, int64_t ended_us, int64_t keys_us,
+                                          int64_t *wait_ms, struct error *err) {
+  int64_t earliest_end = 0, earliest_key = 0;
+  enum store_result result = store_earliest_end(wal->store, &earliest_end, err);
+  if (result == STORE_OK) result = store_earliest_key(wal->store, &earliest_key, err);
+  int64_t end_ms = until_expired_ms(earliest_end, ended_us);
+  int64_t key_ms = until_expired_ms(earliest_key, keys_us);
+  *wait_ms = end_ms < key_ms ? end_ms : key_ms;
+  return result;
+}
+
 /* Removes one step of what has expired, in a transaction of its own. */
 static void remove_expired(struct wal *wal) {
   const struct job_list nobody = {0};
   struct error err = {0};
-  int64_t earliest = 0;
-  unsigned removed;
+  int64_t wait_ms = 0;
+  unsigned keys = 0, ended = 0;
   wal->removal_due_us = UINT64_MAX;
-  enum store_result result = store_earliest_end(wal->store, &earliest, &err);
-  int64_t expired_us = clock_wall_us() - wal->retention_ms * 1000;
-  if (result == STORE_OK && earliest == 0) return;
-  if (result == STORE_OK && earliest > expired_us) {
-    plan_removal(wal, (earliest - expired_us) / 1000 + 1);
+  int64_t now_us = clock_wall_us();
+  int64_t ended_us = now_us - wal->retention_ms * 1000;
+  int64_t keys_us = now_us - wal->key_retention_ms * 1000;
+  enum store_result result = look_for_expired(wal, ended_us, keys_us, &wait_ms, &err);
+  if (result == STORE_OK && wait_ms > 0) {
+    if (wait_ms < INT64_MAX) plan_removal(wal, wait_ms);
     return;
   }
-  if (result == STORE_OK) result = store_remove_ended(wal->store, expired_us, &removed, &err);
+  if (result == STORE_OK) result = store_remove_keys(wal->store, keys_us, &keys, &err);
+  if (result == STORE_OK) result = store_remove_ended(wal->store, ended_us, &ended, &err);
   if (result == STORE_OK) result = commit(wal, &err);
+  /* What has expired and is still needed is looked at again later. */
   if (result == STORE_OK)
-    plan_removal(wal, 0);
+    plan_removal(wal, keys + ended > 0 ? 0 : REMOVAL_WAIT_MS);
   else if (result != STORE_FULL)
     fail(wal, &err);
   else if (begin_again(wal, &nobody, &err))
@@ -422,6 +461,7 @@ enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
                          const struct wal_options *options, struct error *err) {
   struct store *store;
   assert(options->retention_ms >= 0 && options->retention_ms <= INT64_MAX / 1000000);
+  assert(options->key_retention_ms >= 0 && options->key_retention_ms <= INT64_MAX / 1000000);
   assert(options->lazy_flush_ms >= 0 && options->lazy_flush_ms <= INT_MAX);
   enum error_code code = store_open(&store, path, err);
   if (code != ERR_OK) return code;
@@ -431,6 +471,7 @@ enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
   wal->cluster = *store_cluster(store);
   wal->epoch = store_epoch(store);
   wal->retention_ms = options->retention_ms;
+  wal->key_retention_ms = options->key_retention_ms;
   wal->lazy_flush_ms = options->lazy_flush_ms ? options->lazy_flush_ms : LAZY_FLUSH_MS;
   wal->wakeup = loop_wakeup_new(loop, deliver, wal);
   init_sync(wal);
@@ -561,6 +602,22 @@ void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const 
   submit(wal, job);
 }
 
+void wal_answer(struct wal *wal, const struct wal_key *key) {
+  assert(key_fault(key) == NULL && key->status != 0);
+  struct job *job = job_new(JOB_ANSWER);
+  job->is.key = key_copy(key);
+  submit(wal, job);
+}
+
+void wal_remember(struct wal *wal, const struct wal_key *key, wal_decided_fn fn, void *data) {
+  assert(key_fault(key) == NULL && key->status != 0);
+  struct job *job = job_new(JOB_REMEMBER);
+  job->is.key = key_copy(key);
+  job->fn.decided = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
 enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
                                     struct error *err) {
   assert(!wal->started); /* from then on the store is the writer's */
@@ -571,6 +628,16 @@ void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void
   struct job *job = job_new(JOB_LOOK_UP);
   job->is.txid = *txid;
   job->fn.found = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
+void wal_look_up_key(struct wal *wal, const char *name_space, const char *name, wal_key_found_fn fn,
+                     void *data) {
+  struct job *job = job_new(JOB_LOOK_UP_KEY);
+  job->is.named.name_space = job_keep_text(job, name_space);
+  job->is.named.name = job_keep_text(job, name);
+  job->fn.key_found = fn;
   job->data = data;
   submit(wal, job);
 }

@@ -4,6 +4,7 @@
  *   ASSENT_FAULT=write:5+:ENOSPC           every write from the fifth on: a full disk
  *   ASSENT_FAULT=malloc:1000,accept:1+     several, each with a count of its own
  *   ASSENT_FAULT=malloc:2@777              the second allocation of just 777 bytes
+ *   ASSENT_FAULT=clock:-86400              the wall clock is a day behind (nothing is told)
  *   ASSENT_FAULT_DIR=/var/lib/assent       write, fsync, open: of files below this directory only
  *   ASSENT_FAULT_WHILE=/run/broken         calls count, and fail, only while this file exists
  *
@@ -35,12 +36,15 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(long) == 8, "an offset goes to the kernel in one register");
 
 enum { FAULTS_MAX = 16 };
 enum { EXIT_WISH = 126 };
+static const char clock_prefix[] = "clock:";
 
 enum call { CALL_WRITE, CALL_FSYNC, CALL_OPEN, CALL_ACCEPT, CALL_SOCKET, CALL_MALLOC, CALLS };
 
@@ -64,6 +68,7 @@ static struct fault {
 
 static size_t fault_count; /* written once, before the process has threads */
 static const char *only_while;
+static long clock_shift_s;
 static char directory[PATH_MAX];
 static size_t directory_length;
 
@@ -93,8 +98,16 @@ static int find_number(const char *name, size_t length, const char *wish) {
   refuse(wish);
 }
 
-/* "fsync:3+:EIO", "malloc:3+@777"; returns what is behind it. */
+static const char *read_clock(const char *wish) {
+  char *end;
+  clock_shift_s = strtol(wish + strlen(clock_prefix), &end, 10);
+  if (clock_shift_s == 0 || (*end != '\0' && *end != ',')) refuse(wish);
+  return *end == ',' ? end + 1 : end;
+}
+
+/* "fsync:3+:EIO", "malloc:3+@777", "clock:60"; returns what is behind it. */
 static const char *read_fault(const char *wish) {
+  if (strncmp(wish, clock_prefix, strlen(clock_prefix)) == 0) return read_clock(wish);
   if (fault_count == FAULTS_MAX) refuse(wish);
   struct fault *fault = &faults[fault_count];
   const char *at = wish + strcspn(wish, ":,");
@@ -251,6 +264,29 @@ int accept(int fd, __SOCKADDR_ARG address, socklen_t *length) {
 int socket(int domain, int type, int protocol) {
   if (fails(CALL_SOCKET)) return -1;
   return (int)syscall(SYS_socket, domain, type, protocol);
+}
+
+static time_t shift_s(void) {
+  return clock_shift_s != 0 && counts_now() ? clock_shift_s : 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  int result = (int)syscall(SYS_clock_gettime, clock, now);
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+    now->tv_sec += shift_s();
+  return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+  int result = (int)syscall(SYS_gettimeofday, now, zone);
+  if (result == 0) now->tv_sec += shift_s();
+  return result;
+}
+
+time_t time(time_t *now) {
+  time_t seconds = (time_t)syscall(SYS_time, NULL) + shift_s();
+  if (now) *now = seconds;
+  return seconds;
 }
 
 #ifndef FAULT_NO_MALLOC

@@ -26,7 +26,13 @@ static char *pass_on(char kind, const json_t *json) {
   } while (0)
   switch (kind) {
   case '0': PASS(fence_request); break;
-  case '1': PASS(fence_reply); break;
+  case '1': {
+    struct fence_reply message;
+    const struct fence_asked asked = {"bank", "0123456789abcdef"};
+    code = fence_reply_decode(json, &asked, &message, &err);
+    if (code == ERR_OK) fence_reply_encode(&w, &asked, &message);
+    break;
+  }
   case '2': {
     struct run_request message;
     struct statement_list statements;

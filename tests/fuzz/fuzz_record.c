@@ -1,5 +1,6 @@
 /* Records of the decision log as they come from a damaged file. An input is a list of changes, four
- * bytes each: place (three bytes) and what is XORed there, made to a sound log of three records.
+ * bytes each: place (three bytes) and what is XORed there, made to a sound log of three records, each with
+ * the key of its request.
  *
  * What must hold: the log is refused, or a record cannot be read, with a text; or what is read is
  * sound and, in what never changes in a record, as it was written. Never another decision.
@@ -23,7 +24,8 @@ static unsigned char *sound; /* the file's bytes */
 static size_t sound_size;
 static struct cluster_id cluster;
 static struct txid ids[RECORDS];
-static int64_t sums[RECORDS];
+static int64_t sums[RECORDS], key_sums[RECORDS];
+static const char *const keys[RECORDS] = {"order 1", "order 2", "order 3"};
 
 static void clean_up(void) {
   static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
@@ -62,7 +64,18 @@ static void put_sample(struct store *store, unsigned i) {
                               .timeout_ms = 30000,
                               .branches = branches,
                               .branch_count = i == 2 ? 1 : BRANCHES};
+  const struct wal_key key = {
+      .name_space = "",
+      .name = keys[i],
+      .fingerprint = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+      .txid = ids[i],
+      .at_us = 1700000000000002,
+      .status = i == 1 ? 200 : 0,
+      .body = i == 1 ? "{\"state\":\"committed\"}" : NULL,
+      .results = i == 1 ? NULL : "[]\n[]\n"};
+  record.key = &key;
   sums[i] = record_sum(&record);
+  key_sums[i] = key_sum(&key);
   struct error err = {0};
   assert(store_put(store, &record, 0, &err) == STORE_OK);
 }
@@ -110,6 +123,17 @@ static void check_record(const struct wal_record *record, const struct cluster_i
     if (strcmp(record->txid.text, ids[i].text) == 0) assert(record_sum(record) == sums[i]);
 }
 
+/* A key is known as it was written, or not believed; or it is gone with what led to it. */
+static void read_key(struct store *store, unsigned i) {
+  struct wal_key *key = NULL;
+  struct error err = {0};
+  if (store_find_key(store, "", keys[i], &key, &err) != STORE_OK)
+    assert(err.text[0] && !key);
+  else if (key)
+    assert(key_sum(key) == key_sums[i]);
+  free(key);
+}
+
 static enum error_code see(void *data, const struct wal_record *record, struct error *err) {
   (void)err;
   check_record(record, data);
@@ -128,6 +152,8 @@ static void read_all(struct store *store) {
     else if (record)
       check_record(record, &of);
   }
+  for (unsigned i = 0; i < RECORDS; i++)
+    read_key(store, i);
   struct wal_filter filter = {.limit = 100};
   struct record_list list = {0};
   err = (struct error){0};

@@ -20,9 +20,19 @@ enum { TIMEOUT_MAX_MS = 600000 };
 
 struct http_request {
   struct http_target target;
+  const char *key; /* Idempotency-Key, as often as it came */
+  unsigned keys;
   const char *body;
   size_t length;
 };
+
+const char *http_header(const struct http_request *request, const char *name) {
+  return strcmp(name, KEY_HEADER) == 0 ? request->key : NULL;
+}
+
+unsigned http_header_count(const struct http_request *request, const char *name) {
+  return strcmp(name, KEY_HEADER) == 0 ? request->keys : 0;
+}
 
 const char *http_query(const struct http_request *request, const char *name) {
   for (size_t i = 0; i < request->target.param_count; i++)
@@ -118,7 +128,7 @@ static enum error_code decode(char kind, const struct http_request *request, str
 }
 
 /* Header lines up to an empty one; returns where the body begins. */
-static char *take_headers(char *at, struct http_headers *headers) {
+static char *take_headers(char *at, struct http_headers *headers, struct http_request *request) {
   while (*at) {
     char *end = strchr(at, '\n');
     if (!end) return at + strlen(at);
@@ -129,7 +139,11 @@ static char *take_headers(char *at, struct http_headers *headers) {
     char *colon = strchr(line, ':');
     if (!colon) continue;
     *colon = '\0';
-    http_headers_add(headers, line, colon + 1 + strspn(colon + 1, " "));
+    const char *value = colon + 1 + strspn(colon + 1, " ");
+    http_headers_add(headers, line, value);
+    if (strcasecmp(line, KEY_HEADER) != 0) continue;
+    request->key = value;
+    request->keys++;
   }
   return at;
 }
@@ -148,6 +162,21 @@ static void check_headers(const struct http_headers *headers) {
   if (http_check_content_type(headers, &err) != ERR_OK) assert(err.text[0]);
 }
 
+static void check_key(const struct http_request *request) {
+  struct error err = {0};
+  struct key_id id;
+  char fingerprint[FINGERPRINT_SIZE];
+  if (!request->key) return;
+  if (key_decode(request, &id, fingerprint, &err) != ERR_OK) {
+    assert(err.text[0] && strcmp(err.field, KEY_HEADER) == 0);
+    return;
+  }
+  assert(request->keys == 1 && id.name[0] && strlen(id.name) <= KEY_NAME_MAX);
+  assert(strlen(id.fingerprint) == FINGERPRINT_SIZE - 1);
+  for (const char *at = id.name; *at; at++)
+    assert(*at >= ' ' && *at <= '~');
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 2) return 0;
   char *text = fuzz_text(data + 1, size - 1);
@@ -155,10 +184,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   char *rest = line_end ? line_end + 1 : text + size - 1;
   if (line_end) *line_end = '\0';
   struct http_headers headers = {.host_required = true};
-  char *body = take_headers(rest, &headers);
+  struct http_request request = {0};
+  char *body = take_headers(rest, &headers, &request);
   check_headers(&headers);
 
-  struct http_request request = {.body = body, .length = (size_t)(text + size - 1 - body)};
+  request.body = body;
+  request.length = (size_t)(text + size - 1 - body);
+  check_key(&request);
   if (request.length == 0) request.body = NULL;
   if (http_target_parse(text, &request.target)) {
     struct http_captures captures;

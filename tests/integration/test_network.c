@@ -374,6 +374,8 @@ static void check_partition_after_the_decision(const struct proxy_faults *faults
   struct async *call = async_post(w->api, "/v1/transactions", transfer);
   CHECK_FIRED(proxy, decided);
   proxy_set(proxy, faults);
+  if (faults->refuse)
+    proxy_cut_all(proxy); /* else the decision goes on over a connection there is */
   proxy_release(proxy);
   UNTIL(strcmp(api_outcome(w->api, "net"), "committed") == 0);
   world_restart(w, COORDINATOR);

@@ -22,15 +22,19 @@
 enum { FIRED_MS_MAX = 20000, EXIT_HALTED = 3 };
 
 /* bank_b's PREPARE waits at its gate; bank_a has voted. */
-static struct async *start_until_votes(struct world *w, const char *more) {
+static struct async *start_until_votes_as(struct world *w, const char *label, const char *more) {
   struct async *call = async_post(
       w->api, "/v1/transactions",
       api_text(w->api,
-               ONE_CALL("'label':'hard',%s",
+               ONE_CALL("'label':'%s',%s",
                         BRANCH("bank_a", DEBIT(10)) "," BRANCH("bank_b", CREDIT(10) "," AT_GATE)),
-               more));
+               label, more));
   UNTIL(gate_waiting(w, BANK_B) == 1 && world_prepared(w, BANK_A) == 1);
   return call;
+}
+
+static struct async *start_until_votes(struct world *w, const char *more) {
+  return start_until_votes_as(w, "hard", more);
 }
 
 static bool is_up(struct world *w, const char *participant) {
@@ -448,23 +452,23 @@ static void descriptors_used_up_splits_nothing(enum world_mode mode) {
 }
 IN_BOTH_MODES(descriptors_used_up_splits_nothing)
 
-/* The daemon cannot take a connection: those that it has go on. */
-static void descriptors_used_up_in_the_coordinator_refuses_and_goes_on(enum world_mode mode) {
+/* The daemon cannot take a connection: those that it has go on, and who connects has to wait until there
+ * are descriptors, but not until a connection ends. */
+static void descriptors_used_up_in_the_coordinator_lets_clients_wait(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
   CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
   rlim_t before = limit_files(w, COORDINATOR, world_open_files(w, COORDINATOR));
   struct async *stranger =
-      async_post(w->api, "/v1/transactions",
-                 ONE_CALL("'label':'stranger','timeout_ms':1000,", TRANSFER(1)));
+      async_post(w->api, "/v1/transactions", ONE_CALL("'label':'stranger',", TRANSFER(1)));
+  UNTIL(world_logged(w, COORDINATOR, "connections_wait") == 1);
   for (int i = 0; i < 5; i++)
     CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
   (void)limit_files(w, COORDINATOR, before);
-  const struct reply *reply = async_finish(stranger);
-  UNTIL(*api_outcome(w->api, "stranger") || reply->status == 0);
-  CHECK_MOVED(w, 6 + (reply->status == 200));
+  CHECK_STATUS(async_finish(stranger), 200);
+  CHECK_MOVED(w, 7);
   world_close(w);
 }
-IN_BOTH_MODES(descriptors_used_up_in_the_coordinator_refuses_and_goes_on)
+IN_BOTH_MODES(descriptors_used_up_in_the_coordinator_lets_clients_wait)
 
 /* The database comes back when there is no descriptor more than those it had before. */
 static void descriptors_used_up_lets_recovery_go_on(enum world_mode mode) {
@@ -487,6 +491,73 @@ static void descriptors_used_up_lets_recovery_go_on(enum world_mode mode) {
   world_close(w);
 }
 IN_BOTH_MODES(descriptors_used_up_lets_recovery_go_on)
+
+/* Nothing it opens takes their numbers, and what it says goes into no file of its own. */
+static void standard_files_closed_at_the_start_are_nobodys(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  w->standard_files_closed = true;
+  if (mode == WORLD_AGENTS) {
+    world_kill(w, AGENT_B);
+    world_start(w, AGENT_B, NULL);
+  }
+  world_restart(w, COORDINATOR);
+  UNTIL(is_up(w, "bank_a") && is_up(w, "bank_b"));
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 1);
+  world_stop(w, COORDINATOR);
+  w->standard_files_closed = false;
+  world_start(w, COORDINATOR, NULL);
+  world_wait_ready(w);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 2);
+  world_close(w);
+}
+IN_BOTH_MODES(standard_files_closed_at_the_start_are_nobodys)
+
+/* ---- the clock ------------------------------------------------------------------------------- */
+
+/* Somebody sets the machine's clock while a transaction is on its way: deadlines are not of that clock. */
+static void check_clock(enum world_mode mode, const char *fault) {
+  struct world *w = world_open(mode, &(struct world_options){.fault = fault});
+  PGconn *gate = gate_close(w, BANK_B);
+  struct async *call = start_until_votes(w, "");
+  world_break(w);
+  gate_open(gate);
+  const struct reply *reply = async_finish(call);
+  CHECK_STATUS(reply, 200);
+  /* It has seen the other day. */
+  CU_ASSERT_NOT_EQUAL(strncmp(reply_string(reply, "/created_at"),
+                              reply_string(reply, "/decided_at"), strlen("2000-01-01")),
+                      0);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  gate = gate_close(w, BANK_B);
+  call = start_until_votes_as(w, "left", "");
+  world_kill(w, COORDINATOR);
+  (void)async_finish(call);
+  world_start(w, COORDINATOR, NULL);
+  gate_open(gate);
+  world_wait_ready(w);
+  world_wait_nothing_prepared(w);
+  CHECK_MOVED(w, 11);
+  world_mend(w);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  world_restart(w, COORDINATOR);
+  CU_ASSERT_STRING_EQUAL(api_outcome(w->api, "hard"), "committed");
+  CU_ASSERT_STRING_NOT_EQUAL(api_outcome(w->api, "left"), "committed");
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 13);
+  world_close(w);
+}
+
+static void clock_set_forward_changes_no_decision(enum world_mode mode) {
+  check_clock(mode, "clock:+86400");
+}
+IN_BOTH_MODES(clock_set_forward_changes_no_decision)
+
+static void clock_set_back_changes_no_decision(enum world_mode mode) {
+  check_clock(mode, "clock:-86400");
+}
+IN_BOTH_MODES(clock_set_back_changes_no_decision)
 
 /* ---- a process that sleeps ------------------------------------------------------------------- */
 
@@ -521,6 +592,8 @@ SUITE(resources, BOTH(sync_that_fails_halts_and_the_log_decides),
       BOTH(answer_that_finds_no_memory_is_not_a_refusal),
       BOTH(allocation_that_fails_at_the_start_ends_it_or_is_harmless),
       BOTH(descriptors_used_up_splits_nothing),
-      BOTH(descriptors_used_up_in_the_coordinator_refuses_and_goes_on),
+      BOTH(descriptors_used_up_in_the_coordinator_lets_clients_wait),
       BOTH(descriptors_used_up_lets_recovery_go_on),
+      BOTH(standard_files_closed_at_the_start_are_nobodys),
+      BOTH(clock_set_forward_changes_no_decision), BOTH(clock_set_back_changes_no_decision),
       BOTH(coordinator_that_slept_over_the_votes_aborts))

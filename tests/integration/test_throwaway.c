@@ -1,7 +1,10 @@
 /* Throwaway servers: what the tests and the demonstration rest on. */
+#include <arpa/inet.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,6 +64,70 @@ static void servers_are_apart_and_survive_a_kill_but_not_their_owner(void) {
   CU_ASSERT_NOT_EQUAL(getpgid(left) >= 0, true);
 }
 
+static enum error_code check_ok(enum error_code code, const struct error *err) {
+  if (code != ERR_OK) (void)puts(err->text);
+  CU_ASSERT_EQUAL(code, ERR_OK);
+  return code;
+}
+
+/* The first line of a lock file says whose it is. */
+static void change_owner(const char *path, pid_t pid) {
+  char rest[512];
+  FILE *file = fopen(path, "r+e");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  CU_ASSERT_PTR_NOT_NULL(fgets(rest, sizeof rest, file));
+  size_t length = fread(rest, 1, sizeof rest, file);
+  rewind(file);
+  (void)fprintf(file, "%d\n%.*s", (int)pid, (int)length, rest);
+  CU_ASSERT_EQUAL(ftruncate(fileno(file), ftell(file)), 0);
+  CU_ASSERT_EQUAL(fclose(file), 0);
+}
+
+/* Process ids come round: what a killed server's lock files name lives, and is another's. */
+static void server_killed_starts_again_though_another_has_its_process_id(void) {
+  static const char *const names[] = {"one", "two"};
+  struct throwaway_server *servers[2];
+  char path[THROWAWAY_DSN_SIZE];
+  struct error err = {0};
+  struct throwaway *t = throwaway_new(&err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+  CU_ASSERT_EQUAL_FATAL(throwaway_servers(t, 2, names, NULL, servers, &err), ERR_OK);
+  pid_t other = throwaway_server_pid(servers[1]);
+  (void)snprintf(path, sizeof path, "%s/one/postmaster.pid", throwaway_directory(t));
+  change_owner(path, other);
+  (void)snprintf(path, sizeof path, "%s/.s.PGSQL.%d.lock", throwaway_directory(t),
+                 throwaway_server_port(servers[0]));
+  change_owner(path, other);
+  throwaway_server_kill(servers[0]);
+  check_ok(throwaway_server_start(servers[0], &err), &err);
+  CU_ASSERT_EQUAL(query(servers[0], "SELECT 1"), 1);
+  throwaway_free(t);
+}
+
+static bool can_bind(int port) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool is_free = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+  (void)close(fd);
+  return is_free;
+}
+
+static void port_of_a_server_that_is_down_is_nobody_elses(void) {
+  struct error err = {0};
+  struct throwaway *t = throwaway_new(&err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+  struct throwaway_server *server = throwaway_server(t, "one", NULL, &err);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(server);
+  int port = throwaway_server_port(server);
+  CU_ASSERT_FALSE(can_bind(port));
+  throwaway_server_stop(server);
+  CU_ASSERT_FALSE(can_bind(port));
+  check_ok(throwaway_server_start(server, &err), &err);
+  CU_ASSERT_EQUAL(throwaway_server_port(server), port);
+  throwaway_free(t);
+}
+
 static void server_that_cannot_start_tells_its_log(void) {
   static const char *const settings[] = {"shared_buffers=nonsense", NULL};
   static const struct throwaway_options options = {.settings = settings};
@@ -71,12 +138,6 @@ static void server_that_cannot_start_tells_its_log(void) {
   CU_ASSERT_EQUAL(err.code, ERR_UNAVAILABLE);
   CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "shared_buffers"));
   throwaway_free(t);
-}
-
-static enum error_code check_ok(enum error_code code, const struct error *err) {
-  if (code != ERR_OK) (void)puts(err->text);
-  CU_ASSERT_EQUAL(code, ERR_OK);
-  return code;
 }
 
 static const char timeline[] = "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))"
@@ -165,6 +226,8 @@ static void commits_wait_for_a_synchronous_standby_and_survive_its_promotion(voi
 }
 
 SUITE(throwaway, CASE(servers_are_apart_and_survive_a_kill_but_not_their_owner),
+      CASE(server_killed_starts_again_though_another_has_its_process_id),
+      CASE(port_of_a_server_that_is_down_is_nobody_elses),
       CASE(server_that_cannot_start_tells_its_log),
       CASE(standby_held_and_promoted_lacks_what_came_later),
       CASE(commits_wait_for_a_synchronous_standby_and_survive_its_promotion))

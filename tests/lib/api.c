@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "common/http_client.h"
+#include "tests/lib/contract.h"
 #include "tests/lib/suite.h"
 
 enum { CALL_MS_MAX = 60000, API_BYTES_MAX = 1 << 16, RAW_BYTES_MAX = 1 << 20 };
@@ -33,6 +35,7 @@ struct kept_reply {
 struct api {
   char url[64];
   struct http_caller *caller;
+  struct http_identity identity;
   struct kept_text *texts;
   struct kept_reply *replies;
 };
@@ -82,6 +85,11 @@ void api_free(struct api *api) {
   free(api);
 }
 
+void api_identify(struct api *api, const struct http_identity *identity) {
+  api->identity = *identity;
+  http_caller_identify(api->caller, identity);
+}
+
 void api_set_url(struct api *api, const char *url) {
   (void)snprintf(api->url, sizeof api->url, "%s", url);
 }
@@ -125,12 +133,23 @@ static struct reply *call(struct api *api, const char *method, const char *path,
   return reply;
 }
 
+/* The answer is held against the contract. For the thread that counts. */
+static const struct reply *check_contract(const struct reply *reply, const char *method,
+                                          const char *path) {
+  char why[CONTRACT_WHY_SIZE];
+  if (reply->status != 0 && !contract_allows_answer(method, path, reply->status, reply->json, why))
+    check_failed(__FILE__, __LINE__, false,
+                 "%s %s is not answered as openapi.json says: %s in %.900s", method, path, why,
+                 reply->text);
+  return reply;
+}
+
 const struct reply *api_get(struct api *api, const char *path_format, ...) {
   va_list arguments;
   va_start(arguments, path_format);
   const char *path = keep_text(api, format_text(path_format, arguments));
   va_end(arguments);
-  return call(api, "GET", path, NULL);
+  return check_contract(call(api, "GET", path, NULL), "GET", path);
 }
 
 const struct reply *api_post(struct api *api, const char *path, const char *body_format, ...) {
@@ -139,11 +158,11 @@ const struct reply *api_post(struct api *api, const char *path, const char *body
   char *body = keep_text(api, format_text(body_format, arguments));
   va_end(arguments);
   put_quotes(body);
-  return call(api, "POST", path, body);
+  return check_contract(call(api, "POST", path, body), "POST", path);
 }
 
 const struct reply *api_post_plain(struct api *api, const char *path, const char *body) {
-  return call(api, "POST", path, body);
+  return check_contract(call(api, "POST", path, body), "POST", path);
 }
 
 const struct reply *api_run(struct api *api, const char *body_format, ...) {
@@ -152,7 +171,7 @@ const struct reply *api_run(struct api *api, const char *body_format, ...) {
   char *body = keep_text(api, format_text(body_format, arguments));
   va_end(arguments);
   put_quotes(body);
-  return call(api, "POST", "/v1/transactions", body);
+  return check_contract(call(api, "POST", "/v1/transactions", body), "POST", "/v1/transactions");
 }
 
 const char *api_begin(struct api *api, const char *body) {
@@ -197,7 +216,7 @@ const char *api_outcome(struct api *api, const char *label) {
 
 /* ---- by hand, on a socket -------------------------------------------------------------------- */
 
-static int raw_connect(const struct api *api) {
+int api_connect(const struct api *api) {
   unsigned port = 0;
   int matched = sscanf(api->url, "http://127.0.0.1:%u", &port);
   assert(matched == 1);
@@ -228,7 +247,7 @@ const struct reply *api_raw(struct api *api, const char *bytes, size_t length) {
   char *answer = keep_text(api, must(malloc(RAW_BYTES_MAX + 1)));
   size_t have = 0;
   answer[0] = '\0';
-  int fd = raw_connect(api);
+  int fd = api_connect(api);
   if (fd < 0) return reply;
   raw_send(fd, bytes, length);
   for (ssize_t got; have < RAW_BYTES_MAX; have += (size_t)got) {
@@ -246,6 +265,27 @@ const struct reply *api_raw(struct api *api, const char *bytes, size_t length) {
   return reply;
 }
 
+static const struct reply *post_keyed(struct api *api, const char *path, const char *key,
+                                      const char *more, const char *body) {
+  char *json = keep_text(api, must(strdup(body)));
+  put_quotes(json);
+  const char *request =
+      api_text(api,
+               "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               "Idempotency-Key: %s\r\n%sConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+               path, key, more, strlen(json), json);
+  return api_raw(api, request, strlen(request));
+}
+
+const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,
+                                   const char *more, const char *body) {
+  return check_contract(post_keyed(api, path, key, more, body), "POST", path);
+}
+
+const struct reply *api_keyed(struct api *api, const char *key, const char *body) {
+  return api_post_keyed(api, "/v1/transactions", key, "", body);
+}
+
 void api_send_and_leave(struct api *api, const char *path, const char *body) {
   char *json = keep_text(api, must(strdup(body)));
   put_quotes(json);
@@ -254,7 +294,7 @@ void api_send_and_leave(struct api *api, const char *path, const char *body) {
                "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                "Content-Length: %zu\r\n\r\n%s",
                path, strlen(json), json);
-  int fd = raw_connect(api);
+  int fd = api_connect(api);
   assert(fd >= 0);
   raw_send(fd, request, strlen(request));
   (void)close(fd);
@@ -265,7 +305,7 @@ void api_send_and_leave(struct api *api, const char *path, const char *body) {
 struct async {
   struct api *owner; /* of the reply, in the end */
   struct api *own;
-  char *path, *body;
+  char *path, *key, *body; /* key NULL: none */
   const struct reply *reply;
   pthread_t thread;
   atomic_bool done;
@@ -273,21 +313,33 @@ struct async {
 
 static void *async_main(void *data) {
   struct async *async = data;
-  async->reply = call(async->own, "POST", async->path, async->body);
+  async->reply = async->key ? post_keyed(async->own, async->path, async->key, "", async->body)
+                            : call(async->own, "POST", async->path, async->body);
   atomic_store(&async->done, true);
   return NULL;
 }
 
-struct async *async_post(struct api *api, const char *path, const char *body) {
+static struct async *async_start(struct api *api, const char *path, const char *key,
+                                 const char *body) {
   struct async *async = must(calloc(1, sizeof *async));
+  async->key = key ? must(strdup(key)) : NULL;
   async->owner = api;
   async->own = api_new(api->url);
+  api_identify(async->own, &api->identity);
   async->path = must(strdup(path));
   async->body = must(strdup(body));
   put_quotes(async->body);
   int created = pthread_create(&async->thread, NULL, async_main, async);
   assert(created == 0);
   return async;
+}
+
+struct async *async_post(struct api *api, const char *path, const char *body) {
+  return async_start(api, path, NULL, body);
+}
+
+struct async *async_keyed(struct api *api, const char *key, const char *body) {
+  return async_start(api, "/v1/transactions", key, body);
 }
 
 bool async_is_done(struct async *async) {
@@ -300,8 +352,11 @@ const struct reply *async_finish(struct async *async) {
   *reply = *async->reply;
   json_incref(reply->json);
   reply->text = keep_text(async->owner, must(strdup(reply->text)));
+  reply->headers = keep_text(async->owner, must(strdup(reply->headers)));
+  (void)check_contract(reply, "POST", async->path);
   api_free(async->own);
   free(async->path);
+  free(async->key);
   free(async->body);
   free(async);
   return reply;
@@ -327,6 +382,16 @@ const json_t *reply_at(const struct reply *reply, const char *pointer) {
 const char *reply_string(const struct reply *reply, const char *pointer) {
   const char *text = json_string_value(reply_at(reply, pointer));
   return text ? text : "";
+}
+
+bool reply_has_header(const struct reply *reply, const char *line) {
+  size_t length = strlen(line);
+  for (const char *at = reply->headers; at; at = strstr(at, "\r\n")) {
+    at += *at == '\r' ? 2 : 0;
+    if (strncasecmp(at, line, length) == 0 && (at[length] == '\r' || at[length] == '\0'))
+      return true;
+  }
+  return false;
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/http_client.h"
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
@@ -43,6 +44,8 @@ struct reply {
 
 struct api *api_new(const char *url);
 void api_free(struct api *api);
+/* Borrowed, for as long as the api lives. */
+void api_identify(struct api *api, const struct http_identity *identity);
 void api_set_url(struct api *api, const char *url);
 
 const char *api_text(struct api *api, const char *format, ...)
@@ -54,11 +57,18 @@ const struct reply *api_post(struct api *api, const char *path, const char *body
     __attribute__((format(printf, 3, 4)));
 /* The body goes as it is: no ' replaced, no format. */
 const struct reply *api_post_plain(struct api *api, const char *path, const char *body);
+/* A socket to the coordinator, for the caller to close; -1 when it is refused. */
+int api_connect(const struct api *api);
 /* These bytes on a connection of their own, and all that comes until the server closes it. */
 const struct reply *api_raw(struct api *api, const char *bytes, size_t length);
+/* A POST with an Idempotency-Key; `more`: further header lines, each with its end, or "". */
+const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,
+                                   const char *more, const char *body);
 /* The same, without waiting for an answer: closes at once when all has been sent. */
 void api_send_and_leave(struct api *api, const char *path, const char *body);
 
+/* POST /v1/transactions with an Idempotency-Key. */
+const struct reply *api_keyed(struct api *api, const char *key, const char *body);
 const struct reply *api_run(struct api *api, const char *body_format, ...)
     __attribute__((format(printf, 2, 3))); /* POST /v1/transactions */
 /* Begins one, checks 201, and returns its id. */
@@ -76,6 +86,7 @@ const char *api_outcome(struct api *api, const char *label);
 /* A POST on a thread of its own. */
 struct async;
 struct async *async_post(struct api *api, const char *path, const char *body);
+struct async *async_keyed(struct api *api, const char *key, const char *body);
 /* Waits for its end. The reply is the api's. */
 const struct reply *async_finish(struct async *async);
 bool async_is_done(struct async *async);
@@ -84,6 +95,8 @@ bool async_is_done(struct async *async);
 
 const json_t *reply_at(const struct reply *reply, const char *pointer);   /* NULL: nothing there */
 const char *reply_string(const struct reply *reply, const char *pointer); /* "": no string there */
+/* Of api_raw() and calls with a key: is this line among the headers, whatever its case? */
+bool reply_has_header(const struct reply *reply, const char *line);
 
 #define CHECK_STATUS(reply, status) check_status(reply, status, __FILE__, __LINE__)
 #define CHECK_STRING(reply, pointer, expected)                                                     \

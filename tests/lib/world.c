@@ -58,6 +58,10 @@ static void path_of(const struct world *w, enum world_target target, const char 
   assert(length > 0 && (size_t)length < size);
 }
 
+static const char *scheme(const struct world *w) {
+  return w->pki ? "https" : "http";
+}
+
 static FILE *config_create(const struct world *w, enum world_target target) {
   char path[512];
   path_of(w, target, ".ini", path, sizeof path);
@@ -82,16 +86,62 @@ static unsigned agent_port(const struct world *w, int bank) {
   return w->to_agent[bank] ? proxy_port(w->to_agent[bank]) : w->ports[AGENT_A + bank];
 }
 
+/* ---- a secure one ---------------------------------------------------------------------------- */
+
+static void make_tokens(struct world *w) {
+  static const struct {
+    const char *name;
+    enum role role;
+  } holders[WORLD_TOKENS] = {[TOKEN_OPERATOR] = {"operator", ROLE_OPERATOR},
+                             [TOKEN_SHOP] = {"shop", ROLE_CLIENT},
+                             [TOKEN_OTHER_SHOP] = {"other-shop", ROLE_CLIENT},
+                             [TOKEN_METRICS] = {"prometheus", ROLE_METRICS}};
+  char path[512], line[TOKEN_LINE_SIZE];
+  (void)snprintf(path, sizeof path, "%s/tokens", w->directory);
+  FILE *file = fopen(path, "we");
+  if (!file) check_failed(__FILE__, __LINE__, true, "%s: %s", path, strerror(errno));
+  for (int i = 0; i < WORLD_TOKENS; i++) {
+    struct token token;
+    token_make(holders[i].name, holders[i].role, w->tokens[i], &token);
+    token_line(&token, line);
+    (void)fputs(line, file);
+  }
+  (void)fclose(file);
+  (void)chmod(path, 0600);
+}
+
+static void secure(struct world *w) {
+  char directory[256 + 8];
+  (void)snprintf(directory, sizeof directory, "%s/pki", w->directory);
+  (void)snprintf(w->ca, sizeof w->ca, "%s/ca.pem", directory);
+  w->pki = pki_new(directory);
+  pki_issue(w->pki, "coordinator");
+  pki_issue(w->pki, "agent");
+  make_tokens(w);
+  const struct http_identity identity = {.token = w->tokens[TOKEN_OPERATOR], .ca = w->ca};
+  api_identify(w->api, &identity);
+}
+
+static void write_tls(const struct world *w, FILE *file, const char *prefix, const char *name) {
+  (void)fprintf(file, "%s_certificate = %s/pki/%s.pem\n%s_key = %s/pki/%s.key\n", prefix,
+                w->directory, name, prefix, w->directory, name);
+}
+
 static void write_coordinator_config(const struct world *w) {
   FILE *file = config_create(w, COORDINATOR);
   (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
                 or_empty(w->settings));
   (void)fprintf(file, "data_dir = %s/log\n", w->directory);
+  if (w->pki) {
+    write_tls(w, file, "tls", "coordinator");
+    write_tls(w, file, "agent", "coordinator");
+    (void)fprintf(file, "agent_ca = %s\ntokens = %s/tokens\n", w->ca, w->directory);
+  }
   for (int bank = 0; bank < w->banks; bank++) {
     char dsn[THROWAWAY_DSN_SIZE];
     (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
     if (w->mode == WORLD_AGENTS)
-      (void)fprintf(file, "agent = http://127.0.0.1:%u\n", agent_port(w, bank));
+      (void)fprintf(file, "agent = %s://127.0.0.1:%u\n", scheme(w), agent_port(w, bank));
     else
       (void)fprintf(file, "dsn = %s\n%s", daemon_dsn(w, bank, dsn), or_empty(w->database_settings));
   }
@@ -102,11 +152,14 @@ static void write_agent_config(const struct world *w, enum world_target target) 
   FILE *file = config_create(w, target);
   char dsn[THROWAWAY_DSN_SIZE];
   int bank = (int)target - AGENT_A;
-  (void)fprintf(file,
-                "[agent]\nlisten = 127.0.0.1:%d\nlog_format = json\nstate_dir = %s/%s\n\n"
-                "[database.%s]\ndsn = %s\n%s",
-                (int)w->ports[target], w->directory, target_names[target], bank_names[bank],
-                daemon_dsn(w, bank, dsn), or_empty(w->database_settings));
+  (void)fprintf(file, "[agent]\nlisten = 127.0.0.1:%d\nlog_format = json\nstate_dir = %s/%s\n",
+                (int)w->ports[target], w->directory, target_names[target]);
+  if (w->pki) {
+    write_tls(w, file, "tls", "agent");
+    (void)fprintf(file, "tls_client_ca = %s\n", w->ca);
+  }
+  (void)fprintf(file, "\n[database.%s]\ndsn = %s\n%s", bank_names[bank], daemon_dsn(w, bank, dsn),
+                or_empty(w->database_settings));
   (void)fclose(file);
 }
 
@@ -168,7 +221,12 @@ static struct process *launch(const struct world *w, enum world_target target, c
     env[1] = preload, env[2] = fault, env[3] = directory, env[4] = broken;
     env[5] = "ASAN_OPTIONS=verify_asan_link_order=0"; /* it wants to be the first library */
   }
-  const struct process_options options = {.argv = argv, .log_path = log, .env_add = env};
+  const char *const argv_closed[] = {"/bin/sh",     "-c",       "exec \"$0\" \"$@\" <&- >&- 2>&-",
+                                     program,       "--config", config,
+                                     "--port-file", port_file,  NULL};
+  const struct process_options options = {.argv = w->standard_files_closed ? argv_closed : argv,
+                                          .log_path = log,
+                                          .env_add = env};
   if (process_start(&process, &options, &err) != ERR_OK)
     check_failed(__FILE__, __LINE__, true, "%s", err.text);
   return process;
@@ -188,7 +246,7 @@ static bool try_start(struct world *w, enum world_target target, const char *cra
 static void note_address(struct world *w, enum world_target target) {
   char url[64];
   if (target != COORDINATOR) return;
-  (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)w->ports[COORDINATOR]);
+  (void)snprintf(url, sizeof url, "%s://127.0.0.1:%d", scheme(w), (int)w->ports[COORDINATOR]);
   api_set_url(w->api, url);
 }
 
@@ -369,6 +427,7 @@ static void release(struct world *w) {
     proxy_free(w->to_database[bank]);
   }
   api_free(w->api);
+  pki_free(w->pki);
   free(w);
   current = NULL;
 }
@@ -411,6 +470,7 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   w->api = api_new("http://127.0.0.1:0");
   servers_give_databases(w, options);
   make_directory(w);
+  if (options->secure) secure(w);
   if (options->proxies & PROXY_DATABASES) start_database_proxies(w);
   if (mode == WORLD_AGENTS) {
     for (int bank = 0; bank < w->banks; bank++)

@@ -19,7 +19,9 @@
 #include "cli/process.h"
 #include "cli/proxy.h"
 #include "cli/throwaway.h"
+#include "common/tokens.h"
 #include "tests/lib/api.h"
+#include "tests/lib/pki.h"
 #include "tests/lib/suite.h"
 
 enum world_mode { WORLD_EMBEDDED, WORLD_AGENTS };
@@ -36,6 +38,9 @@ enum { ACCOUNTS = 10, ACCOUNT_BALANCE = 1000 };
 /* Hops that go through a proxy (proxy.h), one for each bank. What a test itself asks never does. */
 enum { PROXY_AGENTS = 1, PROXY_DATABASES = 2 };
 
+/* In a secure world: names and roles of its tokens. */
+enum world_token { TOKEN_OPERATOR, TOKEN_SHOP, TOKEN_OTHER_SHOP, TOKEN_METRICS, WORLD_TOKENS };
+
 struct world_options {
   int banks;                         /* 1 to BANKS_MAX; 0: BANKS */
   bool one_server;                   /* both databases are on the first server */
@@ -48,6 +53,7 @@ struct world_options {
   const char
       *fault; /* what fails (tests/fault/preload.c) while the world is broken; NULL: nothing */
   enum world_target fault_target; /* in which process: the coordinator, unless told */
+  bool secure;                    /* TLS everywhere, client certificates between daemons, tokens */
   unsigned proxies; /* PROXY_AGENTS (to the coordinator's agents; none embedded), ... */
 };
 
@@ -63,6 +69,11 @@ struct world {
   const char *settings, *database_settings;
   const char *fault; /* of lives to come; a test may change it */
   enum world_target fault_target;
+  struct pki *pki; /* NULL: not secure. Of DIRECTORY/pki */
+  char tokens[WORLD_TOKENS]
+             [TOKEN_TEXT_SIZE]; /* of DIRECTORY/tokens; the api shows the operator's */
+  char ca[512];
+  bool standard_files_closed;                                 /* in lives to come: 0, 1 and 2 */
   struct proxy *to_agent[BANKS_MAX], *to_database[BANKS_MAX]; /* NULL: no proxy on this hop */
   char database[BANKS_MAX][32];
   unsigned failures_before;

@@ -62,8 +62,10 @@ static void on_database(void *data, struct sim_database *db, const char *gid, co
   if (!is_own(c, gid, &parsed)) return;
   struct seen *seen = known_of(c, parsed.txid.text);
   struct seen_branch *branch = known_branch_of(seen, gid, database);
-  if (c->hand) branch->by_hand = true;
-  if (c->hand || sim_database_is_hazard(db, gid) || !xid[0]) return;
+  bool hazard = sim_database_is_hazard(db, gid);
+  /* A hand's flush lets others go on, too. */
+  if (c->hand && hazard && now != SIM_PREPARED) branch->by_hand = true;
+  if (hazard || !xid[0]) return;
   if (now == SIM_PREPARED)
     judge_prepared(c, seen, branch, &parsed, xid);
   else
@@ -144,6 +146,15 @@ static bool is_aborted(const struct checks *c, const struct wal_branch *branch) 
   return truth != SIM_COMMITTED || !known_wrote(c, branch);
 }
 
+/* Lost by a failover, or rolled back by hand, and nobody was ever told that it had committed: nothing
+ * but another transaction of the same number could speak for it. */
+static bool is_known_as_lost(const struct checks *c, const struct wal_branch *branch) {
+  const struct sim_database *db = c->databases[known_database(c, branch->participant)];
+  enum sim_truth truth = known_truth(c, branch);
+  return truth != SIM_COMMITTED && truth != SIM_PREPARED &&
+         !sim_database_was_told_committed(db, branch->gid);
+}
+
 void checks_end(const struct process *process, const struct wal_record *record,
                 enum wal_outcome outcome) {
   struct checks *c = process->checks;
@@ -152,7 +163,13 @@ void checks_end(const struct process *process, const struct wal_record *record,
   for (size_t i = 0; i < record->branch_count; i++) {
     const struct wal_branch *branch = &record->branches[i];
     const struct sim_database *db = c->databases[known_database(c, branch->participant)];
-    if (branch->read_only || known_hazard(c, branch)) continue;
+    if (branch->read_only) continue;
+    if (known_hazard(c, branch)) {
+      if (committed && is_known_as_lost(c, branch))
+        sim_violation(c->sim, 13, "%s ends committed, and %s is lost", record->txid.text,
+                      branch->gid);
+      continue;
+    }
     if (!(committed ? is_committed(c, branch) : is_aborted(c, branch)))
       sim_violation(c->sim, 12, "%s ends %s, and %s is %s", record->txid.text,
                     known_outcome_name(outcome), branch->gid,

@@ -1,7 +1,7 @@
 /* What must hold, whatever happens: the invariants of docs/reliability.md, by number.
  *
- *   1 no transaction with one committed and one rolled-back branch    9 (order of conflicting
- *   2 at most one decision a transaction                                transactions: not promised)
+ *   1 no transaction with one committed and one rolled-back branch    9 writers of the same rows in the
+ *   2 at most one decision a transaction                                same order everywhere
  *   3 commit only with a yes of every writer                         10 nothing foreign touched
  *   4 an outcome once told neither changes nor disappears            11 epochs never fall
  *   5 no commit sent before its decision is durable                  12 forgotten: confirmed everywhere

@@ -3,6 +3,7 @@
  *   checks.c        what databases, logs and agents do, judged at once
  *   checks_told.c   what clients are told
  *   checks_rest.c   what must hold at rest
+ *   checks_order.c  in which order it has come to that
  *   checks_known.c  what is known of transactions and branches
  */
 #ifndef ASSENT_TESTS_SIM_CHECKS_INTERNAL_H
@@ -49,6 +50,9 @@ struct checks {
   char refused[REFUSED_MAX][32];
   size_t refused_count;
 };
+
+/* At rest: no two transactions have come one before the other here, and the other way round there. */
+void order_check(const struct checks *c);
 
 /* ---- checks_known.c --------------------------------------------------------------------------- */
 

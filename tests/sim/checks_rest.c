@@ -140,6 +140,7 @@ void checks_at_rest(struct checks *c) {
   check_databases(c);
   check_money(c);
   check_decided(c);
+  order_check(c);
   for (size_t i = 0; i < c->count; i++)
     check_seen(c, &c->seen[i]);
 }

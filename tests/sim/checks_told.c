@@ -66,6 +66,8 @@ void checks_hopeless(struct checks *c, const char *txid, unsigned database) {
 
 void checks_told_nothing(struct checks *c, const char *txid) {
   struct seen *seen = known_of(c, txid);
+  const struct disk_entry *entry = disk_find(c->disk, txid);
+  if (entry && entry->removed) return;
   /* Between the alarm and its line in the log a crash may come. */
   bool lost = seen->told == WAL_OUTCOME_MIXED && !disk_is_audited(c->disk, txid, "heuristic_mixed");
   if (seen->told == WAL_OUTCOME_COMMITTED || (seen->told == WAL_OUTCOME_MIXED && !lost))

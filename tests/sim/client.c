@@ -15,10 +15,13 @@
 #include "tests/sim/checks.h"
 #include "tests/sim/client_internal.h"
 
-enum { TARGET_SIZE = 96 };
+#define BEGIN_TARGET "/v1/transactions"
+enum { TARGET_SIZE = 96, REPEATS_MAX = 12 };
 enum {
   ANSWER_US = 12000000,
   REGRET_MAX_US = 15000,
+  AGAIN_SOON_US = 5000,
+  AGAIN_MAX_US = 300000,
   PAUSE_MIN_US = 1000,
   ATTEMPTS_MAX = 4,
   ASKED_MAX = 20
@@ -62,6 +65,7 @@ static void ask(struct errand *errand, const char *method, const char *target,
                 struct json_writer *body, bool once, http_client_fn fn) {
   struct clients *clients = errand->clients;
   struct net_request request = request_of(method, target, body);
+  if (errand->keyed && strcmp(target, BEGIN_TARGET) == 0) request.key = errand->label;
   request.once = once;
   assert(!errand->exchange);
   errand->life = clients->options.coordinator->lives;
@@ -108,8 +112,6 @@ static bool note_transaction(struct errand *errand, const json_t *answer) {
   if (coordinator->lives == errand->life) told.life = errand->life;
   if (is_from_right_log(errand)) checks_told(errand->clients->options.checks, &told);
   if (outcome) errand->settled = true;
-  errand->ended =
-      told.state && (!strcmp(told.state, "committed") || !strcmp(told.state, "aborted"));
   return true;
 }
 
@@ -125,8 +127,15 @@ static json_t *take_answer(struct errand *errand, const char *body, size_t lengt
 static void poll_again(struct errand *errand);
 static void prepare_again(struct errand *errand);
 
+static void post(struct errand *errand);
+
 static void look_later(struct errand *errand) {
-  prepare_again(errand);
+  if (errand->prepares_twice) prepare_again(errand);
+  if (errand->told_id[0] && errand->repeats < REPEATS_MAX && errand->looks > 0) {
+    errand->repeats = REPEATS_MAX; /* once, and whatever is answered */
+    later(errand, sim_between(sim_of(errand), 1000, LATER_MAX_US), post);
+    return;
+  }
   if (errand->final || errand->looks == 0) {
     finish(errand);
     return;
@@ -201,6 +210,32 @@ static void find_out(struct errand *errand) {
 
 static void commit(struct errand *errand);
 static void begin(struct errand *errand);
+static void post(struct errand *errand);
+
+/* ---- the key of a request --------------------------------------------------------------------- */
+
+/* Is the same POST sent again, for its key will tell? */
+static bool repeats(struct errand *errand, int status, const json_t *answer) {
+  const char *code = json_string_value(json_object_get(answer, "code"));
+  bool running = code && strcmp(code, "key_in_progress") == 0;
+  bool refused_again = status == 503 && errand->repeats > 0; /* says nothing of the first one */
+  bool asks = !errand->txid[0] || errand->one_call;
+  if (!errand->keyed || !asks || errand->repeats == REPEATS_MAX) return false;
+  if (answer && !running && !refused_again) return false;
+  errand->repeats++;
+  soon(errand, post);
+  return true;
+}
+
+/* What was told for a key for good is told for it ever after. */
+static void check_told_id(struct errand *errand, int status) {
+  if (!errand->keyed || !errand->one_call || !is_from_right_log(errand)) return;
+  if (status != 200 && status != 409) return;
+  if (errand->told_id[0] && strcmp(errand->told_id, errand->txid) != 0)
+    sim_violation(sim_of(errand), 4, "for key %s %s was told, and now %s", errand->label,
+                  errand->told_id, errand->txid);
+  if (errand->settled) (void)snprintf(errand->told_id, TXID_SIZE, "%s", errand->txid);
+}
 
 static void try_again(struct errand *errand) {
   errand->txid[0] = '\0';
@@ -218,10 +253,13 @@ static void ended(void *data, int status, const char *body, size_t length,
   json_t *answer = take_answer(errand, body, length, err);
   bool known = answer && (status == 200 || status == 202 || status == 409) &&
                note_transaction(errand, answer);
+  bool again = repeats(errand, status, answer);
   json_decref(answer);
+  if (known && !again) check_told_id(errand, status);
+  if (again) return;
   if (known && errand->settled) {
     look_later(errand);
-  } else if (answer && status == 503 && errand->one_call) {
+  } else if (answer && status == 503 && errand->one_call && errand->repeats == 0) {
     checks_told_refused(errand->clients->options.checks, errand->label);
     try_again(errand);
   } else if (answer && status == 404 && errand->txid[0]) {
@@ -265,12 +303,27 @@ static void regret(void *data) {
   errand->second = network_call(errand->clients->options.network, &request, nobody_waits, errand);
 }
 
+static void impatience(void *data) {
+  struct errand *errand = data;
+  errand->again = NULL;
+  if (errand->prepares_twice) prepare_again(errand);
+}
+
+/* Mostly while the first is prepared: this one has its lock as soon as that one is committed. */
+static void again_soon(struct errand *errand) {
+  struct sim *sim = sim_of(errand);
+  uint64_t most_us = sim_random(sim, 4) > 0 ? AGAIN_SOON_US : AGAIN_MAX_US;
+  errand->again = sim_after(sim, NULL, sim_random(sim, most_us), impatience, errand);
+}
+
 static void commit(struct errand *errand) {
   char target[96];
   if (errand->changes_mind)
     errand->regret =
         sim_after(sim_of(errand), NULL, sim_random(sim_of(errand), REGRET_MAX_US), regret, errand);
   errand->changes_mind = false;
+  if (errand->prepares_twice && !errand->again && sim_random(sim_of(errand), 4) > 0)
+    again_soon(errand);
   (void)snprintf(target, sizeof target, "/v1/transactions/%s/commit", errand->txid);
   struct json_writer w;
   json_writer_init(&w);
@@ -323,13 +376,13 @@ static void ignored(void *data, bool prepared) {
   (void)prepared;
 }
 
-/* An application that has lost its answer, and does not know that all is over. */
+/* An application that has lost its answer, and knows nothing of what became of the first: as long as
+ * that one is prepared, this one waits for its lock. */
 static void prepare_again(struct errand *errand) {
   unsigned databases = errand->clients->options.database_count;
-  if (!errand->prepares_twice || !errand->ended) return;
+  errand->prepares_twice = false;
   for (unsigned i = 0; i < databases; i++)
     if (errand->gids[i][0]) prepare(errand, i, errand->gids[i], ignored);
-  errand->prepares_twice = false;
 }
 
 static void enlisted(void *data, int status, const char *body, size_t length,
@@ -426,12 +479,16 @@ static void begun(void *data, int status, const char *body, size_t length,
                   const struct error *err) {
   struct errand *errand = data;
   json_t *answer = take_answer(errand, body, length, err);
+  if (repeats(errand, status, answer)) {
+    json_decref(answer);
+    return;
+  }
   bool known = answer && (status == 201 || status == 409) && note_transaction(errand, answer);
   if (known && errand->settled)
     look_later(errand);
   else if (known)
     soon(errand, next_branch);
-  else if (answer && status == 503) {
+  else if (answer && status == 503 && errand->repeats == 0) {
     checks_told_refused(errand->clients->options.checks, errand->label);
     try_again(errand);
   } else if (answer && status >= 400 && status < 500)
@@ -444,6 +501,11 @@ static void begun(void *data, int status, const char *body, size_t length,
 static void begin(struct errand *errand) {
   (void)snprintf(errand->label, sizeof errand->label, "errand-%u-%u", errand->number,
                  errand->attempt);
+  errand->repeats = 0;
+  post(errand);
+}
+
+static void post(struct errand *errand) {
   struct json_writer w;
   json_writer_init(&w);
   json_object_begin(&w);
@@ -459,7 +521,7 @@ static void begin(struct errand *errand) {
   }
   if (errand->one_call || errand->statements_at_begin) errand_write_branches(&w, errand);
   json_object_end(&w);
-  ask(errand, "POST", "/v1/transactions", &w, true, errand->one_call ? ended : begun);
+  ask(errand, "POST", BEGIN_TARGET, &w, true, errand->one_call ? ended : begun);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------ */
@@ -494,6 +556,7 @@ static void drop_errands(struct clients *clients) {
     struct errand *errand = &clients->errands[i];
     sim_cancel(errand->pause);
     sim_cancel(errand->regret);
+    sim_cancel(errand->again);
     if (errand->second) network_withdraw(errand->second);
     if (errand->exchange) network_withdraw(errand->exchange);
     errand->dropped = true;

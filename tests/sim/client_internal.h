@@ -19,6 +19,9 @@ struct errand {
   unsigned number, attempt;
   char label[32];
   bool one_call, wait_decided, statements_at_begin;
+  bool keyed; /* its POST has a key: an answer that is lost is asked for by the same again */
+  unsigned repeats;
+  char told_id[TXID_SIZE]; /* as told for its key, for good */
   enum ending ending;
   struct move moves[MOVES_MAX];
   unsigned move_count;
@@ -27,12 +30,11 @@ struct errand {
   bool expects_wrong;
   bool impatient;      /* asks for the commit before its own PREPARE is answered */
   bool changes_mind;   /* asks for a rollback while the commit is under way */
-  bool ended;          /* in every branch, as last told */
-  bool prepares_twice; /* under the same gid, when the first one has ended */
+  bool prepares_twice; /* under the same gid, whatever became of the first one */
   int64_t timeout_ms;
   /* where it is */
   struct exchange *exchange, *second; /* nobody waits for the second */
-  struct sim_event *pause, *regret;
+  struct sim_event *pause, *regret, *again;
   void (*next)(struct errand *errand);
   unsigned life; /* of the coordinator when it was asked */
   bool old_log;  /* an old log was in the place of the right one then */

@@ -81,11 +81,20 @@ struct gid_entry *gid_entry(struct sim_database *db, const char *text) {
 }
 
 enum sim_truth gid_truth(const struct sim_database *db, const struct gid_entry *gid) {
+  return gid_truth_of(db, gid, &(uint64_t){0});
+}
+
+enum sim_truth gid_truth_of(const struct sim_database *db, const struct gid_entry *gid,
+                            uint64_t *which) {
+  *which = gid->newest;
   enum sim_truth truth = gid->open > 0 ? SIM_OPEN : SIM_NEVER;
   for (uint64_t xid = gid->newest; xid; xid = xact_of(db, xid)->sibling) {
     switch (xact_of(db, xid)->state) {
-    case XACT_COMMITTED: return SIM_COMMITTED;
-    case XACT_PREPARED: truth = SIM_PREPARED; break;
+    case XACT_COMMITTED: *which = xid; return SIM_COMMITTED;
+    case XACT_PREPARED:
+      *which = xid;
+      truth = SIM_PREPARED;
+      break;
     case XACT_RUNNING:
       if (truth != SIM_PREPARED) truth = SIM_OPEN;
       break;
@@ -106,6 +115,32 @@ enum sim_truth sim_database_truth(const struct sim_database *db, const char *gid
 bool sim_database_is_hazard(const struct sim_database *db, const char *gid) {
   const struct gid_entry *entry = find_gid(db, gid);
   return entry && entry->hazard;
+}
+
+/* An account's lock is had before the record is written, and kept until the commit: of each account the
+ * records are in the order of the commits. */
+void sim_database_each_change(const struct sim_database *db,
+                              void (*fn)(void *data, const char *gid, unsigned account),
+                              void *data) {
+  for (size_t i = 0; i < db->record_count; i++) {
+    const struct record *record = &db->records[i];
+    if (record->kind != RECORD_CHANGE) continue;
+    const struct xact *xact = xact_of(db, record->xid);
+    if (xact->state == XACT_COMMITTED && xact->gid) fn(data, xact->gid->gid, record->account);
+  }
+}
+
+bool sim_database_is_exposed(const struct sim_database *db) {
+  const struct prepared *p;
+  DL_FOREACH(db->prepared, p) {
+    if (p->valid && !p->gid->foreign && xact_of(db, p->xid)->last > db->received) return true;
+  }
+  return false;
+}
+
+bool sim_database_was_told_committed(const struct sim_database *db, const char *gid) {
+  const struct gid_entry *entry = find_gid(db, gid);
+  return entry && entry->told_committed;
 }
 
 bool sim_database_is_replicated(const struct sim_database *db, const char *xid) {

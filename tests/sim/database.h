@@ -81,6 +81,14 @@ bool sim_database_is_replicated(const struct sim_database *db, const char *xid);
 /* A standby without it was promoted, or somebody ended it by hand, so that no protocol could keep
  * it: a declared heuristic hazard. */
 bool sim_database_is_hazard(const struct sim_database *db, const char *gid);
+/* Calls fn with each change of an account that a branch has committed, in the order of their commits. */
+void sim_database_each_change(const struct sim_database *db,
+                              void (*fn)(void *data, const char *gid, unsigned account),
+                              void *data);
+/* Is anything prepared that the standby has not received yet? */
+bool sim_database_is_exposed(const struct sim_database *db);
+/* Has a client ever received that this branch has committed? */
+bool sim_database_was_told_committed(const struct sim_database *db, const char *gid);
 int64_t sim_database_money(const struct sim_database *db);
 /* Calls fn with the gid of each that is prepared, and not somebody else's. */
 void sim_database_each_prepared(const struct sim_database *db,

@@ -16,6 +16,9 @@
 #include <utlist.h>
 
 #include "tests/sim/database_internal.h"
+#include "tests/sim/sim_run.h"
+
+enum { CUT_COMMITTED_WEIGHT = 4 };
 
 static void run(struct backend *b);
 
@@ -71,13 +74,23 @@ void backend_answer_error(struct backend *b, const char *sqlstate, const char *t
   b->tx = TX_FAILED;
 }
 
+/* That a branch has committed is rather lost than another answer: it is asked for until it comes. */
+static unsigned cut_weight(const struct item *items) {
+  const struct item *item;
+  DL_FOREACH(items, item) {
+    if (item->told && item->told_what == SIM_COMMITTED) return CUT_COMMITTED_WEIGHT;
+  }
+  return 1;
+}
+
 static void send(struct backend *b) {
   struct item *items = b->output;
   b->output = NULL;
   if (!items) return;
   if (!b->conn) {
     items_free(items);
-  } else if (sim_fault(b->db->sim, SIM_SESSION_CUT_AFTER, b->application)) {
+  } else if (sim_fault_often(b->db->sim, SIM_SESSION_CUT_AFTER, cut_weight(items),
+                             b->application)) {
     PGconn *conn = b->conn;
     items_free(items);
     backend_orphan(b, true);

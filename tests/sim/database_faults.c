@@ -37,12 +37,13 @@ static bool is_lost(const struct gid_entry *gid, enum sim_truth now) {
 static void tell_changes(struct sim_database *db, bool failover) {
   struct gid_entry *gid, *next;
   HASH_ITER(hh, db->gids, gid, next) {
-    enum sim_truth now = gid_truth(db, gid);
+    uint64_t xid;
+    enum sim_truth now = gid_truth_of(db, gid, &xid);
     if (failover && !db->options.synchronous && !gid->foreign && is_lost(gid, now)) {
       gid->hazard = true;
       sim_trace(db->sim, "%s: %s is lost: a hazard", db->name, gid->gid);
     }
-    if (now != gid->before) database_tell(db, gid, gid->newest, now);
+    if (now != gid->before) database_tell(db, gid, xid, now);
   }
 }
 

@@ -292,6 +292,9 @@ struct sim_database {
 void *model_allocate(size_t size);
 struct gid_entry *gid_entry(struct sim_database *db, const char *text);
 enum sim_truth gid_truth(const struct sim_database *db, const struct gid_entry *gid);
+/* And which of its xids that is. */
+enum sim_truth gid_truth_of(const struct sim_database *db, const struct gid_entry *gid,
+                            uint64_t *which);
 void database_tell(struct sim_database *db, struct gid_entry *gid, uint64_t xid,
                    enum sim_truth now);
 /* A client has received what proves that the branch is prepared, or committed. */

@@ -52,7 +52,7 @@ struct wal {
   bool durable; /* and somebody waits for it to be */
   struct sim_event *done;
   struct loop_timer *lazy_timer;
-  int64_t lazy_flush_ms;
+  int64_t lazy_flush_ms, retention_ms;
   bool failed, started, lazy_due;
   struct error failure;
   struct wal_stats stats;
@@ -128,8 +128,10 @@ static void put_in_file(struct wal *wal, const struct job_list *jobs) {
 
 static void apply(struct wal *wal, const struct job *job) {
   if (!image_apply(&wal->view, job))
-    sim_violation(wal->disk->sim, 2, "transaction %s is decided twice",
-                  job->is.put.record->txid.text);
+    sim_violation(wal->disk->sim, 2, "transaction %s is decided twice, or another of its key",
+                  job->kind == JOB_REMEMBER || job->kind == JOB_ANSWER
+                      ? job->is.key->txid.text
+                      : job->is.put.record->txid.text);
 }
 
 static void fail(struct wal *wal, const char *why) {
@@ -220,6 +222,12 @@ static void answer_all(struct job_list *group) {
   }
 }
 
+static void remove_expired(struct wal *wal) {
+  int64_t ended_us = clock_wall_us() - wal->retention_ms * 1000;
+  if (wal->failed) return;
+  image_remove(&wal->disk->file, &wal->view, ended_us);
+}
+
 static void group_is_done(void *data) {
   struct wal *wal = data;
   struct job_list group = wal->group;
@@ -230,6 +238,7 @@ static void group_is_done(void *data) {
     settle(wal, &group, WRITTEN_UNKNOWN);
   else if (wal->durable)
     settle(wal, &group, write_group(wal, &group));
+  remove_expired(wal);
   for (struct job *job = group.first; job; job = job->next) {
     if (job_is_durable(job)) continue;
     if (wal->failed)
@@ -291,6 +300,7 @@ enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
   run_id_make(disk->lives[disk->epoch]);
   wal->epoch = ++disk->epoch;
   wal->lazy_flush_ms = options->lazy_flush_ms ? options->lazy_flush_ms : LAZY_FLUSH_MS;
+  wal->retention_ms = options->retention_ms;
   wal->lazy_timer = loop_timer_new(loop, lazy_is_due, wal);
   image_copy(&wal->view, &disk->file);
   disk->open = wal;
@@ -418,6 +428,22 @@ void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const 
   submit(wal, job);
 }
 
+void wal_answer(struct wal *wal, const struct wal_key *key) {
+  assert(key_fault(key) == NULL && key->status != 0);
+  struct job *job = job_new(JOB_ANSWER);
+  job->is.key = key_copy(key);
+  submit(wal, job);
+}
+
+void wal_remember(struct wal *wal, const struct wal_key *key, wal_decided_fn fn, void *data) {
+  assert(key_fault(key) == NULL && key->status != 0);
+  struct job *job = job_new(JOB_REMEMBER);
+  job->is.key = key_copy(key);
+  job->fn.decided = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
 enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
                                     struct error *err) {
   assert(!wal->started);
@@ -434,6 +460,16 @@ void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void
   struct job *job = job_new(JOB_LOOK_UP);
   job->is.txid = *txid;
   job->fn.found = fn;
+  job->data = data;
+  submit(wal, job);
+}
+
+void wal_look_up_key(struct wal *wal, const char *name_space, const char *name, wal_key_found_fn fn,
+                     void *data) {
+  struct job *job = job_new(JOB_LOOK_UP_KEY);
+  job->is.named.name_space = job_keep_text(job, name_space);
+  job->is.named.name = job_keep_text(job, name);
+  job->fn.key_found = fn;
   job->data = data;
   submit(wal, job);
 }

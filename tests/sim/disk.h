@@ -22,9 +22,11 @@ void disk_free(struct disk *disk);
 struct disk_entry {
   const struct wal_record *record;
   bool ended;
+  bool removed; /* its retention time is over: it is there for the checks alone */
+  int64_t ended_at_us;
 };
 
-/* The durable record; NULL: none. An ABORTED note is no decision. */
+/* The durable record, also when it has been removed since; NULL: none. An ABORTED note is no decision. */
 const struct disk_entry *disk_find(const struct disk *disk, const char *txid);
 size_t disk_count(const struct disk *disk);
 const struct disk_entry *disk_at(const struct disk *disk, size_t index);

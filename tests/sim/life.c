@@ -97,15 +97,13 @@ static void start_agents(struct life *life) {
 /* ---- a coordinator ---------------------------------------------------------------------------- */
 
 /* The process would not go on from here; so nothing it does from here on counts. Who has the right
- * log has no other reason than a log that has failed; or an answer to somebody else, which says that he
- * is fenced off. */
+ * log has no other reason than a log that has failed. */
 static void halt(const char *reason) {
   struct process *process = process_current();
   struct life *life = process->owner;
   if (process->dead) return;
   sim_trace(process->sim, "%s halts: %s", process->name, reason);
-  bool misled = sim_fault_count(process->sim, SIM_REPLY_SWAPPED) > 0;
-  if (process->rightful && !wal_stats(process->wal).poisoned && !misled)
+  if (process->rightful && !wal_stats(process->wal).poisoned)
     sim_violation(process->sim, 11, "%s is refused with the right log: %s", process->name, reason);
   life->halted = true;
   process->dead = true;
@@ -129,7 +127,8 @@ static void add_participant(struct life *life, unsigned database) {
 
 static enum error_code start_coordinator(struct life *life, struct error *err) {
   const struct setup *setup = life->program->setup;
-  struct wal_options log = {.retention_ms = INT64_C(86400000)};
+  struct wal_options log = {.retention_ms = setup->retention_ms,
+                            .key_retention_ms = INT64_C(86400000)};
   struct wal *wal;
   enum error_code code = wal_open(&wal, life->process.loop, "decisions.db", &log, err);
   if (code != ERR_OK) return code;

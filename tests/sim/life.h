@@ -17,7 +17,7 @@ struct setup {
   bool embedded;                          /* the agents live in the coordinator */
   unsigned agent_of[DATABASES_MAX];       /* else: which agent program serves it */
   struct coordinator_options coordinator; /* but `halt` */
-  int64_t agent_timeout_ms, stop_timeout_ms, call_timeout_ms;
+  int64_t agent_timeout_ms, stop_timeout_ms, call_timeout_ms, retention_ms;
   unsigned connections_max, waiting_max;
   bool has_state_dir;
   bool synchronous_failover[DATABASES_MAX];

@@ -23,6 +23,7 @@ struct net_request {
   const char *address;  /* "coordinator:7410" */
   const char *method;   /* static */
   const char *target;   /* "/v1/transactions?label=x" */
+  const char *key;      /* Idempotency-Key; NULL: none */
   char *body;           /* taken over; NULL: none */
   size_t length;
   uint64_t timeout_us;
@@ -53,6 +54,7 @@ void network_close(struct network *network, struct net_server *server);
 
 const char *exchange_method(const struct exchange *exchange);
 const char *exchange_target(const struct exchange *exchange);
+const char *exchange_key(const struct exchange *exchange);                  /* NULL: none */
 const char *exchange_body(const struct exchange *exchange, size_t *length); /* NULL: none */
 /* The server keeps it until it has answered. */
 void network_answer(struct exchange *exchange, struct process *by, int status, const char *body,

@@ -8,7 +8,7 @@
 
 #include "common/http_server.h"
 #include "common/http_uri.h"
-#include "common/json.h"
+#include "common/problem.h"
 #include "tests/sim/network.h"
 
 struct http_server {
@@ -44,7 +44,8 @@ static void finish(struct http_request *request, int status, const char *body, s
 void http_respond_take(struct http_request *request, int status, const char *content_type,
                        char *body, size_t length, const struct http_header *headers,
                        size_t header_count) {
-  assert(strcmp(content_type, "application/json") == 0 && body);
+  assert(strcmp(content_type, status < 400 ? "application/json" : PROBLEM_CONTENT_TYPE) == 0 &&
+         body);
   (void)headers;
   (void)header_count;
   finish(request, status, body, length);
@@ -52,29 +53,10 @@ void http_respond_take(struct http_request *request, int status, const char *con
 }
 
 void http_respond_error(struct http_request *request, const struct error *err, const char *extra) {
-  bool fatal = error_class_of(err->code) == CLASS_FATAL;
-  int status = error_http_status(err->code);
-  struct json_writer w;
-  json_writer_init(&w);
-  json_object_begin(&w);
-  json_key(&w, "title");
-  json_write_string(&w, error_title(err->code));
-  json_key(&w, "status");
-  json_write_integer(&w, status);
-  json_key(&w, "detail");
-  json_write_string(&w, fatal || !err->text[0] ? error_title(err->code) : err->text);
-  json_key(&w, "code");
-  json_write_string(&w, error_wire_code(err->code));
-  if (err->field[0]) {
-    json_key(&w, "field");
-    json_write_string(&w, err->field);
-  }
-  if (extra) json_write_raw(&w, extra);
-  json_object_end(&w);
   size_t length;
-  char *body = json_writer_take(&w, &length);
+  char *body = problem_make(err, extra, &length);
   if (!body) abort();
-  finish(request, status, body, length);
+  finish(request, error_http_status(err->code), body, length);
   free(body);
 }
 
@@ -176,10 +158,18 @@ enum error_code http_check_query(const struct http_request *request, const char 
   return ERR_OK;
 }
 
-const char *http_header(const struct http_request *request, const char *name) {
+/* There are no tokens here: everybody may do everything. */
+const char *http_principal(const struct http_request *request) {
   (void)request;
-  (void)name;
   return NULL;
+}
+
+const char *http_header(const struct http_request *request, const char *name) {
+  return strcmp(name, "Idempotency-Key") == 0 ? exchange_key(request->exchange) : NULL;
+}
+
+unsigned http_header_count(const struct http_request *request, const char *name) {
+  return http_header(request, name) != NULL;
 }
 
 const char *http_body(const struct http_request *request, size_t *length) {

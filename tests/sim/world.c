@@ -31,6 +31,8 @@ enum {
   LAZY_REST_US = 2 * S
 };
 
+enum { FAILOVER_WEIGHT = 20, RETENTION_MIN_MS = 200, RETENTION_MAX_MS = 5000, DAY_MS = 86400000 };
+
 struct world {
   struct sim *sim;
   struct network *network;
@@ -99,6 +101,7 @@ static void choose_setup(struct world *w) {
 
 static void make_databases(struct world *w) {
   struct sim *sim = w->sim;
+  bool may_lose = false;
   for (unsigned i = 0; i < w->setup.databases; i++) {
     w->has_standby[i] = sim_random(sim, 2) == 0;
     w->synchronous[i] = w->has_standby[i] && sim_random(sim, 2) == 0;
@@ -110,7 +113,12 @@ static void make_databases(struct world *w) {
                                            .balance = 500,
                                            .prepared_max = (int64_t)sim_between(sim, 4, 32)};
     w->databases[i] = sim_database_new(sim, &options);
+    may_lose = may_lose || (w->has_standby[i] && !w->synchronous[i]);
   }
+  /* It has to be longer than a failover may take that brings something back. */
+  bool is_short = !may_lose && sim_random(sim, 2) == 0;
+  w->setup.retention_ms =
+      is_short ? (int64_t)sim_between(sim, RETENTION_MIN_MS, RETENTION_MAX_MS) : DAY_MS;
 }
 
 /* ---- starting and starting again -------------------------------------------------------------- */
@@ -257,7 +265,10 @@ static void weather_of(struct world *w, unsigned i) {
   bool loses = !w->synchronous[i];
   /* A lossy failover may forget an epoch: not while a log is about that relies on it. */
   if (loses && (w->right || w->second.disk)) return;
-  if (!sim_fault(sim, loses ? SIM_FAILOVER_ASYNC : SIM_FAILOVER_SYNC, database_name(i))) return;
+  /* Where there is something to lose, it comes at that moment rather than at another. */
+  unsigned weight = loses && sim_database_is_exposed(db) ? FAILOVER_WEIGHT : 1;
+  enum sim_fault fault = loses ? SIM_FAILOVER_ASYNC : SIM_FAILOVER_SYNC;
+  if (!sim_fault_often(sim, fault, weight, database_name(i))) return;
   checks_failover(w->checks, i, loses);
   (void)sim_database_failover(db);
 }

@@ -74,6 +74,7 @@ static void step(struct branch *b, struct branch_event event, const char *expect
 #define LOOKED_OTHER           EVENT(.kind = BRANCH_EV_LOOKED, .looked = LOOKED_PREPARED)
 #define LOOKED_OTHERS_REFUSED  EVENT(.kind = BRANCH_EV_LOOKED, .looked = LOOKED_REFUSED)
 #define FINISHED(what)         EVENT(.kind = BRANCH_EV_FINISHED, .finished = (what))
+#define FINISH_UNANSWERED      EVENT(.kind = BRANCH_EV_FINISHED, .finished = FINISH_LOST, .sent = true)
 #define STATUS(what)           EVENT(.kind = BRANCH_EV_STATUS, .status = (what))
 #define COMMITTED(what)        EVENT(.kind = BRANCH_EV_COMMITTED, .outcome = (what))
 #define ONLY(what)             EVENT(.kind = (what))
@@ -395,6 +396,51 @@ static void commit_unanswered_is_asked_again(void) {
   }
 }
 
+static struct branch commit_without_answer(void) {
+  struct branch b = prepared();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "committing: commit_prepared");
+  STEP(FINISH_UNANSWERED, "prepared: told_retry");
+  return b;
+}
+
+/* It may be done still, and the gid be prepared again by an application. */
+static void commit_without_answer_is_looked_up_when_nobody_is_at_it(void) {
+  struct branch b = commit_without_answer();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "ending_session: end_session");
+  STEP(DECIDE_XID(DECIDE_COMMIT), "ending_session: join");
+  STEP(ENDED(false), "ending_session (stalled): told_retry");
+  STEP(DECIDE_XID(DECIDE_COMMIT), "ending_session: end_session");
+  STEP(ENDED(true), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_LOST), "looking_up (stalled): told_retry");
+  STEP(DECIDE_XID(DECIDE_COMMIT), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_PREPARED), "committing: commit_prepared");
+  STEP(FINISHED(FINISH_DONE), "committed: told_committed");
+}
+
+static void commit_without_answer_found_as_another_is_verified(void) {
+  struct branch b = commit_without_answer();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "ending_session: end_session");
+  STEP(ENDED(true), "looking_up: look_up");
+  STEP(LOOKED_OTHER, "verifying: ask_status");
+  STEP(STATUS(XACT_STATUS_COMMITTED), "committed: told_committed");
+}
+
+static void commit_without_answer_found_absent_is_verified(void) {
+  struct branch b = commit_without_answer();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "ending_session: end_session");
+  STEP(ENDED(true), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_ABSENT), "verifying: ask_status");
+  STEP(STATUS(XACT_STATUS_COMMITTED), "committed: told_committed");
+}
+
+static void abort_without_answer_is_sent_again(void) {
+  struct branch b = prepared();
+  STEP(DECIDE(DECIDE_ABORT), "aborting: rollback_prepared");
+  STEP(FINISH_UNANSWERED, "prepared: told_retry");
+  STEP(DECIDE(DECIDE_ABORT), "aborting: rollback_prepared");
+  STEP(FINISHED(FINISH_DONE), "aborted: told_aborted");
+}
+
 static void commit_after_restart_looks_up_first(void) {
   struct branch b = fresh();
   STEP(DECIDE_XID(DECIDE_COMMIT), "looking_up: look_up");
@@ -601,7 +647,8 @@ static bool same_branch(const struct branch *a, const struct branch *b) {
          a->closed == b->closed && a->durable == b->durable && a->barrier == b->barrier &&
          a->next_sequence == b->next_sequence && a->end == b->end && a->vote_due == b->vote_due &&
          a->decided == b->decided && a->decision == b->decision && a->xid_told == b->xid_told &&
-         a->lost == b->lost && a->session_gone == b->session_gone;
+         a->lost == b->lost && a->finish_lost == b->finish_lost &&
+         a->session_gone == b->session_gone;
 }
 
 static void visit(const struct node *node) {
@@ -679,6 +726,7 @@ static size_t answers(const struct node *node, struct branch_event *out) {
   case A_FINISH:
     for (int i = FINISH_LOST; i <= FINISH_REFUSED; i++)
       out[n++] = FINISHED((enum session_finished)i);
+    out[n++] = FINISH_UNANSWERED;
     break;
   case A_STATUS:
     for (int i = XACT_STATUS_LOST; i <= XACT_STATUS_FORGOTTEN; i++)
@@ -754,9 +802,10 @@ static bool holds(const struct node *before, const struct branch_event *event,
   bool resting_owes_nothing = after->under_way != NOTHING || (!is->vote_due && !is->decided);
   bool same_xid_only =
       count_of(actions, BRANCH_DO_COMMIT_PREPARED) == 0 ||
-      (event->same_xid && ((event->kind == BRANCH_EV_DECIDE && was->state == BRANCH_PREPARED) ||
-                           (event->kind == BRANCH_EV_LOOKED && (event->looked == LOOKED_PREPARED ||
-                                                                event->looked == LOOKED_REFUSED))));
+      (event->same_xid &&
+       ((event->kind == BRANCH_EV_DECIDE && was->state == BRANCH_PREPARED && !was->finish_lost) ||
+        (event->kind == BRANCH_EV_LOOKED &&
+         (event->looked == LOOKED_PREPARED || event->looked == LOOKED_REFUSED))));
   bool yes_is_prepared = !has_vote(actions, VOTE_YES) ||
                          (is->state == BRANCH_ACTIVE && is->end == RUN_KEEP_OPEN && !is->closed) ||
                          (is->state == BRANCH_PREPARED && is->durable && !is->closed);
@@ -945,7 +994,11 @@ SUITE(branch, CASE(run_to_prepare_and_commit_is_committed), CASE(interactive_run
       CASE(abort_amid_run_and_lost_prepare_is_rolled_back),
       CASE(abort_of_active_and_ready_rolls_back), CASE(abort_of_prepared_is_tried_until_answered),
       CASE(abort_of_branch_committed_by_hand_tells_committed), CASE(commit_not_found_is_verified),
-      CASE(commit_unanswered_is_asked_again), CASE(commit_after_restart_looks_up_first),
+      CASE(commit_unanswered_is_asked_again),
+      CASE(commit_without_answer_is_looked_up_when_nobody_is_at_it),
+      CASE(commit_without_answer_found_as_another_is_verified),
+      CASE(commit_without_answer_found_absent_is_verified),
+      CASE(abort_without_answer_is_sent_again), CASE(commit_after_restart_looks_up_first),
       CASE(commit_never_takes_a_stray_with_another_xid),
       CASE(commit_of_another_xid_than_aborted_here_is_verified),
       CASE(outcome_comes_with_the_decision_it_answers),

@@ -337,6 +337,29 @@ static void answer_cut_short_is_lost(void) {
                TIMEOUT_MS, ERR_LOST);
 }
 
+/* At each of its bytes: none of it is taken for an answer without a body. */
+static void answer_cut_short_in_its_head_is_lost(void) {
+  char cut[sizeof OK_JSON];
+  const char *body = strstr(OK_JSON, "\r\n\r\n");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(body);
+  for (size_t length = 0; length < (size_t)(body - OK_JSON) + 4; length++) {
+    struct peer peer;
+    memcpy(cut, OK_JSON, length);
+    cut[length] = '\0';
+    peer_open(&peer, serve_and_close, cut);
+    struct http_caller *caller = http_caller_new();
+    int status = -1;
+    char *response = NULL;
+    CU_ASSERT_EQUAL(http_caller_call(caller, "GET", peer.url, NULL, TIMEOUT_MS, &status, &response,
+                                     NULL, NULL),
+                    ERR_LOST);
+    CU_ASSERT_EQUAL(status, 0);
+    free(response);
+    http_caller_free(caller);
+    peer_close(&peer);
+  }
+}
+
 static void answer_stalled_midway_is_lost(void) {
   expect_error(serve, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"vote\":", SHORT_MS,
                ERR_LOST);
@@ -488,9 +511,9 @@ SUITE(http_client, CASE(post_whole_is_answered), CASE(get_without_body_is_answer
       CASE(dead_port_is_unavailable), CASE(url_that_is_none_is_unavailable),
       CASE(connecting_in_vain_is_unavailable), CASE(no_answer_in_time_is_lost),
       CASE(close_without_answer_is_lost), CASE(answer_cut_short_is_lost),
-      CASE(answer_stalled_midway_is_lost), CASE(answer_that_is_not_http_is_lost),
-      CASE(answer_over_the_limit_is_lost), CASE(client_freed_ends_what_is_under_way),
-      CASE(kept_connection_dropped_is_sent_again),
+      CASE(answer_cut_short_in_its_head_is_lost), CASE(answer_stalled_midway_is_lost),
+      CASE(answer_that_is_not_http_is_lost), CASE(answer_over_the_limit_is_lost),
+      CASE(client_freed_ends_what_is_under_way), CASE(kept_connection_dropped_is_sent_again),
       CASE(kept_connection_dropped_by_a_dying_peer_is_lost),
       CASE(blocking_call_returns_the_response), CASE(blocking_call_to_a_dead_port_is_unavailable),
       CASE(caller_keeps_its_connection), CASE(caller_never_posts_twice))

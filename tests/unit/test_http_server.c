@@ -127,14 +127,14 @@ static void handle_headers(struct http_request *request, void *data) {
 }
 
 static const struct http_route routes[] = {
-    {"POST", "/echo", handle_echo},
-    {"GET", "/echo", handle_echo},
-    {"GET", "/things/{id}", handle_capture},
-    {"GET", "/things/list", handle_literal},
-    {"GET", "/hold", handle_hold},
-    {"GET", "/slow", handle_slow},
-    {"GET", "/errors/{which}", handle_error},
-    {"POST", "/headers", handle_headers},
+    {"POST", "/echo", handle_echo, ROLE_ANYONE},
+    {"GET", "/echo", handle_echo, ROLE_ANYONE},
+    {"GET", "/things/{id}", handle_capture, ROLE_ANYONE},
+    {"GET", "/things/list", handle_literal, ROLE_ANYONE},
+    {"GET", "/hold", handle_hold, ROLE_ANYONE},
+    {"GET", "/slow", handle_slow, ROLE_ANYONE},
+    {"GET", "/errors/{which}", handle_error, ROLE_ANYONE},
+    {"POST", "/headers", handle_headers, ROLE_ANYONE},
 };
 
 /* ---- the frame of a case ----------------------------------------------------------------------

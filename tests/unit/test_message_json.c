@@ -94,14 +94,16 @@ static void fence_request_with_a_former_life_reads_back(void) {
   json_decref(json);
 }
 
+static const struct fence_asked asked = {"bank", "fedcba9876543210"};
+
 static void fence_reply_with_a_former_life_reads_back(void) {
   struct fence_reply in = {.former_epoch = 6, .former_run_id = RUN_ID};
   struct fence_reply out;
   struct json_writer w;
   json_writer_init(&w);
-  fence_reply_encode(&w, &in);
+  fence_reply_encode(&w, &asked, &in);
   json_t *json = written(&w);
-  CU_ASSERT_EQUAL(fence_reply_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(fence_reply_decode(json, &asked, &out, NULL), ERR_OK);
   CU_ASSERT_EQUAL(out.former_epoch, 6);
   CU_ASSERT_STRING_EQUAL(out.former_run_id, RUN_ID);
   CU_ASSERT_STRING_EQUAL(out.incarnation, "");
@@ -139,15 +141,32 @@ static void fence_request_wrong_is_refused(void) {
   }
 }
 
+static void fence_reply_to_another_is_refused(void) {
+  static const struct fence_asked others[] = {{"shop", "fedcba9876543210"},
+                                              {"bank", "0123456789abcdef"}};
+  struct fence_reply in = {.former_epoch = 6, .former_run_id = RUN_ID};
+  struct fence_reply out;
+  struct json_writer w;
+  json_writer_init(&w);
+  fence_reply_encode(&w, &asked, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_TRUE(fence_is_answered(json, &asked));
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    CU_ASSERT_FALSE(fence_is_answered(json, &others[i]));
+    CU_ASSERT_EQUAL(fence_reply_decode(json, &others[i], &out, NULL), ERR_INVALID);
+  }
+  json_decref(json);
+}
+
 static void fence_reply_reads_back(void) {
   struct fence_reply in = {
       .incarnation = RUN_ID, .server = SERVER, .server_version = 150018, .prepared_max = 100};
   struct fence_reply out;
   struct json_writer w;
   json_writer_init(&w);
-  fence_reply_encode(&w, &in);
+  fence_reply_encode(&w, &asked, &in);
   json_t *json = written(&w);
-  CU_ASSERT_EQUAL(fence_reply_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(fence_reply_decode(json, &asked, &out, NULL), ERR_OK);
   CU_ASSERT_STRING_EQUAL(out.incarnation, RUN_ID);
   CU_ASSERT_STRING_EQUAL(out.server, SERVER);
   CU_ASSERT_EQUAL(out.server_version, 150018);
@@ -618,8 +637,8 @@ SUITE(message_json, CASE(names_read_back), CASE(names_unknown_leave_the_value),
       CASE(survey_reply_wrong_is_refused), CASE(fence_request_reads_back),
       CASE(fence_request_with_a_former_life_reads_back),
       CASE(fence_reply_with_a_former_life_reads_back), CASE(fence_request_wrong_is_refused),
-      CASE(fence_reply_reads_back), CASE(statement_params_become_text),
-      CASE(statement_without_options_expects_any_rows),
+      CASE(fence_reply_reads_back), CASE(fence_reply_to_another_is_refused),
+      CASE(statement_params_become_text), CASE(statement_without_options_expects_any_rows),
       CASE(statements_wrong_name_the_whole_pointer), CASE(statements_over_a_limit_are_refused),
       CASE(run_request_reads_back), CASE(run_request_wrong_is_refused), CASE(run_reply_reads_back),
       CASE(run_reply_with_cause_reads_back), CASE(run_reply_wrong_is_refused),

@@ -1,0 +1,210 @@
+/* Who may come in: tokens and their roles, TLS, certificates between the coordinator and its agents. */
+#include "tests/lib/world.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct world_options secure = {.secure = true};
+
+/* A client of its own, which must be freed; `token` NULL: it shows none. */
+static struct api *client_with(const struct world *w, const char *token, const char *ca) {
+  char url[64];
+  (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[COORDINATOR]);
+  struct api *api = api_new(url);
+  api_identify(api, &(struct http_identity){.token = token, .ca = ca});
+  return api;
+}
+
+static void reload(struct world *w, const char *event) {
+  unsigned before = world_logged(w, COORDINATOR, event);
+  process_kill(w->processes[COORDINATOR], SIGHUP);
+  UNTIL(world_logged(w, COORDINATOR, event) == before + 1);
+}
+
+static void transfer_commits_over_tls(enum world_mode mode) {
+  struct world *w = world_open(mode, &secure);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  world_restart(w, COORDINATOR);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 2);
+  world_close(w);
+}
+IN_BOTH_MODES(transfer_commits_over_tls)
+
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+static void check_refused(struct world *w, const char *token) {
+  struct api *api = client_with(w, token, w->ca);
+  CHECK_PROBLEM(api_run(api, ONE_CALL("", TRANSFER(1))), 401, "unauthorized");
+  CHECK_PROBLEM(api_get(api, "/v1/transactions"), 401, "unauthorized");
+  CHECK_PROBLEM(api_get(api, "/v1/participants"), 401, "unauthorized");
+  CHECK_STATUS(api_get(api, "/healthz"), 200);
+  api_free(api);
+}
+
+static void requests_without_a_known_token_are_401_and_logged(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &secure);
+  check_refused(w, NULL);
+  check_refused(w, "");
+  check_refused(w, "assent_wrong");
+  char near[TOKEN_TEXT_SIZE];
+  (void)strcpy(near, w->tokens[TOKEN_SHOP]);
+  near[strlen(near) - 1] = near[strlen(near) - 1] == 'A' ? 'B' : 'A';
+  check_refused(w, near);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, "access_refused"), 12);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, w->tokens[TOKEN_SHOP]), 0);
+  CU_ASSERT_EQUAL(world_logged(w, COORDINATOR, near), 0);
+  CHECK_MOVED(w, 0);
+  world_close(w);
+}
+
+static void tokens_do_what_their_role_may(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &secure);
+  struct api *shop = client_with(w, w->tokens[TOKEN_SHOP], w->ca);
+  struct api *metrics = client_with(w, w->tokens[TOKEN_METRICS], w->ca);
+  const struct reply *reply = api_run(shop, ONE_CALL("", TRANSFER(1)));
+  CHECK_STATUS(reply, 200);
+  const char *id = reply_string(reply, "/id");
+  CHECK_STATUS(api_read(shop, id), 200);
+  CHECK_PROBLEM(api_get(shop, "/v1/participants"), 403, "forbidden");
+  CHECK_PROBLEM(api_post(shop, api_text(shop, "/v1/transactions/%s/resolve", id),
+                         "{'branch':1,'outcome':'aborted','reason':'because'}"),
+                403, "forbidden");
+  CHECK_PROBLEM(api_run(metrics, ONE_CALL("", TRANSFER(1))), 403, "forbidden");
+  CHECK_PROBLEM(api_read(metrics, id), 403, "forbidden");
+  CHECK_STATUS(api_get(w->api, "/v1/participants"), 200);
+  CHECK_STATUS(api_read(w->api, id), 200);
+  CHECK_MOVED(w, 1);
+  api_free(shop);
+  api_free(metrics);
+  world_close(w);
+}
+
+static FILE *open_tokens(const struct world *w, const char *mode) {
+  char path[512];
+  (void)snprintf(path, sizeof path, "%s/tokens", w->directory);
+  FILE *file = fopen(path, mode);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  return file;
+}
+
+static void add_token(const struct world *w, const char *mode, const char *name,
+                      char text[TOKEN_TEXT_SIZE]) {
+  char line[TOKEN_LINE_SIZE];
+  struct token token;
+  token_make(name, ROLE_CLIENT, text, &token);
+  token_line(&token, line);
+  FILE *file = open_tokens(w, mode);
+  (void)fputs(line, file);
+  (void)fclose(file);
+}
+
+static void tokens_change_without_a_restart(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &secure);
+  char newer[TOKEN_TEXT_SIZE], newest[TOKEN_TEXT_SIZE];
+  add_token(w, "a", "newer", newer);
+  struct api *api = client_with(w, newer, w->ca);
+  CHECK_STATUS(api_get(api, "/v1/transactions"), 401);
+  reload(w, "\"reloaded\"");
+  CHECK_STATUS(api_get(api, "/v1/transactions"), 200);
+  FILE *file = open_tokens(w, "a");
+  (void)fputs("somebody king 00\n", file);
+  (void)fclose(file);
+  reload(w, "reload_failed");
+  CHECK_STATUS(api_get(api, "/v1/transactions"), 200);
+  add_token(w, "w", "newest", newest);
+  reload(w, "\"reloaded\"");
+  CHECK_STATUS(api_get(api, "/v1/transactions"), 401);
+  CHECK_STATUS(api_get(w->api, "/v1/transactions"), 401);
+  api_free(api);
+  api = client_with(w, newest, w->ca);
+  CHECK_STATUS(api_run(api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 1);
+  api_free(api);
+  world_close(w);
+}
+
+/* ---- certificates ---------------------------------------------------------------------------- */
+
+/* Another authority's certificate is put in the place of the coordinator's. */
+static void certificate_changes_without_a_restart(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &secure);
+  char directory[512], ca[600], command[2048];
+  (void)snprintf(directory, sizeof directory, "%s/other", w->directory);
+  (void)snprintf(ca, sizeof ca, "%s/ca.pem", directory);
+  struct pki *other = pki_new(directory);
+  pki_issue(other, "coordinator");
+  struct api *old = client_with(w, w->tokens[TOKEN_SHOP], w->ca);
+  struct api *new = client_with(w, w->tokens[TOKEN_SHOP], ca);
+  CHECK_STATUS(api_get(old, "/v1/transactions"), 200);
+  CU_ASSERT_EQUAL(api_get(new, "/v1/transactions")->error, ERR_UNAVAILABLE);
+  /* A key that is not the certificate's: nothing changes. */
+  (void)snprintf(command, sizeof command, "cp %s/coordinator.pem %s/pki/coordinator.pem", directory,
+                 w->directory);
+  CU_ASSERT_EQUAL_FATAL(system(command), 0);
+  reload(w, "reload_failed");
+  CHECK_STATUS(api_get(old, "/v1/transactions"), 200);
+  (void)snprintf(command, sizeof command, "cp %s/coordinator.key %s/pki/coordinator.key", directory,
+                 w->directory);
+  CU_ASSERT_EQUAL_FATAL(system(command), 0);
+  reload(w, "\"reloaded\"");
+  CHECK_STATUS(api_get(new, "/v1/transactions"), 200);
+  api_free(old);
+  old = client_with(w, w->tokens[TOKEN_SHOP], w->ca);
+  CU_ASSERT_EQUAL(api_get(old, "/v1/transactions")->error, ERR_UNAVAILABLE);
+  api_identify(w->api, &(struct http_identity){.token = w->tokens[TOKEN_OPERATOR], .ca = ca});
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(1))), 200);
+  CHECK_MOVED(w, 1);
+  api_free(old);
+  api_free(new);
+  pki_free(other);
+  world_close(w);
+}
+
+/* Plain HTTP to a port that speaks TLS. */
+static void plain_request_is_not_answered(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &secure);
+  char url[64];
+  (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", w->ports[COORDINATOR]);
+  struct api *api = api_new(url);
+  CU_ASSERT_EQUAL(api_get(api, "/healthz")->status, 0);
+  api_free(api);
+  world_close(w);
+}
+
+static void check_agent(struct world *w, const struct http_identity *identity, int status) {
+  char url[64];
+  (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[AGENT_A]);
+  struct api *api = api_new(url);
+  api_identify(api, identity);
+  CHECK_STATUS(api_get(api, "/healthz"), status);
+  CHECK_STATUS(api_get(api, "/v1/databases/bank_a/health"), status);
+  api_free(api);
+}
+
+static void agent_hears_nobody_without_a_certificate_of_its_authority(void) {
+  struct world *w = world_open(WORLD_AGENTS, &secure);
+  char certificate[512], key[512], directory[256 + 8];
+  (void)snprintf(certificate, sizeof certificate, "%s/pki/coordinator.pem", w->directory);
+  (void)snprintf(key, sizeof key, "%s/pki/coordinator.key", w->directory);
+  check_agent(w, &(struct http_identity){.ca = w->ca, .certificate = certificate, .key = key}, 200);
+  check_agent(w, &(struct http_identity){.ca = w->ca}, 403);
+  (void)snprintf(directory, sizeof directory, "%s/other", w->directory);
+  struct pki *other = pki_new(directory);
+  pki_issue(other, "coordinator");
+  (void)snprintf(certificate, sizeof certificate, "%s/coordinator.pem", directory);
+  (void)snprintf(key, sizeof key, "%s/coordinator.key", directory);
+  check_agent(w, &(struct http_identity){.ca = w->ca, .certificate = certificate, .key = key}, 403);
+  CU_ASSERT_TRUE(world_logged(w, AGENT_A, "access_refused") >= 4);
+  pki_free(other);
+  world_close(w);
+}
+
+SUITE(access, BOTH(transfer_commits_over_tls),
+      CASE(requests_without_a_known_token_are_401_and_logged), CASE(tokens_do_what_their_role_may),
+      CASE(tokens_change_without_a_restart), CASE(certificate_changes_without_a_restart),
+      CASE(plain_request_is_not_answered),
+      CASE(agent_hears_nobody_without_a_certificate_of_its_authority))

@@ -1,0 +1,217 @@
+/* coordinator/openapi.json: complete, consistent with the routes and the errors of the program; and the
+ * validator that holds answers against it (tests/lib/contract.c). */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "coordinator/routes.h"
+#include "tests/lib/contract.h"
+#include "tests/lib/suite.h"
+
+static const json_t *at(const char *path) {
+  const json_t *found = contract();
+  while (found && *path) {
+    size_t length = strcspn(path, " ");
+    found = json_object_getn(found, path, length);
+    path += length + (path[length] == ' ');
+  }
+  return found;
+}
+
+/* Text of a failure: which. */
+static void expect(bool holds, const char *what, const char *where) {
+  if (!holds) (void)printf("\n    %s: %s", where, what);
+  CU_ASSERT_TRUE(holds);
+}
+
+/* ---- the document ----------------------------------------------------------------------------- */
+
+static const json_t *operation_of(const struct http_route *route) {
+  char method[8] = "";
+  for (size_t i = 0; route->method[i] && i + 1 < sizeof method; i++)
+    method[i] = (char)tolower((unsigned char)route->method[i]);
+  return json_object_get(json_object_get(at("paths"), route->path), method);
+}
+
+static void every_route_is_described_and_no_other(void) {
+  size_t count, described = 0;
+  const struct http_route *routes = routes_table(&count);
+  for (size_t i = 0; i < count; i++)
+    expect(operation_of(&routes[i]) != NULL, "is not described", routes[i].path);
+  const char *path;
+  json_t *operations;
+  json_object_foreach((json_t *)(uintptr_t)at("paths"), path, operations) {
+    described += json_object_size(operations);
+  }
+  CU_ASSERT_EQUAL(described, count);
+}
+
+static bool has_parameter(const json_t *operation, const char *in, const char *name) {
+  size_t i;
+  const json_t *parameter;
+  json_array_foreach(json_object_get(operation, "parameters"), i, parameter) {
+    if (strcmp(json_string_value(json_object_get(parameter, "in")), in) == 0 &&
+        strcmp(json_string_value(json_object_get(parameter, "name")), name) == 0)
+      return true;
+  }
+  return false;
+}
+
+static void every_operation_is_whole(void) {
+  size_t count;
+  const struct http_route *routes = routes_table(&count);
+  for (size_t i = 0; i < count; i++) {
+    const json_t *operation = operation_of(&routes[i]);
+    bool post = strcmp(routes[i].method, "POST") == 0;
+    expect(json_object_get(operation, "operationId") != NULL, "has no id", routes[i].path);
+    expect(json_object_get(operation, "summary") != NULL, "has no summary", routes[i].path);
+    expect(post == (json_object_get(operation, "requestBody") != NULL), "its body", routes[i].path);
+    expect(!strstr(routes[i].path, "{id}") || has_parameter(operation, "path", "id"),
+           "lacks its parameter", routes[i].path);
+    const char *status;
+    json_t *response;
+    json_object_foreach(json_object_get(operation, "responses"), status, response) {
+      const json_t *found = contract_follow(response);
+      expect(json_object_get(found, "description") && json_object_get(found, "content"), status,
+             routes[i].path);
+    }
+  }
+}
+
+/* Every $ref, wherever it stands, leads to something; every word of a schema is known to the validator,
+ * and every example is as its schema says. */
+static void check_below(const char *name, const json_t *value) {
+  char why[CONTRACT_WHY_SIZE];
+  const char *key;
+  json_t *member;
+  size_t i;
+  if (json_is_object(value)) {
+    expect(contract_follow(value) != NULL, "leads nowhere", name);
+    const json_t *example = json_object_get(value, "example");
+    if (example && json_object_get(value, "type"))
+      expect(contract_allows(value, example, why), example ? why : "", name);
+    json_object_foreach((json_t *)(uintptr_t)value, key, member) {
+      if (strcmp(key, "example") != 0) check_below(key, member);
+    }
+  }
+  json_array_foreach(value, i, member) {
+    check_below(name, member);
+  }
+}
+
+static void every_reference_leads_somewhere_and_every_example_is_right(void) {
+  check_below("", contract());
+}
+
+static void check_field(const char *schema, const char *name, const json_t *field) {
+  const json_t *type = json_object_get(field, "type");
+  if (json_object_get(field, "$ref")) return;
+  expect(json_object_get(field, "description") != NULL, schema, name);
+  expect(type || json_object_get(field, "anyOf"), "has no type", name);
+  size_t length = strlen(name);
+  bool timed = length > 3 &&
+               (strcmp(name + length - 3, "_ms") == 0 || strcmp(name + length - 3, "_us") == 0);
+  if (timed) {
+    const char *said = json_string_value(json_object_get(field, "description"));
+    expect(said && strstr(said, "Unit: "), "has no unit", name);
+    expect(json_object_get(field, "minimum") != NULL, "has no range", name);
+    expect(json_object_get(field, "example") != NULL, "has no example", name);
+  }
+}
+
+static void every_field_is_described(void) {
+  const char *name, *field;
+  json_t *schema, *member;
+  json_object_foreach((json_t *)(uintptr_t)at("components schemas"), name, schema) {
+    expect(json_object_get(schema, "description") != NULL, "is not described", name);
+    if (strcmp(json_string_value(json_object_get(schema, "type")), "object") == 0)
+      expect(json_is_false(json_object_get(schema, "additionalProperties")), "is open", name);
+    json_object_foreach(json_object_get(schema, "properties"), field, member) {
+      check_field(name, field, member);
+    }
+  }
+}
+
+/* Those that no answer of this API has: not there yet, or between its processes only. */
+static bool is_of_others(enum error_code code) {
+  static const enum error_code others[] = {ERR_OK,     ERR_UNAUTHORIZED, ERR_FENCED, ERR_TOO_MANY,
+                                           ERR_CONFIG, ERR_IO,           ERR_LOG};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (others[i] == code) return true;
+  return false;
+}
+
+static void every_error_code_is_listed(void) {
+  const json_t *codes = at("components schemas Problem properties code enum");
+  size_t listed = 0;
+  for (int code = 0; code <= ERR_LOG; code++) {
+    if (is_of_others((enum error_code)code)) continue;
+    size_t i;
+    const json_t *one;
+    bool found = false;
+    json_array_foreach(codes, i, one) {
+      found = found || strcmp(json_string_value(one), error_wire_code((enum error_code)code)) == 0;
+    }
+    expect(found, "is not listed", error_wire_code((enum error_code)code));
+    listed++;
+  }
+  CU_ASSERT_EQUAL(json_array_size(codes), listed);
+}
+
+/* ---- the validator ---------------------------------------------------------------------------- */
+
+static bool accepts(const char *schema, const char *value) {
+  char why[CONTRACT_WHY_SIZE];
+  json_t *says = json_loads(schema, 0, NULL), *is = json_loads(value, JSON_DECODE_ANY, NULL);
+  CU_ASSERT_FATAL(says && is);
+  bool allowed = contract_allows(says, is, why);
+  json_decref(says);
+  json_decref(is);
+  return allowed;
+}
+
+static void validator_knows_right_from_wrong(void) {
+  static const struct {
+    const char *schema, *right, *wrong;
+  } cases[] = {
+      {"{\"type\":\"string\"}", "\"a\"", "1"},
+      {"{\"type\":[\"integer\",\"null\"]}", "null", "\"a\""},
+      {"{\"type\":\"integer\"}", "1", "1.5"},
+      {"{\"enum\":[\"a\",null]}", "null", "\"b\""},
+      {"{\"minimum\":1}", "1", "0"},
+      {"{\"maximum\":1}", "1", "2"},
+      {"{\"minLength\":2,\"maxLength\":3}", "\"ab\"", "\"abcd\""},
+      {"{\"maxItems\":1}", "[1]", "[1,2]"},
+      {"{\"items\":{\"type\":\"string\"}}", "[\"a\"]", "[\"a\",1]"},
+      {"{\"required\":[\"a\"]}", "{\"a\":1}", "{\"b\":1}"},
+      {"{\"properties\":{\"a\":{\"type\":\"string\"}}}", "{\"b\":1}", "{\"a\":1}"},
+      {"{\"additionalProperties\":false,\"properties\":{\"a\":{}}}", "{\"a\":1}", "{\"b\":1}"},
+      {"{\"anyOf\":[{\"type\":\"null\"},{\"type\":\"array\"}]}", "[]", "{}"},
+      {"{\"$ref\":\"#/components/schemas/EmptyRequest\"}", "{}", "{\"a\":1}"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    CU_ASSERT_TRUE(accepts(cases[i].schema, cases[i].right));
+    CU_ASSERT_FALSE(accepts(cases[i].schema, cases[i].wrong));
+  }
+  CU_ASSERT_FALSE(accepts("{\"pattern\":\"a\"}", "1"));
+  CU_ASSERT_FALSE(accepts("{\"$ref\":\"#/components/schemas/Nothing\"}", "1"));
+}
+
+static void answer_that_is_not_described_is_refused(void) {
+  char why[CONTRACT_WHY_SIZE];
+  json_t *ok = json_pack("{s:s}", "status", "ok"), *other = json_pack("{s:s}", "status", "fine");
+  CU_ASSERT_TRUE(contract_allows_answer("GET", "/healthz", 200, ok, why));
+  CU_ASSERT_TRUE(contract_allows_answer("GET", "/healthz?a=b", 200, ok, why));
+  CU_ASSERT_FALSE(contract_allows_answer("GET", "/healthz", 200, other, why));
+  CU_ASSERT_FALSE(contract_allows_answer("GET", "/healthz", 201, ok, why));
+  CU_ASSERT_FALSE(contract_allows_answer("GET", "/healthz", 200, NULL, why));
+  CU_ASSERT_FALSE(contract_allows_answer("POST", "/healthz", 200, ok, why));
+  CU_ASSERT_FALSE(contract_allows_answer("GET", "/nowhere", 200, ok, why));
+  json_decref(ok);
+  json_decref(other);
+}
+
+SUITE(openapi, CASE(every_route_is_described_and_no_other), CASE(every_operation_is_whole),
+      CASE(every_reference_leads_somewhere_and_every_example_is_right),
+      CASE(every_field_is_described), CASE(every_error_code_is_listed),
+      CASE(validator_knows_right_from_wrong), CASE(answer_that_is_not_described_is_refused))

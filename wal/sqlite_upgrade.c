@@ -1,0 +1,50 @@
+/* Logs of an older format. See sqlite.c for the format.
+ *
+ *   2 -> 3   the table `request` is added
+ *
+ * A start brings the log to the present format, after it was found sound and before anything is written
+ * to it, in one SQLite transaction, which counts as a commit like any other. Who only reads a log (a
+ * backup, a rebuilding) leaves its format as it is. There is no way back: a program that does not know
+ * the format refuses the log.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "wal/sqlite.h"
+
+enum store_result sqlite_learn_format(struct store *store, struct error *err) {
+  char answer[16];
+  enum store_result result = sqlite_ask(store, "PRAGMA user_version", answer, sizeof answer, err);
+  if (result != STORE_OK) return result;
+  store->format = (unsigned)strtoul(answer, NULL, 10);
+  if (store->format == LOG_FORMAT) return STORE_OK;
+  if (store->format >= LOG_FORMAT_OLDEST && store->format < LOG_FORMAT)
+    return sqlite_run_text(store,
+                           "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE request (id, name_space,"
+                           " name, fingerprint, txid, at_us, status, body, results, sum,"
+                           " UNIQUE (name_space, name))",
+                           err);
+  (void)error_set(err, ERR_LOG, "decision log %s has format %u, unlike its first page", store->path,
+                  store->format);
+  return STORE_FAILED;
+}
+
+enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, struct error *err) {
+  char end[120];
+  if (store->format == LOG_FORMAT) return STORE_OK;
+  sqlite_finalize_all(store);
+  (void)snprintf(end, sizeof end,
+                 "PRAGMA user_version=%d; UPDATE meta SET commits = commits + 1; COMMIT",
+                 LOG_FORMAT);
+  enum store_result result =
+      sqlite_run_text(store, "DROP TABLE temp.request; BEGIN IMMEDIATE", err);
+  if (result == STORE_OK) result = sqlite_run_text(store, sqlite_request_schema, err);
+  if (result == STORE_OK) result = sqlite_run_text(store, end, err);
+  if (result != STORE_OK) return result;
+  log_info("decision_log_upgraded", "from", "d", (int64_t)store->format, "to", "d",
+           (int64_t)LOG_FORMAT, NULL);
+  store->format = LOG_FORMAT;
+  meta->commits++;
+  return sqlite_prepare_all(store, err);
+}
