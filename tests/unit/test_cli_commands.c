@@ -302,6 +302,20 @@ static void timeline_shows_steps_and_what_is_waited_for(void) {
                             "unreachable (branch 2): gone"));
 }
 
+static void drain_tells_what_is_under_way(void) {
+  struct result r;
+  run(command_drain, "200 OK", "{\"name\":\"bank_b\",\"draining\":true,\"live_branches\":3}",
+      WORDS("bank_b"), &r);
+  CU_ASSERT_EQUAL(r.code, EXIT_DONE);
+  CU_ASSERT_TRUE(has(r.request, "POST /v1/participants/bank_b/drain HTTP/1.1\r\n"));
+  CU_ASSERT_STRING_EQUAL(r.out, "bank_b takes no new branches; 3 are under way there.\n");
+  run(command_undrain, "404 Not Found",
+      "{\"code\":\"not_found\",\"status\":404,\"title\":\"No such thing here\"}", WORDS("bank_z"),
+      &r);
+  CU_ASSERT_EQUAL(r.code, EXIT_REFUSED);
+  CU_ASSERT_TRUE(has(r.request, "POST /v1/participants/bank_z/undrain HTTP/1.1\r\n"));
+}
+
 static void show_of_an_id_with_a_slash_sends_nothing(void) {
   struct result r;
   run(command_tx, "200 OK", "{}", WORDS("show", "../participants"), &r);
@@ -434,10 +448,10 @@ SUITE(cli_commands, CASE(begin_prints_the_id), CASE(exec_sends_parameters_as_tex
       CASE(rollback_of_a_committed_one_ends_with_1), CASE(rollback_of_an_unknown_one_ends_with_1),
       CASE(show_of_an_aborted_one_ends_with_0), CASE(show_with_wait_ends_as_commit_does),
       CASE(show_of_an_id_with_a_slash_sends_nothing),
-      CASE(timeline_shows_steps_and_what_is_waited_for), CASE(list_encodes_its_filters),
-      CASE(json_prints_the_body_as_it_came), CASE(unknown_subcommand_names_the_nearest),
-      CASE(nobody_listening_ends_with_4), CASE(transfer_sends_two_branches),
-      CASE(transfer_within_one_participant_is_one_branch),
+      CASE(timeline_shows_steps_and_what_is_waited_for), CASE(drain_tells_what_is_under_way),
+      CASE(list_encodes_its_filters), CASE(json_prints_the_body_as_it_came),
+      CASE(unknown_subcommand_names_the_nearest), CASE(nobody_listening_ends_with_4),
+      CASE(transfer_sends_two_branches), CASE(transfer_within_one_participant_is_one_branch),
       CASE(transfer_with_a_lost_answer_says_how_to_ask_by_label),
       CASE(transfer_of_no_amount_sends_nothing), CASE(transfer_from_half_an_account_sends_nothing),
       CASE(participants_shows_how_they_do))
