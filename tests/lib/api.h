@@ -42,6 +42,8 @@ struct reply {
 };
 
 struct api *api_new(const char *url);
+/* Of an agent: its API is internal, and not in the contract that answers are held against. */
+struct api *api_new_of_agent(const char *url);
 void api_free(struct api *api);
 void api_set_url(struct api *api, const char *url);
 
