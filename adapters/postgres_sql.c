@@ -65,3 +65,48 @@ const char *statement_refused(const char *sql) {
   }
   return word_among(word, refused);
 }
+
+bool statement_is_plain(const char *sql) {
+  static const char *const plain[] = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE",
+                                      "VALUES", "TABLE",  "WITH",   NULL};
+  return word_among(skip_to_word(sql), plain) != NULL;
+}
+
+bool statement_is_lasting(const char *sql) {
+  static const char *const writes[] = {"INSERT", "UPDATE", "DELETE", "MERGE", "WITH", NULL};
+  if (!word_among(skip_to_word(sql), writes) || strchr(sql, '\'')) return false;
+  for (const char *at = strchr(sql, '$'); at; at = strchr(at + 1, '$'))
+    if (at[1] < '0' || at[1] > '9') return false; /* a quote, or a name with a $ in it */
+  return true;
+}
+
+bool value_form_of(unsigned type_oid, enum value_form *form) {
+  enum { OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_VARCHAR = 1043 };
+  enum { OID_NUMERIC = 1700 };
+  switch (type_oid) {
+  case OID_INT2:
+  case OID_INT4:
+  case OID_INT8: *form = VALUE_INTEGER; return true;
+  case OID_NUMERIC: *form = VALUE_NUMERIC; return true;
+  case OID_TEXT:
+  case OID_VARCHAR: *form = VALUE_TEXT; return true;
+  default: return false;
+  }
+}
+
+bool value_is_plain(enum value_form form, const char *text) {
+  static const char digits[] = "0123456789";
+  if (form == VALUE_TEXT) return true;
+  const char *at = text + (*text == '-');
+  size_t whole = strspn(at, digits), fraction = 0;
+  if (whole == 0 || (whole > 1 && *at == '0')) return false;
+  bool zero = at[whole - 1] == '0' && whole == 1;
+  at += whole;
+  if (form == VALUE_NUMERIC && *at == '.') {
+    fraction = strspn(at + 1, digits);
+    if (fraction == 0) return false;
+    zero = zero && strspn(at + 1, "0") == fraction;
+    at += 1 + fraction;
+  }
+  return *at == '\0' && !(zero && *text == '-');
+}

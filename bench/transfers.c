@@ -49,7 +49,7 @@ struct bench {
   struct site site;
   const char *clients, *only, *svg; /* as asked for */
   int64_t rounds, cell_ms, connections;
-  bool is_quick, json, expect_rows;
+  bool is_quick, json, expect_rows, is_alone;
   unsigned counts[COUNTS_MAX], count_count;
   struct row rows[COUNTS_MAX];
   uint64_t seed; /* grows with every turn: gids must never come twice */
@@ -204,6 +204,7 @@ static void run_round(struct row *row) {
 }
 
 static bool is_asked_for(enum program program) {
+  if (bench.is_alone) return bench.only && strcmp(bench.only, program_name(program)) == 0;
   return !bench.only || strcmp(bench.only, program_name(program)) == 0 ||
          (strcmp(bench.only, "none") != 0 && program <= LIMIT);
 }
@@ -212,7 +213,7 @@ static void run_row(struct row *row, unsigned clients) {
   row->clients = clients;
   for (int program = 0; program < PROGRAMS; program++)
     row->is_run[program] = is_asked_for((enum program)program);
-  row->limit_connections = find_connections(clients);
+  if (row->is_run[LIMIT]) row->limit_connections = find_connections(clients);
   for (int64_t i = 0; i < bench.rounds && !interrupted; i++)
     run_round(row);
   if (interrupted) return;
@@ -278,6 +279,10 @@ static enum parsed read_options(int argc, char **argv) {
        .help = "byhand, limit and this one",
        .kind = OPTION_TEXT,
        .out = &bench.only},
+      {.name = "alone",
+       .help = "with --only: without the other two, for a profiler",
+       .kind = OPTION_FLAG,
+       .out = &bench.is_alone},
       {.name = "quick",
        .help = "shorter turns, two rounds",
        .kind = OPTION_FLAG,

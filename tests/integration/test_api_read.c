@@ -1,4 +1,5 @@
 /* Reading: one transaction (also while it is under way), lists, participants, health. */
+#include "tests/lib/contract.h"
 #include "tests/lib/world.h"
 
 #include <string.h>
@@ -182,6 +183,15 @@ static void prepared_transactions_switched_off_are_named(enum world_mode mode) {
 }
 IN_BOTH_MODES(prepared_transactions_switched_off_are_named)
 
+static void description_of_the_api_is_served(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, NULL);
+  const struct reply *reply = api_get(w->api, "/openapi.json");
+  CHECK_STATUS(reply, 200);
+  CHECK_STRING(reply, "/openapi", "3.1.0");
+  CU_ASSERT_TRUE(reply->json && json_equal(reply->json, contract()));
+  world_close(w);
+}
+
 static void health_and_readiness_are_told(void) {
   struct world *w = world_open(WORLD_EMBEDDED, NULL);
   CHECK_STRING(api_get(w->api, "/healthz"), "/status", "ok");
@@ -194,4 +204,5 @@ SUITE(api_read, CASE(unknown_transaction_is_not_found),
       CASE(long_poll_of_an_open_transaction_answers_at_its_time),
       BOTH(list_is_narrowed_by_what_is_asked), BOTH(pages_of_a_list_hold_while_new_ones_come),
       BOTH(participants_tell_how_they_are), BOTH(participant_with_its_database_down_says_so),
-      BOTH(prepared_transactions_switched_off_are_named), CASE(health_and_readiness_are_told))
+      BOTH(prepared_transactions_switched_off_are_named), CASE(description_of_the_api_is_served),
+      CASE(health_and_readiness_are_told))

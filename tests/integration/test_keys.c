@@ -296,6 +296,52 @@ static void results_too_large_to_keep_are_told_once(enum world_mode mode) {
 }
 IN_BOTH_MODES(results_too_large_to_keep_are_told_once)
 
+/* An abort whose answer finds no space is not told as one: the request may be repeated, and is run. */
+static void abort_that_cannot_be_kept_leaves_its_key_free(enum world_mode mode) {
+  static const char hopeless[] = ONE_CALL("", TRANSFER(5000));
+  struct world *w = world_open(mode, &(struct world_options){.fault = "write:1+:ENOSPC"});
+  CHECK_STATUS(api_keyed(w->api, "first", transfer), 200);
+  world_break(w);
+  for (int i = 0; i < 2; i++) {
+    const struct reply *reply = api_keyed(w->api, "k", hopeless);
+    CHECK_PROBLEM(reply, 503, "log_full");
+    CU_ASSERT_TRUE(reply_has_header(reply, "Retry-After: 1"));
+  }
+  CHECK_MOVED(w, 10);
+  world_mend(w);
+  world_sql(w, BANK_A, "UPDATE account SET balance = 100000 WHERE id = 1");
+  UNTIL(api_keyed(w->api, "k", hopeless)->status == 200);
+  CU_ASSERT_EQUAL(world_balance(w, BANK_B, 1), ACCOUNT_BALANCE + 5010);
+  CHECK_STATUS(api_keyed(w->api, "k", hopeless), 200);
+  CU_ASSERT_EQUAL(world_balance(w, BANK_B, 1), ACCOUNT_BALANCE + 5010);
+  world_close(w);
+}
+IN_BOTH_MODES(abort_that_cannot_be_kept_leaves_its_key_free)
+
+/* The first is told 202 at its time; the second waits for the outcome, and is told that. */
+static void request_told_as_unsettled_repeated_waits_for_its_outcome(enum world_mode mode) {
+  static const char body[] = ONE_CALL("'timeout_ms':1000,", TRANSFER(10));
+  struct world *w = world_open(mode, &(struct world_options){.proxies = PROXY_DATABASES});
+  struct proxy *proxy = w->to_database[BANK_B];
+  (void)proxy_on(proxy, PROXY_TO_TARGET, "COMMIT PREPARED", PROXY_HOLD);
+  const struct reply *first = api_keyed(w->api, "k", body);
+  CHECK_STATUS(first, 202);
+  CHECK_STRING(first, "/outcome", "committed");
+  const struct reply *second = api_keyed(w->api, "k", body);
+  CHECK_STATUS(second, 202);
+  CU_ASSERT_TRUE(reply_has_header(second, replayed));
+  struct async *third = async_keyed(w->api, "k", body);
+  proxy_release(proxy);
+  const struct reply *last = async_finish(third);
+  CHECK_STATUS(last, 200);
+  CHECK_INTEGER(last, "/branches/1/results/0/rows_affected", 1);
+  CU_ASSERT_STRING_EQUAL(reply_string(last, "/id"), reply_string(first, "/id"));
+  check_same_next_time(w, last, body);
+  CHECK_MOVED(w, 10);
+  world_close(w);
+}
+IN_BOTH_MODES(request_told_as_unsettled_repeated_waits_for_its_outcome)
+
 static bool is_run_again(struct world *w, const char *id) {
   const struct reply *reply = api_keyed(w->api, "k", transfer);
   return reply->status == 200 && strcmp(reply_string(reply, "/id"), id) != 0;
@@ -321,4 +367,6 @@ SUITE(keys, BOTH(repeated_request_gets_the_same_answer),
       BOTH(begin_repeated_after_its_rollback_gets_the_same_transaction),
       BOTH(begin_repeated_after_a_crash_begins_anew), CASE(key_that_is_not_one_is_refused),
       CASE(refused_request_leaves_its_key_free), BOTH(results_too_large_to_keep_are_told_once),
+      BOTH(abort_that_cannot_be_kept_leaves_its_key_free),
+      BOTH(request_told_as_unsettled_repeated_waits_for_its_outcome),
       CASE(key_is_forgotten_after_its_retention))

@@ -281,7 +281,8 @@ static void abort_after_the_commit_is_refused_and_alarmed(void) {
   CHECK_STATUS(reply, 200);
   const char *gid = reply_string(reply, "/branches/1/gid");
   const char *epoch = strchr(gid + strlen("assent_"), '_') + 1;
-  struct api *agent = api_new(api_text(w->api, "http://127.0.0.1:%d", (int)w->ports[AGENT_B]));
+  struct api *agent =
+      api_new_of_agent(api_text(w->api, "http://127.0.0.1:%d", (int)w->ports[AGENT_B]));
   for (unsigned i = 1; i <= 2; i++) {
     const struct reply *told =
         api_post(agent, "/v1/databases/bank_b/decide",

@@ -34,6 +34,7 @@ struct kept_reply {
 
 struct api {
   char url[64];
+  bool of_agent;
   struct http_caller *caller;
   struct http_identity identity;
   struct kept_text *texts;
@@ -66,6 +67,12 @@ struct api *api_new(const char *url) {
   struct api *api = must(calloc(1, sizeof *api));
   api->caller = must(http_caller_new());
   api_set_url(api, url);
+  return api;
+}
+
+struct api *api_new_of_agent(const char *url) {
+  struct api *api = api_new(url);
+  api->of_agent = true;
   return api;
 }
 
@@ -134,10 +141,11 @@ static struct reply *call(struct api *api, const char *method, const char *path,
 }
 
 /* The answer is held against the contract. For the thread that counts. */
-static const struct reply *check_contract(const struct reply *reply, const char *method,
-                                          const char *path) {
+static const struct reply *check_contract(const struct api *api, const struct reply *reply,
+                                          const char *method, const char *path) {
   char why[CONTRACT_WHY_SIZE];
-  if (reply->status != 0 && !contract_allows_answer(method, path, reply->status, reply->json, why))
+  if (reply->status != 0 && !api->of_agent &&
+      !contract_allows_answer(method, path, reply->status, reply->json, why))
     check_failed(__FILE__, __LINE__, false,
                  "%s %s is not answered as openapi.json says: %s in %.900s", method, path, why,
                  reply->text);
@@ -149,7 +157,7 @@ const struct reply *api_get(struct api *api, const char *path_format, ...) {
   va_start(arguments, path_format);
   const char *path = keep_text(api, format_text(path_format, arguments));
   va_end(arguments);
-  return check_contract(call(api, "GET", path, NULL), "GET", path);
+  return check_contract(api, call(api, "GET", path, NULL), "GET", path);
 }
 
 const struct reply *api_post(struct api *api, const char *path, const char *body_format, ...) {
@@ -158,11 +166,11 @@ const struct reply *api_post(struct api *api, const char *path, const char *body
   char *body = keep_text(api, format_text(body_format, arguments));
   va_end(arguments);
   put_quotes(body);
-  return check_contract(call(api, "POST", path, body), "POST", path);
+  return check_contract(api, call(api, "POST", path, body), "POST", path);
 }
 
 const struct reply *api_post_plain(struct api *api, const char *path, const char *body) {
-  return check_contract(call(api, "POST", path, body), "POST", path);
+  return check_contract(api, call(api, "POST", path, body), "POST", path);
 }
 
 const struct reply *api_run(struct api *api, const char *body_format, ...) {
@@ -171,7 +179,8 @@ const struct reply *api_run(struct api *api, const char *body_format, ...) {
   char *body = keep_text(api, format_text(body_format, arguments));
   va_end(arguments);
   put_quotes(body);
-  return check_contract(call(api, "POST", "/v1/transactions", body), "POST", "/v1/transactions");
+  return check_contract(api, call(api, "POST", "/v1/transactions", body), "POST",
+                        "/v1/transactions");
 }
 
 const char *api_begin(struct api *api, const char *body) {
@@ -279,7 +288,7 @@ static const struct reply *post_keyed(struct api *api, const char *path, const c
 
 const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,
                                    const char *more, const char *body) {
-  return check_contract(post_keyed(api, path, key, more, body), "POST", path);
+  return check_contract(api, post_keyed(api, path, key, more, body), "POST", path);
 }
 
 const struct reply *api_keyed(struct api *api, const char *key, const char *body) {
@@ -353,7 +362,7 @@ const struct reply *async_finish(struct async *async) {
   json_incref(reply->json);
   reply->text = keep_text(async->owner, must(strdup(reply->text)));
   reply->headers = keep_text(async->owner, must(strdup(reply->headers)));
-  (void)check_contract(reply, "POST", async->path);
+  (void)check_contract(async->owner, reply, "POST", async->path);
   api_free(async->own);
   free(async->path);
   free(async->key);

@@ -43,6 +43,8 @@ struct reply {
 };
 
 struct api *api_new(const char *url);
+/* Of an agent: its API is internal, and not in the contract that answers are held against. */
+struct api *api_new_of_agent(const char *url);
 void api_free(struct api *api);
 /* Borrowed, for as long as the api lives. */
 void api_identify(struct api *api, const struct http_identity *identity);
