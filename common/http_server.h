@@ -26,9 +26,9 @@
 
 struct http_server;
 struct http_request;
-struct http_stream;
 struct tls;
 struct tokens;
+struct http_stream;
 
 typedef void (*http_handler)(struct http_request *request, void *data);
 
@@ -41,11 +41,12 @@ struct http_route {
   unsigned roles; /* of a token, see tokens.h; 0: operators only; ROLE_ANYONE: no token needed */
 };
 
+enum { ROLE_ANYONE = 1 << 16 };
+
 /* What a path answers with where it is not JSON: for the Accept header. */
 struct http_media {
   const char *path, *type; /* "/metrics", "text/plain" */
 };
-enum { ROLE_ANYONE = 1 << 16 };
 
 struct http_server_options {
   const char *listen_host;     /* an IPv4 or IPv6 address, or "localhost" */

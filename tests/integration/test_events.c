@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/lib/contract.h"
 #include "tests/lib/world.h"
 
 /* ---- a reader --------------------------------------------------------------------------------- */
@@ -84,6 +85,28 @@ static struct follower follow_from_now(const struct world *w) {
   return f;
 }
 
+/* Each event that came whole is as the contract describes it. */
+static void check_events(struct world *w, const struct follower *f, unsigned at_least) {
+  char name[32], schema[64], why[CONTRACT_WHY_SIZE];
+  unsigned count = 0;
+  for (const char *at = f->text; (at = strstr(at, "\nevent: ")); at++) {
+    const char *data = strstr(at, "\ndata: ");
+    if (!data || sscanf(at, "\nevent: %31[a-z]", name) != 1) continue;
+    const char *text = api_text(w->api, "%.*s", (int)strcspn(data + 7, "\n"), data + 7);
+    json_t *value = json_loads(text, 0, NULL);
+    if (!value) continue;
+    (void)snprintf(schema, sizeof schema, "%c%sEvent", name[0] - 'a' + 'A', name + 1);
+    const json_t *schemas = json_object_get(json_object_get(contract(), "components"), "schemas");
+    const json_t *says = json_object_get(schemas, schema);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(says);
+    if (!contract_allows(says, value, why))
+      check_failed(__FILE__, __LINE__, false, "%s is not as %s says: %s", text, schema, why);
+    json_decref(value);
+    count++;
+  }
+  CU_ASSERT(count >= at_least);
+}
+
 /* ---- cases ------------------------------------------------------------------------------------ */
 
 static void states_of_a_transaction_come_in_order(enum world_mode mode) {
@@ -104,6 +127,7 @@ static void states_of_a_transaction_come_in_order(enum world_mode mode) {
     before = at;
   }
   CU_ASSERT(has(&f, "\"outcome\":\"committed\",\"label\":\"seen\",\"cause\":null"));
+  check_events(w, &f, 4);
   leave(&f);
   world_close(w);
 }
@@ -117,6 +141,7 @@ static void participant_that_goes_and_comes_is_told(enum world_mode mode) {
   UNTIL(has(&f, "\"name\":\"bank_b\",\"state\":\"down\""));
   world_server_start(w, BANK_B);
   UNTIL(has(&f, "\"name\":\"bank_b\",\"state\":\"up\""));
+  check_events(w, &f, 2);
   leave(&f);
   world_close(w);
 }
@@ -155,6 +180,7 @@ static void reader_of_an_earlier_life_is_told_so_first(void) {
   struct follower after = follow(w, "/v1/events", id);
   UNTIL(has(&after, "event: reset"));
   CU_ASSERT(has(&after, "\"reason\":\"earlier_life\""));
+  check_events(w, &after, 1);
   CU_ASSERT_PTR_EQUAL(strstr(after.text, "event: "), strstr(after.text, "event: reset"));
   CHECK_STATUS(api_run(w->api, ONE_CALL("'label':'next',", TRANSFER(1))), 200);
   UNTIL(has(&after, "\"label\":\"next\""));
@@ -212,6 +238,7 @@ static void readers_are_told_of_the_end(void) {
   world_stop(w, COORDINATOR);
   UNTIL(has(&f, "\"reason\":\"stopping\""));
   UNTIL(!take_more(&f) && f.closed);
+  check_events(w, &f, 1);
   leave(&f);
   world_start(w, COORDINATOR, NULL);
   world_wait_ready(w);
