@@ -674,6 +674,7 @@ uint16_t http_server_port(const struct http_server *server) {
 
 void http_server_set_tokens(struct http_server *server, const struct tokens *tokens) {
   server->tokens = tokens;
+  http_streams_end(&server->streams); /* who may still read comes back */
 }
 
 void http_server_quiesce(struct http_server *server) {

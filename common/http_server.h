@@ -69,7 +69,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
                                   struct error *err) __attribute__((warn_unused_result));
 uint16_t http_server_port(const struct http_server *server);
 
-/* From now on these tokens. */
+/* From now on these tokens. Streams end: who may still read comes back. */
 void http_server_set_tokens(struct http_server *server, const struct tokens *tokens);
 
 /* Stops accepting; what is being served goes on. */

@@ -126,7 +126,19 @@ static void handle_headers(struct http_request *request, void *data) {
   http_respond_take(request, 201, "application/json", strdup("{}"), 2, headers, 2);
 }
 
+static void stream_closed(void *data) {
+  atomic_fetch_add(&((struct fixture *)data)->reached, 1);
+}
+
+static void handle_stream(struct http_request *request, void *data) {
+  struct http_stream *stream =
+      http_respond_stream(request, "text/event-stream", 100, stream_closed, data);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+  CU_ASSERT_TRUE(http_stream_write(stream, "first", 5));
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/stream", handle_stream, ROLE_ANYONE},
     {"POST", "/echo", handle_echo, ROLE_ANYONE},
     {"GET", "/echo", handle_echo, ROLE_ANYONE},
     {"GET", "/things/{id}", handle_capture, ROLE_ANYONE},
@@ -748,6 +760,36 @@ static void quiesced_server_ends_what_it_serves(void) {
   teardown(&f);
 }
 
+/* Who reads on must show a token again. */
+static void change_tokens(void *data) {
+  struct fixture *f = data;
+  http_server_set_tokens(f->server, NULL);
+}
+static void client_reads_a_stream(struct fixture *f) {
+  static const char chunk[] = "5\r\nfirst\r\n";
+  char text[sizeof chunk] = "";
+  int fd = dial(f);
+  put(fd, "GET /stream HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+  struct reply reply;
+  get(fd, &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  CU_ASSERT_EQUAL(recv(fd, text, sizeof chunk - 1, MSG_WAITALL), sizeof chunk - 1);
+  CU_ASSERT_STRING_EQUAL(text, chunk);
+  CU_ASSERT_EQUAL(atomic_load(&f->reached), 0);
+  loop_wakeup_send(f->release);
+  CU_ASSERT_TRUE(is_closed(fd));
+  (void)close(fd);
+}
+static void stream_ends_when_the_tokens_change(void) {
+  struct fixture f;
+  setup(&f, client_reads_a_stream, 0);
+  loop_wakeup_free(f.release);
+  f.release = loop_wakeup_new(f.loop, change_tokens, &f);
+  run_client(&f);
+  CU_ASSERT_EQUAL(atomic_load(&f.reached), 1);
+  teardown(&f);
+}
+
 /* ---- slow clients -----------------------------------------------------------------------------
  */
 
@@ -815,6 +857,6 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(body_in_chunks_over_the_limit_is_413_or_cut), CASE(body_of_just_the_limit_is_taken),
       CASE(client_gone_before_the_answer_is_harmless), CASE(crowd_held_together_is_answered),
       CASE(answer_later_than_the_idle_time_arrives), CASE(request_unanswered_at_the_end_gets_503),
-      CASE(quiesced_server_ends_what_it_serves), CASE(client_silent_in_a_request_is_closed),
-      CASE(client_dripping_a_request_is_closed), CASE(start_on_a_taken_port_names_it),
-      CASE(start_on_no_address_is_refused))
+      CASE(stream_ends_when_the_tokens_change), CASE(quiesced_server_ends_what_it_serves),
+      CASE(client_silent_in_a_request_is_closed), CASE(client_dripping_a_request_is_closed),
+      CASE(start_on_a_taken_port_names_it), CASE(start_on_no_address_is_refused))
