@@ -87,10 +87,10 @@ struct http_server {
   struct http_hosts hosts;
   const struct http_route *routes;
   size_t route_count;
-  const struct http_media *media;
   const struct tokens *tokens;
   const struct tls *tls;
   struct loop_timer *penalty; /* runs while a request waits out its own */
+  const struct http_media *media;
   void *data;
   size_t body_bytes_max;
   uint64_t idle_ms;
@@ -350,17 +350,6 @@ static enum error_code find_route(struct http_request *request) {
   return error_set(&request->refusal, ERR_NOT_FOUND, "there is no such path");
 }
 
-/* Problems are JSON everywhere, so who takes JSON is not refused either. */
-static enum error_code check_accept(const struct http_request *request,
-                                    const struct http_headers *headers, struct error *err) {
-  const struct http_media *media = request->server->media;
-  while (media && media->path && strcmp(media->path, request->target.path) != 0)
-    media++;
-  if (media && media->path && http_check_accept(headers, media->type, NULL) == ERR_OK)
-    return ERR_OK;
-  return http_check_accept(headers, "application/json", err);
-}
-
 static void log_refused(const struct http_request *request) {
   char address[INET6_ADDRSTRLEN] = "?";
   const struct sockaddr *peer =
@@ -392,6 +381,17 @@ static enum error_code admit(struct http_request *request, const char *authoriza
   }
   if (code != ERR_OK) log_refused(request);
   return code;
+}
+
+/* Problems are JSON everywhere, so who takes JSON is not refused either. */
+static enum error_code check_accept(const struct http_request *request,
+                                    const struct http_headers *headers, struct error *err) {
+  const struct http_media *media = request->server->media;
+  while (media && media->path && strcmp(media->path, request->target.path) != 0)
+    media++;
+  if (media && media->path && http_check_accept(headers, media->type, NULL) == ERR_OK)
+    return ERR_OK;
+  return http_check_accept(headers, "application/json", err);
 }
 
 /* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
@@ -638,9 +638,9 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
       .hosts = {server->listen_host, options->host_names},
       .routes = routes,
       .route_count = route_count,
-      .media = options->media,
       .tokens = options->tokens,
       .tls = options->tls,
+      .media = options->media,
       .data = data,
       .body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_DEFAULT,
       .idle_ms = (uint64_t)idle_seconds * 1000,
@@ -674,6 +674,7 @@ uint16_t http_server_port(const struct http_server *server) {
 
 void http_server_set_tokens(struct http_server *server, const struct tokens *tokens) {
   server->tokens = tokens;
+  http_streams_end(&server->streams); /* who may still read comes back */
 }
 
 void http_server_quiesce(struct http_server *server) {

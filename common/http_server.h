@@ -26,9 +26,9 @@
 
 struct http_server;
 struct http_request;
-struct http_stream;
 struct tls;
 struct tokens;
+struct http_stream;
 
 typedef void (*http_handler)(struct http_request *request, void *data);
 
@@ -41,11 +41,12 @@ struct http_route {
   unsigned roles; /* of a token, see tokens.h; 0: operators only; ROLE_ANYONE: no token needed */
 };
 
+enum { ROLE_ANYONE = 1 << 16 };
+
 /* What a path answers with where it is not JSON: for the Accept header. */
 struct http_media {
   const char *path, *type; /* "/metrics", "text/plain" */
 };
-enum { ROLE_ANYONE = 1 << 16 };
 
 struct http_server_options {
   const char *listen_host;     /* an IPv4 or IPv6 address, or "localhost" */
@@ -68,7 +69,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
                                   struct error *err) __attribute__((warn_unused_result));
 uint16_t http_server_port(const struct http_server *server);
 
-/* From now on these tokens. */
+/* From now on these tokens. Streams end: who may still read comes back. */
 void http_server_set_tokens(struct http_server *server, const struct tokens *tokens);
 
 /* Stops accepting; what is being served goes on. */

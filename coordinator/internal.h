@@ -13,8 +13,8 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/events.h"
 #include "coordinator/figures.h"
-#include "coordinator/timeline.h"
 #include "coordinator/keys.h"
+#include "coordinator/timeline.h"
 #include "coordinator/txn.h"
 
 /* A participant as the coordinator knows it at this moment. `usable` means: fenced in this life of
@@ -131,10 +131,10 @@ struct coordinator {
   uint64_t log_full_until_ms; /* new work is refused until then, loop time */
   struct member *members;
   struct transaction *transactions; /* by id */
+  struct key_claim *claims;         /* by name space and name */
   struct history history;           /* of those that have ended */
   struct figures figures;
   struct events *events;
-  struct key_claim *claims; /* by name space and name */
 };
 
 /* transaction.c */
@@ -150,6 +150,12 @@ void transaction_free(struct transaction *t);
 void drive(struct transaction *t, const struct txn_event *event);
 void drive_actions(struct transaction *t, const struct txn_actions *actions);
 void alarms_free(struct transaction *t);
+
+/* keys.c */
+/* What goes into the log with the transaction's record; false: it has no key. Owner of results: the
+ * caller, free(). */
+bool key_fill(const struct transaction *t, struct wal_key *out, char **results);
+void keys_free(struct coordinator *c);
 
 /* observe.c: what people are shown of a transaction's way. `branch` NULL: the transaction as a whole;
  * `detail` static or NULL; `error` NULL: none. */
@@ -173,11 +179,6 @@ void observe_member(struct member *member);
 /* Before a transaction is freed. */
 void observe_freed(struct transaction *t);
 void history_free(struct coordinator *c);
-/* keys.c */
-/* What goes into the log with the transaction's record; false: it has no key. Owner of results: the
- * caller, free(). */
-bool key_fill(const struct transaction *t, struct wal_key *out, char **results);
-void keys_free(struct coordinator *c);
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);

@@ -312,13 +312,6 @@ static void get_ready(struct http_request *request, void *data) {
   http_respond_error(request, &err, NULL);
 }
 
-const struct http_media *routes_media(void) {
-  static const struct http_media media[] = {{"/metrics", "text/plain"},
-                                            {"/v1/events", "text/event-stream"},
-                                            {NULL, NULL}};
-  return media;
-}
-
 /* ---- the description of all this --------------------------------------------------------------- */
 
 static void get_openapi(struct http_request *request, void *data) {
@@ -328,6 +321,13 @@ static void get_openapi(struct http_request *request, void *data) {
   (void)data;
   if (body) memcpy(body, text, length);
   http_respond_take(request, 200, "application/json", body, length, NULL, 0);
+}
+
+const struct http_media *routes_media(void) {
+  static const struct http_media media[] = {{"/metrics", "text/plain"},
+                                            {"/v1/events", "text/event-stream"},
+                                            {NULL, NULL}};
+  return media;
 }
 
 const struct http_route *routes_table(size_t *count) {
@@ -341,14 +341,14 @@ const struct http_route *routes_table(size_t *count) {
       {"POST", "/v1/transactions/{id}/commit", post_commit, ROLE_CLIENT},
       {"POST", "/v1/transactions/{id}/rollback", post_rollback, ROLE_CLIENT},
       {"POST", "/v1/transactions/{id}/resolve", post_resolve, ROLE_OPERATOR},
+      {"GET", "/v1/events", get_events, ROLE_OPERATOR},
       {"GET", "/v1/participants", list_participants, ROLE_OPERATOR},
       {"GET", "/v1/participants/{name}", get_participant, ROLE_OPERATOR},
       {"POST", "/v1/participants/{name}/drain", post_drain, ROLE_OPERATOR},
       {"POST", "/v1/participants/{name}/undrain", post_undrain, ROLE_OPERATOR},
-      {"GET", "/v1/events", get_events, ROLE_OPERATOR},
-      {"GET", "/metrics", get_metrics, ROLE_CLIENT},
       {"GET", "/healthz", get_health, ROLE_ANYONE},
       {"GET", "/readyz", get_ready, ROLE_ANYONE},
+      {"GET", "/metrics", get_metrics, ROLE_METRICS},
       {"GET", "/openapi.json", get_openapi, ROLE_ANYONE},
   };
   *count = sizeof table / sizeof table[0];

@@ -124,15 +124,15 @@ enum error_code settings_log_path(const char *data_dir, char out[PATH_MAX], stru
   return error_set(err, ERR_CONFIG, "data_dir is too long");
 }
 
-enum error_code settings_drained_path(const char *data_dir, char out[PATH_MAX], struct error *err) {
-  if (snprintf(out, PATH_MAX, "%s/drained", data_dir) < PATH_MAX - 4) return ERR_OK;
-  return error_set(err, ERR_CONFIG, "data_dir is too long");
-}
-
 struct http_identity settings_agent_identity(const struct settings *settings) {
   return (struct http_identity){.ca = settings->agent_ca,
                                 .certificate = settings->agent_certificate,
                                 .key = settings->agent_key};
+}
+
+enum error_code settings_drained_path(const char *data_dir, char out[PATH_MAX], struct error *err) {
+  if (snprintf(out, PATH_MAX, "%s/drained", data_dir) < PATH_MAX - 4) return ERR_OK;
+  return error_set(err, ERR_CONFIG, "data_dir is too long");
 }
 
 void settings_print(FILE *out, const struct settings *settings) {

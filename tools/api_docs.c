@@ -2,7 +2,7 @@
  * serves and the tests hold its answers against.
  * usage: api-docs openapi.json >api.md
  *
- * Knows what that document uses: local $ref, type, enum, ranges, items, anyOf with null.
+ * Knows what that document uses: local $ref, type, enum, ranges, items, anyOf, bearer tokens with roles.
  */
 #include <ctype.h>
 #include <jansson.h>
@@ -155,6 +155,16 @@ static void print_headers(const json_t *headers) {
   if (json_object_size(headers) > 0) (void)putchar('.');
 }
 
+/* Named where it is not JSON. */
+static void print_content(const char *type, const json_t *content) {
+  bool json =
+      strcmp(type, "application/json") == 0 || strcmp(type, "application/problem+json") == 0;
+  if (json)
+    print_type(json_object_get(content, "schema"));
+  else
+    (void)fputs(type, stdout);
+}
+
 static void print_responses(const json_t *responses) {
   const char *status, *type;
   json_t *response, *content;
@@ -163,7 +173,7 @@ static void print_responses(const json_t *responses) {
     const json_t *found = response_of(response);
     (void)printf("| %s | ", status);
     json_object_foreach(json_object_get(found, "content"), type, content) {
-      print_type(json_object_get(content, "schema"));
+      print_content(type, content);
     }
     (void)fputs(" | ", stdout);
     print_cell(text_at(found, "description"));
@@ -171,6 +181,19 @@ static void print_responses(const json_t *responses) {
     (void)puts(" |");
   }
   (void)puts("");
+}
+
+/* Who needs which token. */
+static void print_roles(const json_t *security) {
+  size_t i, j;
+  const json_t *way, *role;
+  const char *before = "Token: ";
+  json_array_foreach(security, i, way){json_array_foreach(json_object_get(way, "bearer"), j, role){
+      (void)printf("%s%s", before, json_string_value(role));
+  before = " or ";
+}
+}
+(void)puts(json_array_size(security) > 0 ? ".\n" : "Token: none is needed.\n");
 }
 
 static void print_operation(const char *path, const char *method, const json_t *operation) {
@@ -181,6 +204,7 @@ static void print_operation(const char *path, const char *method, const json_t *
   (void)printf(" %s\n\n%s.", path, text_at(operation, "summary"));
   if (*text_at(operation, "description")) (void)printf(" %s", text_at(operation, "description"));
   (void)puts("\n");
+  print_roles(json_object_get(operation, "security"));
   print_parameters(json_object_get(operation, "parameters"));
   if (body) {
     const json_t *content = json_object_get(body, "content");
@@ -275,6 +299,8 @@ int main(int argc, char **argv) {
       "%s The same as OpenAPI 3.1: `/openapi.json`.\n\n",
       text_at(json_object_get(document, "info"), "description"));
   print_overview(json_object_get(document, "paths"));
+  (void)printf("**Who may call.** %s\n\n",
+               text_at(component("securitySchemes", "bearer"), "description"));
   json_object_foreach(json_object_get(document, "paths"), name, value) {
     const char *method;
     json_t *operation;

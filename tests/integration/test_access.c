@@ -77,6 +77,17 @@ static void tokens_do_what_their_role_may(void) {
   CHECK_PROBLEM(api_read(metrics, id), 403, "forbidden");
   CHECK_STATUS(api_get(w->api, "/v1/participants"), 200);
   CHECK_STATUS(api_read(w->api, id), 200);
+  CHECK_STATUS(api_get(shop, "/v1/transactions/%s/timeline", id), 200);
+  CHECK_PROBLEM(api_get(metrics, "/v1/transactions/%s/timeline", id), 403, "forbidden");
+  CHECK_STATUS(api_get(metrics, "/metrics"), 200);
+  CHECK_STATUS(api_get(w->api, "/metrics"), 200);
+  CHECK_PROBLEM(api_get(shop, "/metrics"), 403, "forbidden");
+  CHECK_PROBLEM(api_get(shop, "/v1/events"), 403, "forbidden");
+  CHECK_PROBLEM(api_get(metrics, "/v1/events"), 403, "forbidden");
+  CHECK_PROBLEM(api_post(shop, "/v1/participants/bank_a/drain", "{}"), 403, "forbidden");
+  CHECK_PROBLEM(api_post(shop, "/v1/participants/bank_a/undrain", "{}"), 403, "forbidden");
+  CHECK_STATUS(api_post(w->api, "/v1/participants/bank_a/drain", "{}"), 200);
+  CHECK_STATUS(api_post(w->api, "/v1/participants/bank_a/undrain", "{}"), 200);
   CHECK_MOVED(w, 1);
   api_free(shop);
   api_free(metrics);
@@ -178,7 +189,7 @@ static void plain_request_is_not_answered(void) {
 static void check_agent(struct world *w, const struct http_identity *identity, int status) {
   char url[64];
   (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[AGENT_A]);
-  struct api *api = api_new(url);
+  struct api *api = api_new_of_agent(url);
   api_identify(api, identity);
   CHECK_STATUS(api_get(api, "/healthz"), status);
   CHECK_STATUS(api_get(api, "/v1/databases/bank_a/health"), status);

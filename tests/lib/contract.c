@@ -112,17 +112,17 @@ static bool allows_any(struct look *look, const json_t *schemas, const json_t *v
   return false;
 }
 
-static bool allows_size(struct look *look, const char *word, json_int_t limit,
-                        const json_t *value) {
-  json_int_t size = strstr(word, "Items")    ? (json_int_t)json_array_size(value)
-                    : strstr(word, "Length") ? (json_int_t)json_string_length(value)
-                                             : json_integer_value(value);
+/* As double: no limit of the document is beyond what that holds exactly. */
+static bool allows_size(struct look *look, const char *word, double limit, const json_t *value) {
+  double size = strstr(word, "Items")    ? (double)json_array_size(value)
+                : strstr(word, "Length") ? (double)json_string_length(value)
+                                         : json_number_value(value);
   bool concerned = strstr(word, "Items")    ? json_is_array(value)
                    : strstr(word, "Length") ? json_is_string(value)
-                                            : json_is_integer(value);
+                                            : json_is_number(value);
   bool least = strncmp(word, "min", 3) == 0;
   if (!concerned || (least ? size >= limit : size <= limit)) return true;
-  return refuse(look, "%s is %lld, and it has %lld", word, (long long)limit, (long long)size);
+  return refuse(look, "%s is %g, and it has %g", word, limit, size);
 }
 
 static bool allows_members(struct look *look, const json_t *schema, const json_t *value) {
@@ -173,7 +173,7 @@ static bool allows_word(struct look *look, const char *word, const json_t *says,
   if (strcmp(word, "enum") == 0) return allows_one_of(look, says, value);
   if (strcmp(word, "anyOf") == 0) return allows_any(look, says, value);
   if (strcmp(word, "items") == 0) return !json_is_array(value) || allows_items(look, says, value);
-  if (is_size(word)) return allows_size(look, word, json_integer_value(says), value);
+  if (is_size(word)) return allows_size(look, word, json_number_value(says), value);
   return is_for_readers(word) || refuse(look, "the schema says \"%s\", which is not known", word);
 }
 
@@ -225,29 +225,35 @@ static const json_t *schema_of(const json_t *response) {
   return schema;
 }
 
-/* Text of some kind, and no JSON: of that nothing more is said. */
+/* Figures and events: text, which is no JSON. */
 static bool is_text(const json_t *response) {
-  const json_t *content = json_object_get(contract_follow(response), "content");
-  return json_object_size(content) > 0 && !schema_of(response);
+  const char *type;
+  json_t *content;
+  json_object_foreach(json_object_get(contract_follow(response), "content"), type, content) {
+    if (strncmp(type, "text/", 5) == 0) return true;
+  }
+  return false;
 }
 
 bool contract_allows_answer(const char *method, const char *target, int status, const json_t *body,
                             char why[CONTRACT_WHY_SIZE]) {
   char name[8], number[16];
   const struct look look = {.why = why};
-  const json_t *schema = NULL;
+  const json_t *schema = NULL, *response = NULL;
   for (size_t i = 0; i < sizeof name; i++)
     name[i] = i < strlen(method) ? (char)(method[i] | ' ') : '\0';
   name[sizeof name - 1] = '\0';
   (void)snprintf(number, sizeof number, "%d", status);
   const json_t *operations = find_path(target), *operation = json_object_get(operations, name);
-  if (operation)
-    schema = schema_of(json_object_get(json_object_get(operation, "responses"), number));
-  else if (status == (operations ? 405 : 404))
+  if (operation) {
+    response = json_object_get(json_object_get(operation, "responses"), number);
+    schema = schema_of(response);
+  } else if (status == (operations ? 405 : 404)) {
     schema = json_object_get(json_object_get(json_object_get(contract(), "components"), "schemas"),
                              "Problem");
-  const json_t *answers = json_object_get(operation, "responses");
-  if (operation && is_text(json_object_get(answers, number))) return true;
+  }
+  if (!schema && is_text(response))
+    return !body || refuse(&look, "%s %s has answered with JSON, not with text", method, target);
   if (!schema) return refuse(&look, "%s %s may not answer %d", method, target, status);
   if (!body) return refuse(&look, "%s %s has answered %d without a body", method, target, status);
   return contract_allows(schema, body, why);

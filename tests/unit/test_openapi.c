@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/tokens.h"
 #include "coordinator/routes.h"
+#include "coordinator/timeline.h"
 #include "tests/lib/contract.h"
 #include "tests/lib/suite.h"
 
@@ -78,6 +80,36 @@ static void every_operation_is_whole(void) {
   }
 }
 
+/* As a set; an operator is let in wherever a token is needed. */
+static unsigned roles_described(const json_t *operation, const char *path) {
+  unsigned roles = 0;
+  size_t i, j;
+  const json_t *way, *role;
+  json_array_foreach(json_object_get(operation, "security"), i, way) {
+    json_array_foreach(json_object_get(way, "bearer"), j, role) {
+      enum role known = role_from_name(json_string_value(role));
+      expect(known != 0, "there is no such role", path);
+      roles |= known;
+    }
+  }
+  return roles;
+}
+
+static void every_operation_says_whom_it_lets_in(void) {
+  size_t count;
+  const struct http_route *routes = routes_table(&count);
+  for (size_t i = 0; i < count; i++) {
+    const json_t *operation = operation_of(&routes[i]);
+    bool anyone = routes[i].roles & ROLE_ANYONE;
+    unsigned roles = anyone ? 0 : routes[i].roles | ROLE_OPERATOR;
+    const json_t *responses = json_object_get(operation, "responses");
+    expect(json_is_array(json_object_get(operation, "security")), "does not say", routes[i].path);
+    expect(roles_described(operation, routes[i].path) == roles, "says others", routes[i].path);
+    expect(anyone == !json_object_get(responses, "401"), "its 401", routes[i].path);
+    expect(json_object_get(responses, "403") != NULL, "lacks 403", routes[i].path);
+  }
+}
+
 /* Every $ref, wherever it stands, leads to something; every word of a schema is known to the validator,
  * and every example is as its schema says. */
 static void check_below(const char *name, const json_t *value) {
@@ -134,8 +166,8 @@ static void every_field_is_described(void) {
 
 /* Those that no answer of this API has: not there yet, or between its processes only. */
 static bool is_of_others(enum error_code code) {
-  static const enum error_code others[] = {ERR_OK,     ERR_UNAUTHORIZED, ERR_FENCED, ERR_TOO_MANY,
-                                           ERR_CONFIG, ERR_IO,           ERR_LOG};
+  static const enum error_code others[] = {ERR_OK,     ERR_FENCED, ERR_TOO_MANY,
+                                           ERR_CONFIG, ERR_IO,     ERR_LOG};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (others[i] == code) return true;
   return false;
@@ -158,6 +190,20 @@ static void every_error_code_is_listed(void) {
   CU_ASSERT_EQUAL(json_array_size(codes), listed);
 }
 
+static void every_step_is_listed(void) {
+  const json_t *names = at("components schemas Step properties step enum");
+  for (int kind = 0; kind <= STEP_ENDED; kind++) {
+    size_t i;
+    const json_t *one;
+    bool found = false;
+    json_array_foreach(names, i, one) {
+      found = found || strcmp(json_string_value(one), step_kind_name((enum step_kind)kind)) == 0;
+    }
+    expect(found, "is not listed", step_kind_name((enum step_kind)kind));
+  }
+  CU_ASSERT_EQUAL(json_array_size(names), STEP_ENDED + 2); /* and steps_dropped */
+}
+
 /* ---- the validator ---------------------------------------------------------------------------- */
 
 static bool accepts(const char *schema, const char *value) {
@@ -177,9 +223,11 @@ static void validator_knows_right_from_wrong(void) {
       {"{\"type\":\"string\"}", "\"a\"", "1"},
       {"{\"type\":[\"integer\",\"null\"]}", "null", "\"a\""},
       {"{\"type\":\"integer\"}", "1", "1.5"},
+      {"{\"type\":\"number\"}", "1.5", "\"a\""},
       {"{\"enum\":[\"a\",null]}", "null", "\"b\""},
       {"{\"minimum\":1}", "1", "0"},
       {"{\"maximum\":1}", "1", "2"},
+      {"{\"maximum\":1}", "0.5", "1.5"},
       {"{\"minLength\":2,\"maxLength\":3}", "\"ab\"", "\"abcd\""},
       {"{\"maxItems\":1}", "[1]", "[1,2]"},
       {"{\"items\":{\"type\":\"string\"}}", "[\"a\"]", "[\"a\",1]"},
@@ -211,7 +259,17 @@ static void answer_that_is_not_described_is_refused(void) {
   json_decref(other);
 }
 
+static void text_is_allowed_where_it_is_described(void) {
+  char why[CONTRACT_WHY_SIZE];
+  json_t *object = json_object();
+  CU_ASSERT_TRUE(contract_allows_answer("GET", "/metrics", 200, NULL, why));
+  CU_ASSERT_FALSE(contract_allows_answer("GET", "/metrics", 200, object, why));
+  CU_ASSERT_FALSE(contract_allows_answer("GET", "/metrics", 503, NULL, why));
+  json_decref(object);
+}
+
 SUITE(openapi, CASE(every_route_is_described_and_no_other), CASE(every_operation_is_whole),
       CASE(every_reference_leads_somewhere_and_every_example_is_right),
-      CASE(every_field_is_described), CASE(every_error_code_is_listed),
+      CASE(every_field_is_described), CASE(every_error_code_is_listed), CASE(every_step_is_listed),
+      CASE(every_operation_says_whom_it_lets_in), CASE(text_is_allowed_where_it_is_described),
       CASE(validator_knows_right_from_wrong), CASE(answer_that_is_not_described_is_refused))
