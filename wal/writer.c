@@ -57,6 +57,8 @@ struct wal {
   struct job_list queue, done;
   struct histogram group_sizes, commits;
   bool started, stopping;
+  bool wanted; /* the writer is to look at the queue; it has been told, or is at work */
+  bool dozing; /* it has lazy records, and looks at the queue when these are due */
   /* Writer thread. */
   struct job_list lazies;
   uint64_t lazy_due_us, removal_due_us; /* monotonic */
@@ -378,11 +380,13 @@ static uint64_t next_due(const struct wal *wal) {
   return wal->lazies.count > 0 ? wal->lazy_due_us : wal->removal_due_us;
 }
 
-/* Until there are jobs, or something is due, or it is to stop: returns that. */
+/* Until there are jobs somebody waits for, or something is due, or it is to stop: returns that. */
 static bool wait_for_jobs(struct wal *wal, struct job_list *jobs) {
   uint64_t due = next_due(wal);
   (void)pthread_mutex_lock(&wal->mutex);
-  while (!wal->stopping && (!wal->started || wal->queue.count == 0)) {
+  wal->dozing = wal->lazies.count > 0;
+  if (!wal->dozing && wal->queue.count > 0) wal->wanted = true;
+  while (!wal->stopping && !wal->wanted) {
     if (!wal->started || due == UINT64_MAX) {
       (void)pthread_cond_wait(&wal->changed, &wal->mutex);
       continue;
@@ -392,6 +396,7 @@ static bool wait_for_jobs(struct wal *wal, struct job_list *jobs) {
   }
   while (wal->queue.count > 0 && jobs->count < GROUP_MAX)
     job_push(jobs, job_pop(&wal->queue));
+  wal->wanted = wal->queue.count > 0;
   bool stopping = wal->stopping;
   (void)pthread_mutex_unlock(&wal->mutex);
   return stopping;
@@ -535,13 +540,15 @@ struct wal_stats wal_stats(const struct wal *wal) {
 
 /* ---- loop thread: calls --------------------------------------------------------------------- */
 
-/* Who finds something queued need not wake the writer: it takes all of it, and looks before it sleeps.
- * Woken under the mutex, it would only go to sleep again for that. */
+/* The writer is woken once: it takes all there is, and looks before it sleeps; and for a lazy record only
+ * when it has none: else this one may go with a decision, or when the others are due. Woken under the
+ * mutex, it would only go to sleep again for that. */
 static void submit(struct wal *wal, struct job *job) {
   (void)pthread_mutex_lock(&wal->mutex);
-  bool wake = wal->queue.count == 0 || !wal->started;
+  bool wake = !wal->wanted && !(wal->dozing && job_is_lazy(job));
   job_push(&wal->queue, job);
   wal->started = true;
+  if (wake) wal->wanted = true;
   (void)pthread_mutex_unlock(&wal->mutex);
   if (wake) (void)pthread_cond_signal(&wal->changed);
 }

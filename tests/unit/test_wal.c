@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/process.h"
 #include "tests/lib/fault_vfs.h"
 #include "tests/lib/suite.h"
 #include "tests/lib/wal_fixture.h"
@@ -446,6 +447,45 @@ static void lazy_records_alone_become_durable_in_time(void) {
   fixture_end(&f);
 }
 
+/* Nobody wakes the writer for the second one, nor for those that come while it syncs. */
+static void lazy_records_behind_others_become_durable_in_time(void) {
+  struct wal_fixture f;
+  struct sample samples[4];
+  fixture_begin(&f);
+  f.options.lazy_flush_ms = 1;
+  fixture_reopen(&f);
+  for (int i = 0; i < 4; i++)
+    sample_aborted(&f, &samples[i]);
+  fault_vfs_hold_syncs();
+  wal_note_aborted(f.wal, &samples[0].record);
+  wal_note_aborted(f.wal, &samples[1].record);
+  fault_vfs_await_held();
+  wal_note_aborted(f.wal, &samples[2].record);
+  wal_note_aborted(f.wal, &samples[3].record);
+  fault_vfs_release_syncs();
+  while (wal_stats(f.wal).groups < 2)
+    process_pause_ms(1);
+  fixture_end(&f);
+}
+
+static void lazy_records_go_with_the_next_decision(void) {
+  struct wal_fixture f;
+  struct sample samples[3], decided;
+  fixture_begin(&f);
+  f.options.lazy_flush_ms = 3600000;
+  fixture_reopen(&f);
+  sample_commit(&f, &decided);
+  for (int i = 0; i < 3; i++) {
+    sample_aborted(&f, &samples[i]);
+    wal_note_aborted(f.wal, &samples[i].record);
+  }
+  CU_ASSERT_EQUAL(fixture_decide(&f, &decided.record), WAL_DURABLE);
+  CU_ASSERT_EQUAL(wal_stats(f.wal).groups, 1);
+  for (int i = 0; i < 3; i++)
+    CU_ASSERT_PTR_NOT_NULL(fixture_look_up(&f, &samples[i].record.txid));
+  fixture_end(&f);
+}
+
 struct order {
   struct wal_fixture *f;
   char seen[8];
@@ -520,5 +560,7 @@ SUITE(wal, CASE(open_new_log_begins_epoch_one_in_a_private_file),
       CASE(decisions_during_a_sync_share_the_next_one),
       CASE(lazy_records_alone_are_read_before_any_sync),
       CASE(lazy_records_alone_become_durable_in_time),
+      CASE(lazy_records_behind_others_become_durable_in_time),
+      CASE(lazy_records_go_with_the_next_decision),
       CASE(answers_come_later_and_in_the_order_of_the_calls),
       CASE(close_writes_what_was_handed_in_and_calls_nobody))
