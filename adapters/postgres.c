@@ -21,7 +21,7 @@ static const char identity_query[] =
     "pg_catalog.pg_current_wal_lsn()), 8))::pg_catalog.bit(32)::pg_catalog.int4 END, '/', "
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())), "
     "pg_catalog.pg_backend_pid(), pg_catalog.current_setting('max_prepared_transactions'), "
-    "current_user, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()), session_user";
+    "current_user, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())";
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -72,7 +72,6 @@ static void open_result(struct session *s, struct step step, PGresult *result) {
   identity->prepared_max = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
   (void)snprintf(s->role, sizeof s->role, "%s", PQgetvalue(result, 0, 4));
   identity->next_xid = strtoull(PQgetvalue(result, 0, 5), NULL, 10);
-  (void)snprintf(s->session_user, sizeof s->session_user, "%s", PQgetvalue(result, 0, 6));
   identity->server_version = PQserverVersion(s->connection);
 }
 

@@ -8,7 +8,6 @@
  *   postgres_hosts.c    which of several hosts is tried first
  *   postgres_wire.c     connecting, sending, reading, timers
  *   postgres_run.c      a branch's work
- *   postgres_plans.c    statements kept prepared, and clean sessions
  *   postgres_commit.c   its COMMIT in one phase
  *   postgres_rows.c     results as JSON, within limits
  *   postgres_finish.c   COMMIT PREPARED and ROLLBACK PREPARED, pipelined
@@ -40,14 +39,11 @@ enum step_kind {
   STEP_QUERY, /* what the operation has only one of */
   STEP_SETTING,
   STEP_STATEMENT,
-  STEP_PLAN,     /* a statement is parsed to be kept */
-  STEP_DESCRIBE, /* what it takes and gives; the index is the plan's number */
   STEP_XID,
   STEP_PREPARE,
   STEP_COMMIT,
   STEP_ROLLBACK,
   STEP_SETTLE, /* COMMIT PREPARED or ROLLBACK PREPARED right after PREPARE */
-  STEP_LOOK,   /* is the session clean? */
   STEP_RESET
 };
 
@@ -91,7 +87,7 @@ struct run {
   bool unknown;           /* an answer came that proves nothing */
   bool touched;           /* something was sent since the session was idle and clean */
   bool rolled_back;       /* ROLLBACK was sent */
-  bool reset_sent, reset; /* what makes the session clean; its success */
+  bool reset_sent, reset; /* DISCARD ALL; its success */
   bool settle_sent, settled;
 };
 
@@ -177,11 +173,8 @@ struct session {
   bool standby;
   bool leaves_rows; /* as its adapter */
   char role[128];   /* current_user at connect; names have at most 63 bytes unless rebuilt */
-  char session_user[128];
   struct run run;
   struct commit commit;
-  struct plans *plans; /* owned; postgres_plans.c */
-  bool tainted;        /* the branch has said what may leave more than plans_reset() ends */
   struct finish *finish_first, *finish_last;
   size_t finish_count;
   struct ask ask;
@@ -242,13 +235,6 @@ void wire_answer_later(struct session *s);
 
 void wire_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
                 size_t param_count, const char *const *params);
-/* The same for a statement that is kept on the server by this name: parsing it, asking what it takes and
- * gives, using it. */
-void wire_parse(struct session *s, enum step_kind kind, unsigned index, const char *name,
-                const char *sql);
-void wire_describe(struct session *s, enum step_kind kind, unsigned index, const char *name);
-void wire_execute(struct session *s, enum step_kind kind, unsigned index, const char *name,
-                  size_t param_count, const char *const *params);
 void wire_sync(struct session *s);
 /* Sends what is queued, as far as the socket takes it; the rest follows by itself. */
 void wire_flush(struct session *s);
@@ -304,24 +290,6 @@ struct prepared_branch *branches_from_result(PGresult *result, const struct clus
                                              size_t *count);
 void session_claim_epoch(struct session *s, const struct epoch_claim *claim, session_claimed_fn fn,
                          void *data);
-
-/* ---- postgres_plans.c ------------------------------------------------------------------------ */
-
-/* As wire_query(), by a statement kept on the server where that is the same. STEP_STATEMENT: a user's;
- * what is kept is parsed as a STEP_PLAN of the same index, and described. */
-void plans_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
-                 size_t param_count, const char *const *params);
-/* A result of STEP_DESCRIBE. */
-void plans_described(struct session *s, unsigned number, PGresult *result);
-/* Behind PREPARE TRANSACTION, makes the session clean for another user: at the last step, STEP_LOOK,
- * plans_are_clean() tells whether it is. If not, and after everything else than PREPARE TRANSACTION of a
- * branch that is not tainted: */
-void plans_reset(struct session *s);
-bool plans_are_clean(const struct session *s, PGresult *result);
-/* ...DISCARD ALL, as STEP_RESET. Nothing is kept then. */
-void plans_discard_all(struct session *s);
-void plans_forget(struct session *s);
-void plans_free(struct session *s);
 
 /* ---- postgres_rows.c ------------------------------------------------------------------------- */
 

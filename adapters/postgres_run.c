@@ -2,11 +2,10 @@
  *
  * Everything goes out in one flush when no statement has an expectation:
  *
- *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; the reset; Sync
+ *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; DISCARD ALL; Sync
  *
- * One Sync for both is one write and one wake-up less on each side. The reset may stand there: PREPARE
- * has ended the transaction and what belongs to it, and an error of the reset can no longer touch it. The
- * reset is that of postgres_plans.c where all statements are SELECT and the like, else DISCARD ALL.
+ * One Sync for both is one write and one wake-up less on each side. DISCARD ALL may stand there: PREPARE
+ * has ended the transaction and what belongs to it, and an error of DISCARD ALL can no longer touch it.
  *
  * (and after the xid query the row of the branch, where branches leave one).
  *
@@ -27,7 +26,8 @@
  *     that nothing of the branch is or will be prepared. An error skips the rest up to the Sync.
  *  2. RAN_PREPARED needs the tag PREPARE TRANSACTION and no warning: a cancelled wait for a replica
  *     gives that tag, too, with a warning.
- *  3. A session is given back after a reset has succeeded outside a transaction; else it is dropped.
+ *  3. A session is given back after DISCARD ALL has succeeded outside a transaction; else it is
+ *     dropped.
  * Limits: those of the job; identifiers and texts as in message.h.
  */
 #include "adapters/postgres.h"
@@ -92,14 +92,13 @@ static void fail(struct session *s) {
 /* ---- sending --------------------------------------------------------------------------------- */
 
 static void send_reset(struct session *s) {
-  plans_discard_all(s);
+  wire_query(s, STEP_RESET, 0, "DISCARD ALL", 0, NULL);
   wire_sync(s);
   s->run.reset_sent = true;
 }
 
-static void send_rollback(struct session *s) {
-  s->run.rolled_back = true;
-  wire_query(s, STEP_ROLLBACK, 0, "ROLLBACK", 0, NULL);
+static void send_ending(struct session *s, enum step_kind kind, const char *sql) {
+  wire_query(s, kind, 0, sql, 0, NULL);
   send_reset(s);
   wire_flush(s);
 }
@@ -109,15 +108,7 @@ static void send_prepare(struct session *s) {
   CRASH_POINT("A3");
   (void)snprintf(sql, sizeof sql, "PREPARE TRANSACTION '%s'", s->run.gid);
   s->run.prepare = PREPARE_SENT;
-  wire_query(s, STEP_PREPARE, 0, sql, 0, NULL);
-  if (s->tainted) {
-    send_reset(s);
-  } else {
-    plans_reset(s);
-    wire_sync(s);
-    s->run.reset_sent = true;
-  }
-  wire_flush(s);
+  send_ending(s, STEP_PREPARE, sql);
 }
 
 /* Ends what PREPARE made and the answer shall not contain, on the same connection. */
@@ -169,7 +160,7 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
 
 static void send_xid_query(struct session *s, bool ready) {
   const char *const params[] = {s->role};
-  plans_query(s, STEP_XID, 0, ready ? XID_QUERY MESSAGE : XID_QUERY, 1, params);
+  wire_query(s, STEP_XID, 0, ready ? XID_QUERY MESSAGE : XID_QUERY, 1, params);
 }
 
 /* A row that is seen when the branch has committed, for who has lost the decision log. What wrote
@@ -196,14 +187,12 @@ static bool has_expectation(const struct session_job *job) {
 static void send_work(struct session *s, const struct session_job *job) {
   s->run.touched = true;
   s->run.reset_sent = s->run.reset = false;
-  for (size_t i = 0; i < job->statement_count; i++)
-    if (!statement_is_plain(job->statements[i].sql)) s->tainted = true;
-  if (job->begin) plans_query(s, STEP_SETTING, 0, "BEGIN", 0, NULL);
+  if (job->begin) wire_query(s, STEP_SETTING, 0, "BEGIN", 0, NULL);
   send_settings(s, job->timeout_ms, job->end != RUN_PREPARE);
   for (size_t i = 0; i < job->statement_count; i++) {
     const struct statement *statement = &job->statements[i];
-    plans_query(s, STEP_STATEMENT, (unsigned)i, statement->sql, statement->param_count,
-                statement->params);
+    wire_query(s, STEP_STATEMENT, (unsigned)i, statement->sql, statement->param_count,
+               statement->params);
   }
 #ifdef ASSENT_CRASH_POINTS
   wire_flush(s); /* the point is worth something only when the statements are on their way */
@@ -267,8 +256,7 @@ static void take_settle(struct session *s, PGresult *result) {
 }
 
 static void take_error(struct session *s, struct step step, PGresult *result) {
-  bool of_statement = step.kind == STEP_STATEMENT || step.kind == STEP_PLAN;
-  cause_from_result(&s->run.cause, of_statement ? (int)step.index : -1, result);
+  cause_from_result(&s->run.cause, step.kind == STEP_STATEMENT ? (int)step.index : -1, result);
   /* A PREPARE that is under way is behind it, before the same Sync: it is skipped. */
   if (s->run.prepare == PREPARE_SENT) s->run.prepare = PREPARE_REFUSED;
   fail(s);
@@ -277,7 +265,7 @@ static void take_error(struct session *s, struct step step, PGresult *result) {
 static void run_result(struct session *s, struct step step, PGresult *result) {
   struct run *run = &s->run;
   if (PQresultStatus(result) == PGRES_PIPELINE_ABORTED) { /* skipped, behind an error */
-    if (step.kind == STEP_RESET || step.kind == STEP_LOOK) run->reset_sent = false;
+    if (step.kind == STEP_RESET) run->reset_sent = false;
     return;
   }
   bool error = result_is_error(result);
@@ -286,20 +274,13 @@ static void run_result(struct session *s, struct step step, PGresult *result) {
   case STEP_SETTLE: take_settle(s, result); return;
   case STEP_RESET: run->reset = !error; return; /* refused inside a failed transaction */
   case STEP_ROLLBACK: return;                   /* the transaction's status tells */
-  case STEP_LOOK:
-    run->reset = run->reset_sent = run->prepare == PREPARE_DONE && plans_are_clean(s, result);
-    return;
-  case STEP_DESCRIBE: plans_described(s, step.index, result); break;
   case STEP_STATEMENT:
-  case STEP_PLAN:
   case STEP_XID:
   case STEP_COMMIT: /* postgres_commit.c */
   case STEP_SETTING:
   case STEP_QUERY:
   case STEP_SYNC: break;
   }
-  if (error && run->prepare == PREPARE_DONE)
-    return; /* of what comes behind it, to make the session clean: STEP_LOOK is skipped */
   if (error)
     take_error(s, step, result);
   else if (step.kind == STEP_STATEMENT)
@@ -317,31 +298,14 @@ static void next_of_failed(struct session *s) {
   if (run->prepare == PREPARE_DONE && !run->settled) {
     send_settle(s, false);
   } else if (!idle && !run->rolled_back) {
-    send_rollback(s);
+    run->rolled_back = true;
+    send_ending(s, STEP_ROLLBACK, "ROLLBACK");
   } else if (idle && run->touched && !run->reset && !run->reset_sent) {
     send_reset(s);
     wire_flush(s);
   } else {
     run->reset = run->reset && idle;
     answer_left(s, RAN_FAILED);
-  }
-}
-
-static void next_of_good(struct session *s) {
-  struct run *run = &s->run;
-  if (run->prepare == PREPARE_DONE && !run->reset_sent) { /* it is not clean */
-    send_reset(s);
-    wire_flush(s);
-  } else if (run->settled) {
-    answer_left(s, RAN_READ_ONLY);
-  } else if (run->prepare == PREPARE_DONE && run->xid[0]) {
-    answer_left(s, RAN_PREPARED);
-  } else if (run->prepare == PREPARE_DONE) {
-    send_settle(s, true);
-  } else if (run->end != RUN_PREPARE) {
-    answer_open(s);
-  } else {
-    send_prepare(s);
   }
 }
 
@@ -356,8 +320,16 @@ static void run_drained(struct session *s) {
     answer_unknown(s);
   else if (run->failed)
     next_of_failed(s);
+  else if (run->settled)
+    answer_left(s, RAN_READ_ONLY);
+  else if (run->prepare == PREPARE_DONE && run->xid[0])
+    answer_left(s, RAN_PREPARED);
+  else if (run->prepare == PREPARE_DONE)
+    send_settle(s, true);
+  else if (run->end != RUN_PREPARE)
+    answer_open(s);
   else
-    next_of_good(s);
+    send_prepare(s);
 }
 
 static void run_lost(struct session *s, const struct error *err) {
@@ -428,6 +400,7 @@ void session_rollback(struct session *s, session_ran_fn fn, void *data) {
   assert(s->state == SESSION_IN_TRANSACTION || s->state == SESSION_BROKEN);
   run_begin(s, &run_op, s->call_timeout_ms, fn, data);
   rows_begin(&s->run.rows, 0, 0);
+  s->run.rolled_back = true;
   fail(s);
-  send_rollback(s);
+  send_ending(s, STEP_ROLLBACK, "ROLLBACK");
 }

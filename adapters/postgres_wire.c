@@ -134,7 +134,6 @@ static void leave(struct session *s) {
   loop_timer_free(s->timer);
   loop_timer_free(s->wake);
   free(s->steps);
-  plans_free(s);
   free(s);
 }
 
@@ -424,28 +423,6 @@ void wire_query(struct session *s, enum step_kind kind, unsigned index, const ch
   assert(s->op && param_count <= 65535);
   step_push(s, kind, index);
   if (PQsendQueryParams(s->connection, sql, (int)param_count, NULL, params, NULL, NULL, 0) != 1)
-    s->send_failed = true;
-}
-
-void wire_parse(struct session *s, enum step_kind kind, unsigned index, const char *name,
-                const char *sql) {
-  if (s->state == SESSION_BROKEN || s->send_failed) return;
-  step_push(s, kind, index);
-  if (PQsendPrepare(s->connection, name, sql, 0, NULL) != 1) s->send_failed = true;
-}
-
-void wire_describe(struct session *s, enum step_kind kind, unsigned index, const char *name) {
-  if (s->state == SESSION_BROKEN || s->send_failed) return;
-  step_push(s, kind, index);
-  if (PQsendDescribePrepared(s->connection, name) != 1) s->send_failed = true;
-}
-
-void wire_execute(struct session *s, enum step_kind kind, unsigned index, const char *name,
-                  size_t param_count, const char *const *params) {
-  if (s->state == SESSION_BROKEN || s->send_failed) return;
-  assert(s->op && param_count <= 65535);
-  step_push(s, kind, index);
-  if (PQsendQueryPrepared(s->connection, name, (int)param_count, params, NULL, NULL, 0) != 1)
     s->send_failed = true;
 }
 

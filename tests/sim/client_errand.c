@@ -77,9 +77,7 @@ void errand_write_statement(struct json_writer *w, const struct errand *errand,
   bool reads = errand_has(errand->reading, move->database);
   bool fails = errand->failing == move->database + 1;
   json_key(w, "sql");
-  json_write_string(w, fails && !errand->expects_wrong ? "DELETE fail"
-                       : reads                         ? "SELECT read"
-                                                       : "UPDATE add");
+  json_write_string(w, fails && !errand->expects_wrong ? "fail" : reads ? "read" : "add");
   json_key(w, "params");
   json_array_begin(w);
   if (!fails || errand->expects_wrong) {

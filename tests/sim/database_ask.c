@@ -23,14 +23,13 @@ static void done_number(struct backend *b, int64_t number) {
 
 static void identity(struct backend *b) {
   const struct sim_database *db = b->db;
-  PGresult *result = result_table(1, 7);
+  PGresult *result = result_table(1, 6);
   result_set(result, 0, 0, "%s", b->on_standby ? "t" : "f");
   result_set(result, 0, 1, "%" PRIu64 "/%u/%d", db->system, db->timeline, 16384);
   result_set(result, 0, 2, "%d", b->pid);
   result_set(result, 0, 3, "%" PRId64, db->options.prepared_max);
   result_set(result, 0, 4, "assent");
   result_set(result, 0, 5, "%" PRIu64, db->completed + 1);
-  result_set(result, 0, 6, "assent");
   (void)done_with(b, result);
 }
 

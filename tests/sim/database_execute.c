@@ -248,45 +248,7 @@ static void commit(struct backend *b) {
  * prepared transactions. */
 static void discard(struct backend *b) {
   assert(b->tx == TX_NONE);
-  b->plan_count = 0;
   done_ok(b, "DISCARD ALL");
-}
-
-static void reset(struct backend *b) {
-  done_ok(b, "RESET");
-}
-
-/* ---- statements that are kept ---------------------------------------------------------------------- */
-
-static void reset_look(struct backend *b) {
-  PGresult *result = result_table(1, 5);
-  result_set(result, 0, 1, "%zu", b->plan_count);
-  result_set(result, 0, 2, "0");
-  result_set(result, 0, 3, "assent");
-  result_set(result, 0, 4, "assent");
-  (void)backend_answer(b, result);
-  backend_done(b);
-}
-
-static bool is_kept(const struct backend *b, const char *name) {
-  for (size_t i = 0; i < b->plan_count; i++)
-    if (strcmp(b->plans[i], name) == 0) return true;
-  return false;
-}
-
-static void parse(struct backend *b) {
-  assert(b->plan_count < PLANS_KEPT_MAX && !is_kept(b, b->current->plan));
-  memcpy(b->plans[b->plan_count++], b->current->plan, PLAN_NAME_SIZE);
-  done_ok(b, "");
-}
-
-/* `number`: how many parameters it takes. */
-static void describe(struct backend *b) {
-  PGresult *result = result_new(PGRES_COMMAND_OK, "");
-  if (b->current->gives_rows) result_set_size(result, 0, 1);
-  result_set_params(result, (int)b->current->number);
-  (void)backend_answer(b, result);
-  backend_done(b);
 }
 
 /* ---- COMMIT PREPARED, ROLLBACK PREPARED ----------------------------------------------------------- */
@@ -367,10 +329,6 @@ static const backend_fn commands[COMMAND_COUNT] = {
     [COMMAND_COMMIT] = commit,
     [COMMAND_ROLLBACK] = roll_back,
     [COMMAND_DISCARD] = discard,
-    [COMMAND_RESET] = reset,
-    [COMMAND_RESET_LOOK] = reset_look,
-    [COMMAND_PARSE] = parse,
-    [COMMAND_DESCRIBE] = describe,
     [COMMAND_COMMIT_PREPARED] = finish,
     [COMMAND_ROLLBACK_PREPARED] = finish,
 };
@@ -379,10 +337,7 @@ void backend_execute(struct backend *b) {
   enum command_kind kind = b->current->kind;
   bool ends = kind == COMMAND_PREPARE || kind == COMMAND_COMMIT || kind == COMMAND_ROLLBACK;
   backend_fn command = commands[kind] ? commands[kind] : ask_command(kind);
-  bool uses = b->current->plan[0] && kind != COMMAND_PARSE;
-  if (uses && !is_kept(b, b->current->plan))
-    done_error(b, "26000", "prepared statement does not exist");
-  else if (b->tx == TX_FAILED && !ends)
+  if (b->tx == TX_FAILED && !ends)
     done_error(b, "25P02", "current transaction is aborted");
   else
     command(b);

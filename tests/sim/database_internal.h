@@ -14,7 +14,6 @@
  *   database_faults.c   crashes, failovers, somebody's hand
  *   database_sql.c      which command a text is
  *   database_libpq.c    the library
- *   database_result.c   its results
  */
 #ifndef ASSENT_TESTS_SIM_DATABASE_INTERNAL_H
 #define ASSENT_TESTS_SIM_DATABASE_INTERNAL_H
@@ -31,9 +30,7 @@ enum {
   PARAMS_MAX = 5,
   CLAIMS_MAX = 8,
   LOCK_CLAIMS = 0, /* locks[0]: schema assent; locks[n]: account n, and behind them rows' keys */
-  APPLICATION_SIZE = 64,
-  PLAN_NAME_SIZE = 32,
-  PLANS_KEPT_MAX = 64
+  APPLICATION_SIZE = 64
 };
 
 /* ---- what is known of a gid, for the checks ---------------------------------------------------- */
@@ -137,10 +134,6 @@ enum command_kind {
   COMMAND_COMMIT,
   COMMAND_ROLLBACK,
   COMMAND_DISCARD,
-  COMMAND_RESET,      /* a part of what DISCARD ALL does */
-  COMMAND_RESET_LOOK, /* its last part: how many statements are kept? */
-  COMMAND_PARSE,      /* keep a statement by its name */
-  COMMAND_DESCRIBE,
   COMMAND_COMMIT_PREPARED,
   COMMAND_ROLLBACK_PREPARED,
   COMMAND_BARRIER,
@@ -174,10 +167,8 @@ struct command {
   enum command_kind kind;
   int64_t number;
   bool overwrites;                     /* a claim, whatever is known */
-  bool gives_rows;                     /* DESCRIBE */
   char params[PARAMS_MAX][PARAM_SIZE]; /* a gid between quotes is the first */
   struct gid_entry *gid;               /* BEGIN: of the branch it is for */
-  char plan[PLAN_NAME_SIZE];           /* the kept statement it makes or uses; "": none */
   struct command *prev, *next;
 };
 
@@ -237,8 +228,6 @@ struct backend {
   uint64_t xid;
   struct gid_entry *gid; /* of the branch in transaction */
   int64_t statement_ms, lock_ms, idle_ms;
-  char plans[PLANS_KEPT_MAX][PLAN_NAME_SIZE];
-  size_t plan_count;
   uint64_t started_us; /* the command */
   size_t wait_lsn;
   unsigned lock; /* it waits for, or has waited for */
@@ -406,7 +395,6 @@ void result_set_size(PGresult *result, int rows, int columns);
 void result_set(PGresult *result, int row, int column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void result_set_name(PGresult *result, const char *column, Oid type); /* of the first column */
-void result_set_params(PGresult *result, int count);
 void result_set_affected(PGresult *result, int64_t rows);
 void result_set_error(PGresult *result, const char *severity, const char *sqlstate,
                       const char *text);

@@ -7,6 +7,7 @@
  * PQconsumeInput(), as in a socket's buffer; so a process that is held finds them later.
  */
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,19 @@
 #include "tests/sim/database_internal.h"
 #include "tests/sim/process.h"
 
-enum { FD_FIRST = 1000, SERVER_VERSION = 150018 };
+enum { FD_FIRST = 1000, SERVER_VERSION = 150018, VALUE_SIZE = 136 };
+
+struct pg_result {
+  ExecStatusType status;
+  char tag[24];
+  int64_t affected;
+  int rows, columns;
+  char (*values)[VALUE_SIZE];
+  bool *set; /* not null */
+  char column[24];
+  Oid type;
+  char severity[8], sqlstate[6], text[128];
+};
 
 /* One life of an agent. */
 struct client {
@@ -25,14 +38,6 @@ struct client {
   struct adapter *adapter;
   unsigned number; /* in its connection string */
   struct client *prev, *next;
-};
-
-/* A statement that was sent to be kept; names are never used twice. */
-struct kept {
-  char name[PLAN_NAME_SIZE];
-  char *sql;
-  int params;
-  struct kept *prev, *next;
 };
 
 /* Items on their way to the client. */
@@ -54,7 +59,6 @@ struct pg_conn {
   struct backend *backend; /* NULL: nobody there any more */
   struct sim_event *connecting;
   struct command *outgoing;
-  struct kept *kept;
   struct flight *flights;
   uint64_t last_arrival_us;
   struct item *arrived, *items; /* in the socket; taken */
@@ -289,11 +293,6 @@ void PQfinish(PGconn *conn) {
   items_free(conn->arrived);
   items_free(conn->items);
   commands_free(conn->outgoing);
-  struct kept *kept, *next_kept;
-  DL_FOREACH_SAFE(conn->kept, kept, next_kept) {
-    free(kept->sql);
-    free(kept);
-  }
   if (conn->poll) conn->poll->conn = NULL;
   DL_DELETE(conns, conn);
   free(conn);
@@ -320,16 +319,6 @@ static void send_outgoing(PGconn *conn) {
   if (!is_severed(conn)) lose_connection(conn);
 }
 
-static struct command *send_command(PGconn *conn, const char *sql, int count,
-                                    const char *const *params) {
-  struct command *parsed = command_parse(sql, (size_t)count, params);
-  if (parsed->kind == COMMAND_BEGIN && conn->label[0] && !is_severed(conn))
-    parsed->gid = gid_entry(conn->db, conn->label);
-  if (parsed->kind == COMMAND_DISCARD || parsed->kind == COMMAND_RESET) conn->label[0] = '\0';
-  DL_APPEND(conn->outgoing, parsed);
-  return parsed;
-}
-
 /* The names of its parameters are the library's. */
 int PQsendQueryParams(PGconn *conn, const char *command, int nParams, const Oid *paramTypes,
                       const char *const *paramValues, const int *paramLengths,
@@ -338,55 +327,11 @@ int PQsendQueryParams(PGconn *conn, const char *command, int nParams, const Oid 
   (void)paramLengths;
   (void)paramFormats;
   (void)resultFormat;
-  (void)send_command(conn, command, nParams, paramValues);
-  return 1;
-}
-
-static struct kept *find_kept(PGconn *conn, const char *name) {
-  struct kept *kept;
-  DL_FOREACH(conn->kept, kept)
-  if (strcmp(kept->name, name) == 0) return kept;
-  assert(false); /* it was never sent */
-}
-
-static void send_of_plan(PGconn *conn, enum command_kind kind, const struct kept *kept) {
-  struct command *command = model_allocate(sizeof *command);
-  command->kind = kind;
-  memcpy(command->plan, kept->name, sizeof command->plan);
-  command->number = kept->params;
-  command->gives_rows = strncmp(kept->sql, "SELECT", 6) == 0;
-  DL_APPEND(conn->outgoing, command);
-}
-
-/* How many parameters it takes the model knows of its own statements only: $n is not written there. */
-int PQsendPrepare(PGconn *conn, const char *stmtName, const char *query, int nParams,
-                  const Oid *paramTypes) {
-  (void)nParams;
-  (void)paramTypes;
-  struct kept *kept = model_allocate(sizeof *kept);
-  (void)snprintf(kept->name, sizeof kept->name, "%s", stmtName);
-  kept->sql = strdup(query);
-  assert(kept->sql);
-  kept->params = strcmp(query, "UPDATE add") == 0 ? 2 : 0;
-  DL_APPEND(conn->kept, kept);
-  send_of_plan(conn, COMMAND_PARSE, kept);
-  return 1;
-}
-
-int PQsendDescribePrepared(PGconn *conn, const char *stmt) {
-  send_of_plan(conn, COMMAND_DESCRIBE, find_kept(conn, stmt));
-  return 1;
-}
-
-int PQsendQueryPrepared(PGconn *conn, const char *stmtName, int nParams,
-                        const char *const *paramValues, const int *paramLengths,
-                        const int *paramFormats, int resultFormat) {
-  (void)paramLengths;
-  (void)paramFormats;
-  (void)resultFormat;
-  const struct kept *kept = find_kept(conn, stmtName);
-  struct command *command = send_command(conn, kept->sql, nParams, paramValues);
-  memcpy(command->plan, kept->name, sizeof command->plan);
+  struct command *parsed = command_parse(command, (size_t)nParams, paramValues);
+  if (parsed->kind == COMMAND_BEGIN && conn->label[0] && !is_severed(conn))
+    parsed->gid = gid_entry(conn->db, conn->label);
+  if (parsed->kind == COMMAND_DISCARD) conn->label[0] = '\0';
+  DL_APPEND(conn->outgoing, parsed);
   return 1;
 }
 
@@ -453,6 +398,127 @@ char *PQerrorMessage(const PGconn *conn) {
   static char empty[1];
   empty[0] = '\0';
   return conn ? ((PGconn *)(uintptr_t)conn)->error : empty;
+}
+
+/* ---- results ------------------------------------------------------------------------------------------------ */
+
+PGresult *result_new(ExecStatusType status, const char *tag) {
+  PGresult *result = model_allocate(sizeof *result);
+  result->status = status;
+  (void)snprintf(result->tag, sizeof result->tag, "%s", tag);
+  return result;
+}
+
+void result_set_size(PGresult *result, int rows, int columns) {
+  result->rows = rows;
+  result->columns = columns;
+  result->affected = rows;
+  size_t cells = (size_t)rows * (size_t)columns + 1;
+  result->values = model_allocate(cells * sizeof *result->values);
+  result->set = model_allocate(cells * sizeof *result->set);
+}
+
+PGresult *result_table(int rows, int columns) {
+  PGresult *result = result_new(PGRES_TUPLES_OK, "SELECT");
+  result_set_size(result, rows, columns);
+  return result;
+}
+
+void result_set(PGresult *result, int row, int column, const char *format, ...) {
+  assert(row < result->rows && column < result->columns);
+  int cell = row * result->columns + column;
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(result->values[cell], sizeof result->values[cell], format, args);
+  va_end(args);
+  result->set[cell] = true;
+}
+
+void result_set_name(PGresult *result, const char *column, Oid type) {
+  (void)snprintf(result->column, sizeof result->column, "%s", column);
+  result->type = type;
+}
+
+void result_set_affected(PGresult *result, int64_t rows) {
+  result->affected = rows;
+}
+
+void result_set_error(PGresult *result, const char *severity, const char *sqlstate,
+                      const char *text) {
+  (void)snprintf(result->severity, sizeof result->severity, "%s", severity);
+  (void)snprintf(result->sqlstate, sizeof result->sqlstate, "%s", sqlstate);
+  (void)snprintf(result->text, sizeof result->text, "%s", text);
+}
+
+void PQclear(PGresult *res) {
+  if (!res) return;
+  free(res->values);
+  free(res->set);
+  free(res);
+}
+
+ExecStatusType PQresultStatus(const PGresult *res) {
+  return res->status;
+}
+
+char *PQresultErrorField(const PGresult *res, int fieldcode) {
+  PGresult *r = (PGresult *)(uintptr_t)res;
+  if (!r->sqlstate[0]) return NULL;
+  switch (fieldcode) {
+  case PG_DIAG_SEVERITY_NONLOCALIZED: return r->severity;
+  case PG_DIAG_SQLSTATE: return r->sqlstate;
+  case PG_DIAG_MESSAGE_PRIMARY: return r->text;
+  default: return NULL;
+  }
+}
+
+char *PQresultErrorMessage(const PGresult *res) {
+  return ((PGresult *)(uintptr_t)res)->text;
+}
+
+char *PQcmdStatus(PGresult *res) {
+  return res->tag;
+}
+
+char *PQcmdTuples(PGresult *res) {
+  static char text[24];
+  (void)snprintf(text, sizeof text, "%lld", (long long)res->affected);
+  return text;
+}
+
+int PQntuples(const PGresult *res) {
+  return res->rows;
+}
+
+int PQnfields(const PGresult *res) {
+  return res->columns;
+}
+
+char *PQfname(const PGresult *res, int field_num) {
+  assert(field_num == 0);
+  return ((PGresult *)(uintptr_t)res)->column;
+}
+
+Oid PQftype(const PGresult *res, int field_num) {
+  assert(field_num == 0);
+  return res->type;
+}
+
+static int cell_of(const PGresult *res, int tup_num, int field_num) {
+  assert(tup_num >= 0 && tup_num < res->rows && field_num >= 0 && field_num < res->columns);
+  return tup_num * res->columns + field_num;
+}
+
+char *PQgetvalue(const PGresult *res, int tup_num, int field_num) {
+  return res->values[cell_of(res, tup_num, field_num)];
+}
+
+int PQgetlength(const PGresult *res, int tup_num, int field_num) {
+  return (int)strlen(PQgetvalue(res, tup_num, field_num));
+}
+
+int PQgetisnull(const PGresult *res, int tup_num, int field_num) {
+  return !res->set[cell_of(res, tup_num, field_num)];
 }
 
 /* ---- the adapter ----------------------------------------------------------------------------------------------- */

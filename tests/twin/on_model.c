@@ -49,9 +49,9 @@ int main(void) {
   const struct transcript_server server = {.adapter = sim_database_adapter(db, process.loop),
                                            .step = step,
                                            .waiting = waiting,
-                                           .add = "UPDATE add",
-                                           .read = "SELECT read",
-                                           .fail = "DELETE fail"};
+                                           .add = "add",
+                                           .read = "read",
+                                           .fail = "fail"};
   transcript_write(&server);
   server.adapter->ops->free(server.adapter);
   sim_database_free(db);
