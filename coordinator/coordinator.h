@@ -140,6 +140,8 @@ void transaction_wait(struct transaction *t, enum wait_until until, unsigned bra
 /* What an answer is made of; see render.h. */
 const struct txid *transaction_id(const struct transaction *t);
 enum wal_outcome transaction_outcome(const struct transaction *t); /* NONE: not known */
+/* A branch has ended against the decision, and the log does not have that durably yet: to be told later. */
+bool transaction_is_being_recorded(const struct transaction *t);
 bool transaction_is_settled(const struct transaction *t, enum wait_until until);
 int64_t transaction_remaining_ms(const struct transaction *t); /* until its deadline; at least 0 */
 const struct cause *transaction_cause(const struct transaction *t);

@@ -236,6 +236,11 @@ static void get_transaction(struct http_request *request, void *data) {
   }
   struct transaction *t = find(context, request, TO_READ);
   if (!t) return;
+  if (!waits && transaction_is_being_recorded(t)) {
+    waits = true;
+    until = WAIT_DECIDED;
+    timeout_ms = ANSWER_GRACE_MS;
+  }
   if (waits) {
     answer_when(t, request, TO_READ, until, timeout_ms, 0);
     return;

@@ -228,7 +228,12 @@ static bool every_branch_was_told(const struct transaction *t) {
   return true;
 }
 
+bool transaction_is_being_recorded(const struct transaction *t) {
+  return t->core.mixed && t->alarms;
+}
+
 static bool is_settled(const struct transaction *t, enum wait_until until, unsigned branch) {
+  if (transaction_is_being_recorded(t)) return false;
   switch (t->core.state) {
   case TXN_OPEN: return until == WAIT_RAN && !is_running(t, branch);
   case TXN_PREPARING:
