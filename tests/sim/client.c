@@ -210,7 +210,6 @@ static void find_out(struct errand *errand) {
 
 static void commit(struct errand *errand);
 static void begin(struct errand *errand);
-static void post(struct errand *errand);
 
 /* ---- the key of a request --------------------------------------------------------------------- */
 
