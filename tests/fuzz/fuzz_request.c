@@ -30,6 +30,11 @@ const char *http_header(const struct http_request *request, const char *name) {
   return strcmp(name, KEY_HEADER) == 0 ? request->key : NULL;
 }
 
+const char *http_principal(const struct http_request *request) {
+  (void)request;
+  return NULL;
+}
+
 unsigned http_header_count(const struct http_request *request, const char *name) {
   return strcmp(name, KEY_HEADER) == 0 ? request->keys : 0;
 }
