@@ -202,9 +202,12 @@ unsigned hosts_keywords(struct hosts *hosts, const char **keywords, const char *
 void hosts_failed(struct hosts *hosts, unsigned order);
 /* Full transaction ids of prepared transactions. The view has the lower 32 bits only. Every running
  * transaction is within 2^31 of the next xid, before or, when nothing has completed since, at or
- * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest. */
+ * after what the snapshot calls xmax: so the signed 32-bit distance from there tells the rest.
+ * The snapshot names every one that is prepared: taken anew for each row, a listing of thousands would
+ * take longer than an answer may. */
 #define FULL_XID                                                                                   \
-  "WITH horizon AS (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"          \
+  "WITH horizon AS MATERIALIZED (SELECT "                                                          \
+  "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"                                  \
   "::pg_catalog.text::pg_catalog.int8 AS next), "                                                  \
   "prepared AS (SELECT gid, prepared, owner, "                                                     \
   "next + (((transaction::pg_catalog.text::pg_catalog.int8 - next) % 4294967296 "                  \
