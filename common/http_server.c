@@ -734,10 +734,6 @@ const char *http_principal(const struct http_request *request) {
   return request->role ? request->principal : NULL;
 }
 
-bool http_is_operator(const struct http_request *request) {
-  return request->role == 0 || request->role == ROLE_OPERATOR;
-}
-
 const char *http_query(const struct http_request *request, const char *name) {
   for (size_t i = 0; i < request->target.param_count; i++)
     if (strcmp(request->target.params[i].name, name) == 0) return request->target.params[i].value;

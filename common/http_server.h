@@ -87,8 +87,6 @@ const char *http_path(const struct http_request *request);
 const char *http_capture(const struct http_request *request, unsigned index); /* percent-decoded */
 /* The name of the token it came with; NULL: it needed none. */
 const char *http_principal(const struct http_request *request);
-/* False: it came with a token that is a client's. */
-bool http_is_operator(const struct http_request *request);
 /* NULL when absent. Percent-decoded. */
 const char *http_query(const struct http_request *request, const char *name);
 /* Checks that the query has no parameter outside `names` (NULL-terminated); ERR_UNKNOWN_FIELD names
