@@ -6,8 +6,8 @@
  *   3. The unfinished decisions become live transactions (recovery_read_log). They are never given up.
  *   4. Each participant is fenced with e (member.c): after its answer no branch of an older epoch can
  *      become prepared any more, so that the listing that follows is complete for those epochs.
- *   5. It lists what is prepared. A gid of a live transaction is that transaction's business. Of any
- *      other the log decides: a commit record with this gid and this very xid commits it, anything
+ *   5. It lists what is prepared. A gid of a live transaction that has not confirmed it is that
+ *      transaction's business. Of any other the log decides: a commit record with this gid and this very xid commits it, anything
  *      else rolls it back (no record means abort).
  *   6. The unfinished decisions are sent to the participant, also where the listing does not show them.
  * New transactions are served meanwhile: they are in the live table before any branch of theirs can be
@@ -156,6 +156,16 @@ static void stray_looked_up(void *data, const struct wal_record *record, const s
   member->participant->ops->decide(member->participant, &request, stray_decided, stray);
 }
 
+/* A live transaction sends its decision itself, until the branch has confirmed it. One that is prepared
+ * after that was brought back by a failover, while another branch keeps the transaction alive. */
+static bool is_looked_after(struct coordinator *c, const struct gid *gid) {
+  const struct transaction *t = transaction_find(c, &gid->txid);
+  if (!t) return false;
+  if (!t->logged || gid->branch > t->core.branch_count) return true;
+  enum txn_branch_state state = t->core.branches[gid->branch - 1].state;
+  return state != TXN_BRANCH_COMMITTED && state != TXN_BRANCH_ABORTED;
+}
+
 static void consider(struct member *member, const struct prepared_branch *prepared,
                      const char *server) {
   struct coordinator *c = member->coordinator;
@@ -166,7 +176,7 @@ static void consider(struct member *member, const struct prepared_branch *prepar
               NULL);
     return;
   }
-  if (transaction_find(c, &gid.txid)) return;
+  if (is_looked_after(c, &gid)) return;
   struct stray *stray = calloc(1, sizeof *stray);
   if (!stray) {
     member->sweep_again = true;

@@ -109,7 +109,8 @@ static bool note_transaction(struct errand *errand, const json_t *answer) {
                       .state = json_string_value(json_object_get(object, "state")),
                       .outcome = outcome};
   const struct program *coordinator = errand->clients->options.coordinator;
-  if (coordinator->lives == errand->life) told.life = errand->life;
+  /* A request repeated with its key is told what it was told, whatever has come since. */
+  if (coordinator->lives == errand->life && errand->repeats == 0) told.life = errand->life;
   if (is_from_right_log(errand)) checks_told(errand->clients->options.checks, &told);
   if (outcome) errand->settled = true;
   return true;

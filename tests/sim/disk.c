@@ -149,7 +149,7 @@ static enum written write_group(struct wal *wal, const struct job_list *group) {
   const char *name = wal->process->name;
   if (sim_fault(sim, SIM_DISK_FULL, name))
     disk->full_until_us = sim_now_us(sim) + sim_between(sim, FULL_MIN_US, FULL_MAX_US);
-  if (sim_now_us(sim) < disk->full_until_us) return WRITTEN_NOT;
+  if (sim_now_us(sim) < disk->full_until_us && !sim_healed(sim)) return WRITTEN_NOT;
   if (sim_fault(sim, SIM_DISK_EIO_LOST, name)) return WRITTEN_UNKNOWN;
   put_in_file(wal, &wal->lazies);
   put_in_file(wal, group);
