@@ -89,6 +89,7 @@ static void open_drained(struct session *s) {
     open_failed(s, &err);
   } else {
     memcpy(s->postgres->server, s->identity.server, sizeof s->postgres->server);
+    s->discarded = true;
     wire_end(s, SESSION_IDLE);
     s->opened(s->data, &s->identity, NULL);
   }
@@ -120,8 +121,7 @@ static void postgres_close(struct session *s) {
   if (!s) return;
   finish_discard(s);
   rows_discard(&s->run.rows);
-  free(s->run.expected);
-  s->run.expected = NULL;
+  run_drop_job(s);
   survey_discard(s);
   free(s->ask.branches);
   s->ask.branches = NULL;
