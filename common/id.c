@@ -83,6 +83,15 @@ void txid_forget(void) {
   (void)pthread_mutex_unlock(&lock);
 }
 
+struct txid txid_least(int64_t wall_us) {
+  struct txid txid;
+  uint64_t ms = wall_us < 0 ? 0 : (uint64_t)(wall_us / 1000);
+  if (ms > MS_MASK) ms = MS_MASK;
+  (void)snprintf(txid.text, sizeof txid.text, "%08" PRIx64 "-%04" PRIx64 "-7000-8000-000000000000",
+                 ms >> 16, ms & UINT16_MAX);
+  return txid;
+}
+
 struct txid txid_make(int64_t wall_us) {
   struct {
     uint64_t b;
