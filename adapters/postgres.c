@@ -142,6 +142,7 @@ static void postgres_free(struct adapter *adapter) {
   struct postgres *postgres = (struct postgres *)adapter;
   hosts_free(postgres->hosts);
   free(postgres->dsn);
+  loop_soon_free(postgres->send);
   free(postgres);
 }
 
@@ -198,5 +199,6 @@ struct adapter *postgres_adapter_new(struct loop *loop, const char *dsn, struct 
   postgres->loop = loop;
   postgres->dsn = copy;
   postgres->hosts = hosts_new(dsn);
+  postgres->send = loop_soon_new(loop, wire_flush_all, postgres);
   return &postgres->base;
 }

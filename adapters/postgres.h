@@ -148,6 +148,8 @@ struct postgres {
   char server[SERVER_SIZE]; /* the last one accepted */
   bool leaves_rows;
   struct seen_texts seen;
+  struct session *unsent; /* those that send what they have queued at the end of the turn */
+  struct loop_soon *send;
 };
 
 struct session {
@@ -168,6 +170,8 @@ struct session {
   bool send_failed;  /* libpq refused to queue something: the connection is given up */
   bool warned;       /* a WARNING came during the first step */
   bool write_watched;
+  bool is_unsent; /* in its adapter's list: */
+  struct session *unsent_prev, *unsent_next;
   struct error fatal; /* what the server said before it hung up */
   unsigned depth;     /* of our handlers on the stack; memory is freed at 0 */
   bool closing;
@@ -179,7 +183,7 @@ struct session {
   bool leaves_rows; /* as its adapter */
   char role[128];   /* current_user at connect; names have at most 63 bytes unless rebuilt */
   struct kept_texts kept;
-  bool plain;    /* all statements of the branch so far are: statement_is_plain() */
+  bool plain;     /* all statements of the branch so far are: statement_is_plain() */
   bool discarded; /* nothing was done since the connection was made, or DISCARD ALL was sent */
   struct run run;
   struct commit commit;
@@ -252,8 +256,13 @@ void wire_kept_query(struct session *s, enum step_kind kind, unsigned index, con
 /* Makes the session clean, whatever was done in it; outside of a transaction only. */
 void wire_discard(struct session *s, enum step_kind kind);
 void wire_sync(struct session *s);
-/* Sends what is queued, as far as the socket takes it; the rest follows by itself. */
+/* Sends what is queued at the end of this turn of the loop, as far as the socket takes it; the rest follows
+ * by itself. So what a turn has for one session goes out together, and what it has for many sessions
+ * reaches the server at the same time, which then has more to join into one write to its disk. */
 void wire_flush(struct session *s);
+void wire_flush_now(struct session *s);
+/* All that are to; `data` is the adapter. */
+void wire_flush_all(void *data);
 void wire_timer(struct session *s, int64_t timeout_ms);
 
 /* Also when called from one of the session's callbacks. */

@@ -250,7 +250,7 @@ static void send_work(struct session *s, const struct session_job *job, bool ane
   send_settings(s, job->timeout_ms, job->end != RUN_PREPARE);
   send_statements(s, job, anew);
 #ifdef ASSENT_CRASH_POINTS
-  wire_flush(s); /* the point is worth something only when the statements are on their way */
+  wire_flush_now(s); /* the point is worth something only when the statements are on their way */
 #endif
   CRASH_POINT("A2");
   if (job->end != RUN_KEEP_OPEN) send_xid_query(s, job->end == RUN_READY);

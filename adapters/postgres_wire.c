@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "adapters/sqlstate.h"
 #include "common/utf8.h"
@@ -128,6 +129,12 @@ static void enter(struct session *s) {
   s->depth++;
 }
 
+static void forget_unsent(struct session *s) {
+  if (!s->is_unsent) return;
+  s->is_unsent = false;
+  DL_DELETE2(s->postgres->unsent, s, unsent_prev, unsent_next);
+}
+
 static void leave(struct session *s) {
   if (--s->depth > 0 || !s->closing) return;
   loop_timer_free(s->timer);
@@ -145,6 +152,7 @@ void wire_break(struct session *s) {
   /* PQfinish() sends its farewell without waiting for anybody. */
   PQfinish(s->connection);
   s->connection = NULL;
+  forget_unsent(s);
   s->operation++;
   s->step_count = 0;
   s->step_started = false;
@@ -460,7 +468,7 @@ void wire_sync(struct session *s) {
   if (PQpipelineSync(s->connection) != 1) s->send_failed = true;
 }
 
-void wire_flush(struct session *s) {
+void wire_flush_now(struct session *s) {
   if (s->state == SESSION_BROKEN) return;
   int flushed = s->send_failed ? -1 : PQflush(s->connection);
   if (flushed < 0) {
@@ -473,4 +481,20 @@ void wire_flush(struct session *s) {
   } else if (flushed == 1) {
     watch(s, true);
   }
+}
+
+void wire_flush_all(void *data) {
+  struct postgres *postgres = data;
+  while (postgres->unsent) {
+    struct session *s = postgres->unsent;
+    forget_unsent(s);
+    wire_flush_now(s);
+  }
+}
+
+void wire_flush(struct session *s) {
+  if (s->state == SESSION_BROKEN || s->is_unsent) return;
+  s->is_unsent = true;
+  DL_APPEND2(s->postgres->unsent, s, unsent_prev, unsent_next);
+  loop_soon_ask(s->postgres->send);
 }
