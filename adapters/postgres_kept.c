@@ -32,12 +32,13 @@ static const struct kept_text *add(struct kept_texts *kept, uint64_t sum, const 
   char *copy = strdup(sql);
   if (!copy) return NULL;
   struct kept_text *text = &kept->texts[kept->count++];
-  *text = (struct kept_text){.sum = sum, .sql = copy, .number = ++kept->last_number};
+  *text = (struct kept_text){.sum = sum, .sql = copy};
+  (void)snprintf(text->name, sizeof text->name, "assent_kept_%u", ++kept->last_number);
   return text;
 }
 
 enum kept_answer kept_look_up(struct kept_texts *kept, struct seen_texts *seen, const char *sql,
-                              char name[KEPT_NAME_SIZE]) {
+                              const char **name) {
   size_t length = strlen(sql);
   if (length > KEPT_TEXT_MAX) return KEPT_NOT;
   uint64_t sum = sum_of(sql, length);
@@ -48,7 +49,7 @@ enum kept_answer kept_look_up(struct kept_texts *kept, struct seen_texts *seen, 
     if (seen_before(seen, sum)) text = add(kept, sum, sql);
     if (!text) return KEPT_NOT;
   }
-  (void)snprintf(name, KEPT_NAME_SIZE, "assent_kept_%u", text->number);
+  *name = text->name;
   return answer;
 }
 

@@ -27,7 +27,7 @@ struct seen_texts {
 struct kept_text {
   uint64_t sum;
   char *sql; /* owned */
-  unsigned number;
+  char name[KEPT_NAME_SIZE];
 };
 
 /* Of a session. Starts as zeros. */
@@ -42,9 +42,10 @@ enum kept_answer {
   KEPT_NEW, /* prepare it under this name, then use it */
   KEPT_THERE
 };
-/* What to do with a text; its name in the other two cases. Without memory: KEPT_NOT. */
+/* What to do with a text; its name in the other two cases, borrowed until the next call. Without memory:
+ * KEPT_NOT. */
 enum kept_answer kept_look_up(struct kept_texts *kept, struct seen_texts *seen, const char *sql,
-                              char name[KEPT_NAME_SIZE]);
+                              const char **name);
 bool kept_is_full(const struct kept_texts *kept);
 void kept_clear(struct kept_texts *kept);
 

@@ -439,10 +439,10 @@ void wire_query(struct session *s, enum step_kind kind, unsigned index, const ch
 
 void wire_kept_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
                      size_t param_count, const char *const *params) {
-  char name[KEPT_NAME_SIZE];
+  const char *name = NULL;
   if (s->state == SESSION_BROKEN || s->send_failed) return;
   assert(s->op && param_count <= 65535);
-  enum kept_answer answer = kept_look_up(&s->kept, &s->postgres->seen, sql, name);
+  enum kept_answer answer = kept_look_up(&s->kept, &s->postgres->seen, sql, &name);
   if (answer == KEPT_NOT) {
     wire_query(s, kind, index, sql, param_count, params);
     return;
