@@ -346,7 +346,7 @@ static void run_request_reads_back(void) {
   static const char *const params[] = {"10", NULL, "x\"y"};
   const struct statement statements[] = {{"UPDATE t SET a = $1", params, 3, 1},
                                          {"SELECT 1", NULL, 0, -1}};
-  struct run_request in = {GID, 7, RUN_ID, 3, RUN_PREPARE, statements, 2, 4999};
+  struct run_request in = {GID, 7, RUN_ID, 3, RUN_PREPARE, statements, 2, 4999, NULL};
   struct run_request out;
   struct statement_list list;
   struct json_writer w;
@@ -384,7 +384,7 @@ static void run_request_wrong_is_refused(void) {
       {"statements", "null"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    struct run_request in = {GID, 7, RUN_ID, 0, RUN_READY, NULL, 0, 1};
+    struct run_request in = {GID, 7, RUN_ID, 0, RUN_READY, NULL, 0, 1, NULL};
     struct json_writer w;
     json_writer_init(&w);
     run_request_encode(&w, &in);
@@ -500,7 +500,7 @@ static void cause_with_a_long_message_is_cut(void) {
 /* ---- decide ---- */
 
 static void decide_request_reads_back(void) {
-  struct decide_request in = {GID, 9, DECIDE_ONE_PHASE, "77", SERVER};
+  struct decide_request in = {GID, 9, DECIDE_ONE_PHASE, "77", SERVER, NULL};
   struct decide_request out;
   struct json_writer w;
   json_writer_init(&w);
@@ -516,7 +516,7 @@ static void decide_request_reads_back(void) {
 }
 
 static void decide_request_without_xid_has_empty_text(void) {
-  struct decide_request in = {GID, 9, DECIDE_ABORT, "", ""};
+  struct decide_request in = {GID, 9, DECIDE_ABORT, "", "", NULL};
   struct decide_request out;
   struct json_writer w;
   json_writer_init(&w);
