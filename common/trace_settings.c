@@ -49,19 +49,22 @@ static enum error_code check_endpoint(const struct trace_settings *s, struct err
   return ERR_OK;
 }
 
-static bool parse_ratio(const char *text, double *out) {
+static enum error_code read_ratio(const struct trace_settings *s, double *out, struct error *err) {
   char *end;
-  if (strspn(text, "0123456789.") != strlen(text)) return false;
-  *out = strtod(text, &end);
-  return end != text && *end == '\0' && *out >= 0 && *out <= 1;
+  *out = 0;
+  if (!s->sample_ratio) return ERR_OK;
+  *out = strtod(s->sample_ratio, &end);
+  bool plain = strspn(s->sample_ratio, "0123456789.") == strlen(s->sample_ratio);
+  if (plain && end != s->sample_ratio && *end == '\0' && *out <= 1) return ERR_OK;
+  return error_set(err, ERR_CONFIG, "trace_sample_ratio: expected 0 to 1, as 0.1, got \"%.40s\"",
+                   s->sample_ratio);
 }
 
 enum error_code trace_settings_check(const struct trace_settings *s, struct error *err) {
   double ratio;
-  if (!parse_ratio(s->sample_ratio, &ratio))
-    return error_set(err, ERR_CONFIG, "trace_sample_ratio: expected 0 to 1, as 0.1, got \"%.40s\"",
-                     s->sample_ratio);
-  return s->endpoint ? check_endpoint(s, err) : ERR_OK;
+  enum error_code code = read_ratio(s, &ratio, err);
+  if (code == ERR_OK && s->endpoint) code = check_endpoint(s, err);
+  return code;
 }
 
 /* ---- the file of headers ---------------------------------------------------------------------- */
@@ -113,11 +116,11 @@ static enum error_code read_headers(const char *path, char *lines[TRACE_HEADERS_
 enum error_code trace_settings_open(const struct trace_settings *s, struct loop *loop,
                                     struct tracer **out, struct error *err) {
   char *lines[TRACE_HEADERS_MAX + 1] = {NULL};
-  double ratio = 0;
-  enum error_code code = ERR_OK;
+  double ratio;
   *out = NULL;
-  if (!s->endpoint || !parse_ratio(s->sample_ratio, &ratio)) return ERR_OK;
-  if (s->headers_file) code = read_headers(s->headers_file, lines, err);
+  if (!s->endpoint) return ERR_OK;
+  enum error_code code = read_ratio(s, &ratio, err);
+  if (code == ERR_OK && s->headers_file) code = read_headers(s->headers_file, lines, err);
   if (code == ERR_OK)
     *out = tracer_new(loop, &(struct tracer_options){.endpoint = s->endpoint,
                                                      .service_name = s->service_name,

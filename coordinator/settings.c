@@ -40,6 +40,7 @@ static const struct config_key keys[] = {
     COORDINATOR("agent_key", CONFIG_STRING, agent_key, NULL, 0, 0),
     COORDINATOR("agent_timeout", CONFIG_DURATION, agent_timeout_ms, "5s", 100, 600000),
     TRACE_CONFIG_KEYS("coordinator", struct settings, trace, "assentd"),
+    TRACE_RATIO_CONFIG_KEY("coordinator", struct settings, trace),
     {"participant.*", "agent", CONFIG_STRING, offsetof(struct participant_settings, agent), NULL, 0,
      0, NULL, false},
     DATABASE_CONFIG_KEYS("participant.*", struct participant_settings, database),

@@ -137,7 +137,7 @@ static void begin_run(struct entry *entry, struct work *work) {
                             .result_rows_max = agent->result_rows_max,
                             .result_bytes_max = agent->result_bytes_max};
   if (begin) CRASH_POINT("A1");
-  spans_begin_work(entry, job.end == RUN_PREPARE ? "PREPARE TRANSACTION" : "statements",
+  spans_begin_work(entry, job.end == RUN_PREPARE ? "PREPARE TRANSACTION" : NULL,
                    job.statement_count);
   ops(entry)->run(work->session, &job, on_ran, entry);
   drop_statements(entry);

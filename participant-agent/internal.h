@@ -217,7 +217,7 @@ void rows_forget(struct agent *agent);
 
 /* Of who asks; NULL: what was known stays. */
 void spans_note_trace(struct entry *entry, const struct trace_context *context);
-/* `operation`: in SQL's words; static. `statements`: how many besides. */
+/* `operation`: in SQL's words; static; NULL: statements only. `statements`: how many besides. */
 void spans_begin_work(struct entry *entry, const char *operation, size_t statements);
 /* `cause` NULL or of kind CAUSE_NONE: it went well. */
 void spans_end_work(struct entry *entry, const struct cause *cause);

@@ -17,12 +17,12 @@ void spans_begin_work(struct entry *entry, const char *operation, size_t stateme
   struct agent *agent = entry->agent;
   if (!entry->trace || !agent->tracer) return;
   span_end(entry->span);
-  struct span_start start = {.name = operation,
+  struct span_start start = {.name = operation ? operation : "statements",
                              .kind = SPAN_CLIENT,
                              .parent = &entry->trace->context};
   entry->span = span_begin(agent->tracer, &start, NULL);
   span_text(entry->span, "db.system.name", "postgresql");
-  span_text(entry->span, "db.operation.name", operation);
+  if (operation) span_text(entry->span, "db.operation.name", operation);
   span_text(entry->span, "assent.participant", agent->participant);
   span_text(entry->span, "assent.gid", entry->gid);
   if (statements > 1) span_integer(entry->span, "db.operation.batch.size", (int64_t)statements);
