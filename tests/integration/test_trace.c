@@ -51,9 +51,25 @@ static void close_traced(struct traced *traced) {
 /* All spans, once there are so many. Owner: the test, json_decref(). */
 static json_t *wait_for_spans(struct traced *traced, size_t count) {
   UNTIL(collector_span_count(traced->collector) >= count);
+  return collector_spans(traced->collector);
+}
+
+static bool is_told(struct traced *traced, const char *name) {
+  size_t i;
+  json_t *span;
+  bool told = false;
   json_t *spans = collector_spans(traced->collector);
-  CU_ASSERT_EQUAL(json_array_size(spans), count);
-  return spans;
+  json_array_foreach(spans, i, span) {
+    told |= strcmp(json_string_value(json_object_get(span, "name")), name) == 0;
+  }
+  json_decref(spans);
+  return told;
+}
+
+/* The same, once a transaction has ended and its request has been answered. */
+static json_t *wait_for_transaction(struct traced *traced) {
+  UNTIL(is_told(traced, "transaction") && is_told(traced, "POST /v1/transactions"));
+  return collector_spans(traced->collector);
 }
 
 static double sample(struct world *w, enum world_target target, const char *name) {
@@ -227,8 +243,7 @@ static void aborted_one_says_whose_fault_it_was(enum world_mode mode) {
   const struct reply *reply =
       api_post_with(traced.world->api, "/v1/transactions", FROM_A, ONE_CALL("", TRANSFER(4711)));
   CHECK_PROBLEM(reply, 409, "aborted");
-  UNTIL(spans_counted(traced.world, "exported") >= 5);
-  json_t *spans = collector_spans(traced.collector);
+  json_t *spans = wait_for_transaction(&traced);
   const json_t *prepare = SPAN(spans, "assentd", "prepare bank_a", "");
   check_error(prepare, "23514");
   CU_ASSERT_STRING_EQUAL(attribute(prepare, "assent.cause"), "statement");
@@ -274,8 +289,7 @@ static void check_begins_a_trace(const char *headers) {
   CHECK_STATUS(api_post_with(traced.world->api, "/v1/transactions", headers,
                              ONE_CALL("", BRANCH("bank_a", CREDIT(1)))),
                200);
-  UNTIL(spans_counted(traced.world, "exported") >= 3);
-  json_t *spans = collector_spans(traced.collector);
+  json_t *spans = wait_for_transaction(&traced);
   const json_t *request = SPAN(spans, "assentd", "POST /v1/transactions", "");
   CU_ASSERT_PTR_NULL(json_object_get(request, "parentSpanId"));
   CU_ASSERT_PTR_NULL(json_object_get(request, "traceState"));
@@ -367,8 +381,8 @@ static void collector_that_is_busy_gets_them_later(void) {
   check_unaffected(&traced);
   UNTIL(collector_requests(traced.collector) > 0);
   collector_answer(traced.collector, 200, NULL, NULL);
-  UNTIL(collector_span_count(traced.collector) == 60 * 11);
   UNTIL(spans_counted(traced.world, "exported") >= 60 * 11);
+  CU_ASSERT_EQUAL(spans_counted(traced.world, "failed"), 0);
   close_traced(&traced);
 }
 
@@ -390,7 +404,7 @@ static void spans_leave_before_a_daemon_stops(void) {
   CHECK_STATUS(
       api_post_with(traced.world->api, "/v1/transactions", FROM_A, ONE_CALL("", TRANSFER(1))), 200);
   world_close(traced.world);
-  CU_ASSERT_EQUAL(collector_span_count(traced.collector), 15);
+  CU_ASSERT(collector_span_count(traced.collector) >= 15);
   collector_stop(traced.collector);
 }
 
