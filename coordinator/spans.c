@@ -11,6 +11,8 @@
  * one comparison for it. What an error says in words stays here: words of a database may repeat what it
  * was given.
  */
+#include <assert.h>
+
 #include "coordinator/internal.h"
 
 /* ---- begin, end ------------------------------------------------------------------------------- */
@@ -132,19 +134,26 @@ static void end_log(struct transaction *t, const char *result) {
   t->log_span = NULL;
 }
 
+static struct transaction_branch *branch_of(struct transaction *t, const struct observed *what) {
+  assert(what->branch);
+  return t->branches[what->branch->id - 1];
+}
+
 void spans_observe(struct transaction *t, const struct observed *what) {
   if (!t->coordinator->options.tracer || !(t->trace->context.flags & TRACE_SAMPLED)) return;
-  struct transaction_branch *branch = what->branch ? t->branches[what->branch->id - 1] : NULL;
   switch (what->kind) {
   case STEP_RUN_SENT:
-  case STEP_RUN_NOT_SENT: begin_run(t, branch, what); return;
+  case STEP_RUN_NOT_SENT: begin_run(t, branch_of(t, what), what); return;
   case STEP_STATEMENTS_RAN:
-  case STEP_VOTE: end_call(&branch->run_span, "assent.vote", what->detail, what->error); return;
+  case STEP_VOTE:
+    end_call(&branch_of(t, what)->run_span, "assent.vote", what->detail, what->error);
+    return;
   case STEP_LOG_ASKED: begin_log(t, what->detail); return;
   case STEP_LOGGED: end_log(t, what->detail); return;
-  case STEP_DECISION_SENT: begin_decision(t, branch, what); return;
+  case STEP_DECISION_SENT: begin_decision(t, branch_of(t, what), what); return;
   case STEP_OUTCOME:
-    end_call(&branch->decide_span, "assent.outcome", what->detail, error_of_outcome(t, what));
+    end_call(&branch_of(t, what)->decide_span, "assent.outcome", what->detail,
+             error_of_outcome(t, what));
     return;
   case STEP_ENDED: end_transaction(t, what->detail); return;
   case STEP_BEGUN:
