@@ -292,7 +292,7 @@ static void batch_is_sent_again_after_a_temporary_refusal(void) {
     run_until(&site, 0, (size_t)TRACE_BATCH_MAX * (i + 1));
   }
   flush(&site);
-  CU_ASSERT_EQUAL(collector_span_count(site.collector), 4 * TRACE_BATCH_MAX);
+  CU_ASSERT_EQUAL(collector_span_count(site.collector), (size_t)TRACE_BATCH_MAX * 4);
   CHECK_COUNTED(&site, "exported", 4 * TRACE_BATCH_MAX);
   CHECK_COUNTED(&site, "failed", 0);
   site_close(&site);
