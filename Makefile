@@ -181,6 +181,7 @@ check-scripts:
 
 check-docs: $(BUILD)/api-docs
 	$(Q)sh tools/check_docs.sh $<
+	$(Q)sh tools/check_reliability.sh
 
 $(BUILD)/api-docs: $(call objects,tools/api_docs.c)
 	@echo "  LINK  $@"
