@@ -227,7 +227,7 @@ valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and wit
 
 # ---- how fast ---------------------------------------------------------------------------------------
 .PHONY: bench bench-guard bench-recovery
-BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c meter.c site.c transfers.c)
+BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c measure.c meter.c site.c transfers.c)
 GUARD := $(addprefix bench/,bench.c guard.c http.c load.c site.c)
 $(BUILD)/bench: $(call objects,$(BENCH) $(CLI))
 $(BUILD)/bench-recovery: $(call objects,bench/recovery.c bench/bench.c $(CLI))
