@@ -83,6 +83,25 @@ void txid_forget(void) {
   (void)pthread_mutex_unlock(&lock);
 }
 
+static struct txid txid_write(uint64_t ms, unsigned a, uint64_t b) {
+  struct txid id;
+  char *to = put_hex(id.text, ms >> 16, 8);
+  *to++ = '-';
+  to = put_hex(to, ms, 4);
+  *to++ = '-';
+  to = put_hex(to, 0x7000U | a, 4); /* version 7 */
+  *to++ = '-';
+  to = put_hex(to, 0x8000U | b >> 48, 4); /* variant 10 */
+  *to++ = '-';
+  to = put_hex(to, b, 12);
+  *to = '\0';
+  return id;
+}
+
+static uint64_t ms_of(int64_t wall_us) {
+  return wall_us < 0 ? 0 : (uint64_t)(wall_us / 1000) & MS_MASK;
+}
+
 struct txid txid_make(int64_t wall_us) {
   struct {
     uint64_t b;
@@ -90,7 +109,7 @@ struct txid txid_make(int64_t wall_us) {
     uint16_t a;
   } fresh;
   id_random(&fresh, sizeof fresh);
-  uint64_t ms = wall_us < 0 ? 0 : (uint64_t)(wall_us / 1000) & MS_MASK;
+  uint64_t ms = ms_of(wall_us);
 
   (void)pthread_mutex_lock(&lock);
   if (ms > last_ms) {
@@ -113,18 +132,11 @@ struct txid txid_make(int64_t wall_us) {
   ms = last_ms;
   (void)pthread_mutex_unlock(&lock);
 
-  struct txid id;
-  char *to = put_hex(id.text, ms >> 16, 8);
-  *to++ = '-';
-  to = put_hex(to, ms, 4);
-  *to++ = '-';
-  to = put_hex(to, 0x7000U | a, 4); /* version 7 */
-  *to++ = '-';
-  to = put_hex(to, 0x8000U | b >> 48, 4); /* variant 10 */
-  *to++ = '-';
-  to = put_hex(to, b, 12);
-  *to = '\0';
-  return id;
+  return txid_write(ms, a, b);
+}
+
+struct txid txid_first(int64_t wall_us) {
+  return txid_write(ms_of(wall_us), 0, 0);
 }
 
 /* `text` begins with a txid; what follows it is not looked at. */
