@@ -181,8 +181,7 @@ static void put_all(struct fill *fill, uint64_t count, int64_t oldest_ms, int64_
   (void)sqlite3_finalize(fill->branch);
 }
 
-/* A log is opened after a reboot, and its pages are on the disk: so here. */
-static uint64_t write_out(const char *path) {
+uint64_t fill_put_out(const char *path) {
   struct stat status;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   must(fd >= 0 && fsync(fd) == 0 && fstat(fd, &status) == 0, path, strerror(errno));
@@ -209,7 +208,7 @@ uint64_t fill_count_older(const char *path, int64_t age_ms) {
   return found;
 }
 
-uint64_t fill_log(const char *path, uint64_t count, int64_t oldest_ms, int64_t newest_ms) {
+void fill_log(const char *path, uint64_t count, int64_t oldest_ms, int64_t newest_ms) {
   struct fill fill = {0};
   make_log(&fill, path);
   open_log(&fill, path);
@@ -221,5 +220,4 @@ uint64_t fill_log(const char *path, uint64_t count, int64_t oldest_ms, int64_t n
   run(&fill, "COMMIT");
   run(&fill, "PRAGMA journal_mode=WAL");
   must(sqlite3_close(fill.db) == SQLITE_OK, path, "cannot be closed");
-  return write_out(path);
 }

@@ -266,6 +266,11 @@ static enum parsed read_options(int argc, char **argv) {
        .help = "a line of JSON a size instead of tables",
        .kind = OPTION_FLAG,
        .out = &growth.json},
+      {.name = "logs",
+       .value = "DIRECTORY",
+       .help = "where filled logs are, or are to be left for the next time",
+       .kind = OPTION_TEXT,
+       .out = &growth.logs},
       {.name = "svg",
        .value = "DIRECTORY",
        .help = "draw charts into it",
@@ -285,8 +290,9 @@ static enum parsed read_options(int argc, char **argv) {
 
 static void run_all(void) {
   static char participants[8192];
-  struct memory_figures memory = {NAN, NAN};
+  struct memory_figures memory = {NAN, NAN, NAN, NAN};
   struct log_figures log = {0, NAN, NAN, NAN};
+  (void)setvbuf(stdout, NULL, _IOLBF, 0);
   site_open(&growth.site);
   if (is_asked_for("memory")) growth_memory(&growth, &memory);
   make_payload();
@@ -303,6 +309,10 @@ static void run_all(void) {
   print_number(stdout, "idle_mb", 1, memory.idle_mb);
   printf(", ");
   print_number(stdout, "open_1000_mb", 1, memory.open_mb);
+  printf(", ");
+  print_number(stdout, "idle_later_mb", 1, memory.idle_later_mb);
+  printf(", ");
+  print_number(stdout, "open_1000_later_mb", 1, memory.open_later_mb);
   printf(", \"log_transactions\": %llu, ", (unsigned long long)log.transactions);
   print_number(stdout, "log_tps_over_empty", 3, log.tps_ratio);
   printf(", ");

@@ -16,6 +16,8 @@ struct growth {
   int64_t rounds, cell_ms;
   bool is_quick, json;
   const char *svg, *only;
+  const char *
+      logs; /* a directory: filled logs are taken from there, or left there; NULL: made and removed */
   uint64_t seed; /* grows with every load: gids must never come twice */
 };
 
@@ -38,7 +40,8 @@ void series_tell(const struct growth *growth, struct series *series, unsigned ro
 
 /* growth_memory.c: a coordinator alone, with 1,000 clients, with their transactions. */
 struct memory_figures {
-  double idle_mb, open_mb;
+  double idle_mb, open_mb;             /* of a coordinator just begun */
+  double idle_later_mb, open_later_mb; /* of one that has had its work */
 };
 void growth_memory(struct growth *growth, struct memory_figures *out);
 

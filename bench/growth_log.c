@@ -5,7 +5,7 @@
  * with the same load. After that lists are asked for, while nobody else asks anything; and the turns come
  * once more, with a retention of five days: all that is older is removed meanwhile.
  */
-#include <math.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,12 +172,18 @@ static void run_size(struct growth *growth, const struct size *size, struct seri
                      struct table *table, struct log_figures *out) {
   char directory[PATH_SIZE], path[PATH_SIZE + 20], texts[5][TEXT_SIZE];
   struct pair pair;
-  (void)snprintf(directory, sizeof directory, "%s/log_%llu", growth->site.directory,
+  (void)snprintf(directory, sizeof directory, "%s/log_%llu",
+                 growth->logs ? growth->logs : growth->site.directory,
                  (unsigned long long)size->count);
   (void)snprintf(path, sizeof path, "%s/decisions.db", directory);
-  must(mkdir(directory, 0700) == 0, directory, "cannot be made");
-  double mb = (double)fill_log(path, size->count, OLDEST_MS, HOUR_MS) / 1e6;
-  if (bench_interrupted) return;
+  must(mkdir(directory, 0700) == 0 || errno == EEXIST, directory, strerror(errno));
+  struct stat status;
+  if (stat(path, &status) != 0) fill_log(path, size->count, OLDEST_MS, HOUR_MS);
+  if (bench_interrupted) {
+    (void)unlink(path); /* not whole */
+    return;
+  }
+  double mb = (double)fill_put_out(path) / 1e6;
   double start_ms = start_on(growth, directory, NULL);
   struct process *coordinator = growth->site.daemons[HOSTING_OTHER].coordinator;
   double resident_mb = (double)meter_resident_kb(coordinator) / 1024;
@@ -207,7 +213,7 @@ static void run_size(struct growth *growth, const struct size *size, struct seri
   if (is_last) ask_lists(growth);
   site_stop(&growth->site, HOSTING_OTHER);
   if (is_last && !bench_interrupted) watch_removal(growth, directory, path);
-  (void)unlink(path);
+  if (!growth->logs) (void)unlink(path);
 }
 
 void growth_log(struct growth *growth, struct log_figures *out) {

@@ -149,32 +149,37 @@ static double note(struct notebook *book, const char *what) {
 
 /* ---- the run ------------------------------------------------------------------------------------- */
 
-/* They stay open while as many others are under way: a lock on the first bank's table holds these up, in
- * the database or waiting for a connection to it. */
-static double note_crowds(struct notebook *book) {
+static double note_open(struct notebook *book, struct crowd *open) {
+  join(open);
+  all_post(open, write_begin);
+  all_read(open, "\"state\":\"open\"");
+  wait_under_way(open->port, OPEN);
+  return note(book, "1,000 clients, each with an open transaction");
+}
+
+static void end_open(struct crowd *open) {
+  all_post(open, write_rollback);
+  all_read(open, "\"outcome\":\"aborted\"");
+  leave(open);
+}
+
+/* A lock on the first bank's table holds them up, in the database or waiting for a connection to it. */
+static void note_blocked(struct notebook *book, uint16_t port) {
   struct site *site = &book->growth->site;
-  struct crowd open = {.port = site->daemons[HOSTING_OTHER].port}, blocked = {.port = open.port};
-  join(&open);
-  all_post(&open, write_begin);
-  all_read(&open, "\"state\":\"open\"");
-  wait_under_way(open.port, OPEN);
-  double mb = note(book, "1,000 clients, each with an open transaction");
+  struct crowd blocked = {.port = port};
   bench_sql(site->connections[0], "BEGIN; LOCK TABLE account IN EXCLUSIVE MODE");
   join(&blocked);
   all_post(&blocked, write_whole);
-  wait_under_way(open.port, 2 * OPEN);
+  wait_under_way(port, 2 * OPEN);
   (void)note(book, "and 1,000 more, each with one that waits for a lock");
   bench_sql(site->connections[0], "COMMIT");
   all_read(&blocked, "\"outcome\":\"committed\"");
   leave(&blocked);
-  all_post(&open, write_rollback);
-  all_read(&open, "\"outcome\":\"aborted\"");
-  leave(&open);
+  (void)note(book, "and these are done");
   site_check(site, -OPEN);
-  return mb;
 }
 
-static void note_later(struct notebook *book) {
+static double note_later(struct notebook *book) {
   struct growth *growth = book->growth;
   struct load load = {.site = &growth->site,
                       .clients = GROWTH_CLIENTS,
@@ -185,17 +190,26 @@ static void note_later(struct notebook *book) {
   http_run(&load);
   site_check(&growth->site, atomic_load(&load.moved));
   (void)snprintf(text, sizeof text, "idle, after %u transfers", load.transfers_max);
-  (void)note(book, text);
+  return note(book, text);
 }
 
 void growth_memory(struct growth *growth, struct memory_figures *out) {
   static const struct column columns[] = {{"assentd's memory", COLUMN_TEXT},
                                           {"resident MB", COLUMN_NUMBER}};
   struct notebook book = {growth, table_new(columns, 2)};
+  struct crowd open;
   site_start(&growth->site, HOSTING_OTHER);
-  out->idle_mb = note(&book, "idle, just begun");
-  out->open_mb = note_crowds(&book);
-  note_later(&book);
+  open.port = growth->site.daemons[HOSTING_OTHER].port;
+  out->idle_mb = note(&book, "just begun, idle");
+  out->open_mb = note_open(&book, &open);
+  end_open(&open);
+  site_stop(&growth->site, HOSTING_OTHER);
+  site_start(&growth->site, HOSTING_OTHER);
+  open.port = growth->site.daemons[HOSTING_OTHER].port;
+  out->idle_later_mb = note_later(&book);
+  out->open_later_mb = note_open(&book, &open);
+  note_blocked(&book, open.port);
+  end_open(&open);
   if (!growth->json) {
     (void)putchar('\n');
     table_print(book.table, stdout, false);
