@@ -197,10 +197,12 @@ static void open_log(struct fill *fill, const char *path) {
 
 uint64_t fill_count_older(const char *path, int64_t age_ms) {
   struct fill fill = {0};
+  struct txid border = txid_least(clock_wall_us() - age_ms * 1000);
   open_log(&fill, path);
   run(&fill, "PRAGMA locking_mode=EXCLUSIVE");
-  sqlite3_stmt *count = prepare(&fill, "SELECT count(*) FROM txn WHERE ended_at_us <= ?");
-  number(count, 1, clock_wall_us() - age_ms * 1000);
+  sqlite3_stmt *count = prepare(&fill, "SELECT count(*) FROM txn INDEXED BY txn_outcome"
+                                       " WHERE outcome IN (1, 2) AND txid < ?");
+  text(count, 1, border.text);
   must(sqlite3_step(count) == SQLITE_ROW, "counting", sqlite3_errmsg(fill.db));
   uint64_t found = (uint64_t)sqlite3_column_int64(count, 0);
   (void)sqlite3_finalize(count);

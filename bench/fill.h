@@ -10,7 +10,7 @@
 void fill_log(const char *path, uint64_t count, int64_t oldest_ms, int64_t newest_ms);
 /* Out of the system's memory, on the disk, as after a reboot. Returns the size of the file. */
 uint64_t fill_put_out(const char *path);
-/* How many ended longer ago. Of a log that nobody has open. */
+/* How many began longer ago. Of a log that nobody has open. */
 uint64_t fill_count_older(const char *path, int64_t age_ms);
 
 #endif

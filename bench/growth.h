@@ -13,7 +13,7 @@ enum { GROWTH_POINTS_MAX = 8, GROWTH_CLIENTS = 32 };
 
 struct growth {
   struct site site;
-  int64_t rounds, cell_ms;
+  int64_t rounds, cell_ms, finished_max;
   bool is_quick, json;
   const char *svg, *only;
   const char *

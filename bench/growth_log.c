@@ -168,6 +168,10 @@ static void watch_removal(struct growth *growth, const char *directory, const ch
 
 /* ---- the run ------------------------------------------------------------------------------------- */
 
+static bool is_measured(const struct growth *growth, const struct size *size) {
+  return size->name && size->count <= (uint64_t)growth->finished_max;
+}
+
 static void run_size(struct growth *growth, const struct size *size, struct series *series,
                      struct table *table, struct log_figures *out) {
   char directory[PATH_SIZE], path[PATH_SIZE + 20], texts[5][TEXT_SIZE];
@@ -209,7 +213,7 @@ static void run_size(struct growth *growth, const struct size *size, struct seri
   }
   (void)snprintf(series->x[series->points], sizeof series->x[0], "%s", size->name);
   memcpy(series->round[series->points++], pair.full, sizeof pair.full);
-  bool is_last = growth->is_quick || !size[1].name;
+  bool is_last = !is_measured(growth, size + 1);
   if (is_last) ask_lists(growth);
   site_stop(&growth->site, HOSTING_OTHER);
   if (is_last && !bench_interrupted) watch_removal(growth, directory, path);
@@ -226,10 +230,8 @@ void growth_log(struct growth *growth, struct log_figures *out) {
       {"per s, /empty", COLUMN_NUMBER}, {"us assentd, /empty", COLUMN_NUMBER}};
   struct table *table = table_new(columns, sizeof columns / sizeof columns[0]);
   site_start(&growth->site, HOSTING_EMBEDDED);
-  for (const struct size *size = sizes; size->name && !bench_interrupted; size++) {
+  for (const struct size *size = sizes; is_measured(growth, size) && !bench_interrupted; size++)
     run_size(growth, size, &series, table, out);
-    if (growth->is_quick) break;
-  }
   site_stop(&growth->site, HOSTING_EMBEDDED);
   series_tell(growth, &series, growth->is_quick ? 3 : ROUNDS);
   if (!growth->json) {

@@ -42,11 +42,10 @@ void run_id_make(char out[RUN_ID_SIZE]);
 
 /* Strictly increasing within a process, also when the wall clock stands still or steps back. */
 struct txid txid_make(int64_t wall_us);
-/* Greater than every txid made before that time, and than no other. Where the wall clock was set back, ids
- * go on from the latest time there was. */
-struct txid txid_first(int64_t wall_us);
 /* Forgets the newest id, as a new process does: for the simulator, whose processes share one. */
 void txid_forget(void);
+/* Ids begin with their time, in milliseconds: the least that one of this time can be. */
+struct txid txid_least(int64_t wall_us);
 bool txid_parse(const char *text, struct txid *out);
 
 void gid_format(const struct gid *gid, char out[GID_SIZE]);

@@ -108,7 +108,7 @@ static void merge(void *data, const struct wal_record *records, size_t count,
 static struct list_filter old_enough(const struct list_filter *asked) {
   struct list_filter filter = *asked;
   if (asked->older_than_ms == 0) return filter;
-  struct txid border = txid_first(clock_wall_us() - asked->older_than_ms * 1000);
+  struct txid border = txid_least(clock_wall_us() - asked->older_than_ms * 1000);
   if (filter.before.text[0] == '\0' || strcmp(border.text, filter.before.text) < 0)
     filter.before = border;
   return filter;
