@@ -59,7 +59,7 @@ static void drop_indexes(struct fill *fill) {
   sqlite3_stmt *all = prepare(fill, "SELECT sql, type || ' ' || name FROM sqlite_schema"
                                     " WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
                                     " AND tbl_name IN ('txn', 'branch')");
-  char *drops[INDEXES_MAX];
+  char *drops[INDEXES_MAX] = {0};
   while (sqlite3_step(all) == SQLITE_ROW) {
     must(fill->index_count < INDEXES_MAX, "the log", "has many indexes");
     drops[fill->index_count] = sqlite3_mprintf("DROP %s", sqlite3_column_text(all, 1));

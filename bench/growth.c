@@ -173,7 +173,17 @@ static void make_load(int by, unsigned size, struct load *load) {
 }
 
 static bool is_asked_for(const char *name) {
-  return !bench_interrupted && (!growth.only || strcmp(growth.only, name) == 0);
+  size_t length = strlen(name);
+  if (bench_interrupted) return false;
+  for (const char *at = growth.only; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    if (strncmp(at, name, length) == 0 && (at[length] == '\0' || at[length] == ',')) return true;
+  return !growth.only;
+}
+
+static bool are_loads_asked_for(void) {
+  for (int by = 0; by < LOADS; by++)
+    if (is_asked_for(loads[by].name)) return true;
+  return false;
 }
 
 static void run_loads(int by) {
@@ -240,8 +250,8 @@ static void open_databases(char *participants, size_t size) {
 static enum parsed read_options(int argc, char **argv) {
   const struct option options[] = {
       {.name = "only",
-       .value = "SERIES",
-       .help = "participants, statements, payload, clients, memory or log",
+       .value = "SERIES,SERIES",
+       .help = "of memory, participants, statements, payload, clients, log",
        .kind = OPTION_TEXT,
        .out = &growth.only},
       {.name = "rounds",
@@ -314,8 +324,7 @@ static void run_all(void) {
   (void)setvbuf(stdout, NULL, _IOLBF, 0);
   site_open(&growth.site);
   if (is_asked_for("memory")) growth_memory(&growth, &memory);
-  if (!growth.only || (strcmp(growth.only, "memory") != 0 && strcmp(growth.only, "log") != 0))
-    run_all_loads();
+  if (are_loads_asked_for()) run_all_loads();
   if (is_asked_for("log")) growth_log(&growth, &log);
   if (bench_interrupted) return;
   printf("{");

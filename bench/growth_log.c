@@ -138,7 +138,7 @@ static void ask_lists(const struct growth *growth) {
 /* ---- removal ------------------------------------------------------------------------------------- */
 
 static void watch_removal(struct growth *growth, const char *directory, const char *path) {
-  struct pair pair;
+  struct pair pair = {0};
   char settings[64];
   int64_t border_ms = (int64_t)RETENTION_DAYS * DAY_MS;
   (void)snprintf(settings, sizeof settings, "retention = %dd\n", RETENTION_DAYS);
@@ -175,7 +175,7 @@ static bool is_measured(const struct growth *growth, const struct size *size) {
 static void run_size(struct growth *growth, const struct size *size, struct series *series,
                      struct table *table, struct log_figures *out) {
   char directory[PATH_SIZE], path[PATH_SIZE + 20], texts[5][TEXT_SIZE];
-  struct pair pair;
+  struct pair pair = {0};
   (void)snprintf(directory, sizeof directory, "%s/log_%llu",
                  growth->logs ? growth->logs : growth->site.directory,
                  (unsigned long long)size->count);

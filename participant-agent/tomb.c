@@ -42,6 +42,7 @@ static void tomb_free(struct agent *agent, struct tomb *tomb) {
 static void forget_oldest(struct agent *agent) {
   struct tomb *tomb = agent->oldest_tombs;
   struct gid id;
+  assert(tomb);
   bool is_gid = gid_parse(tomb->texts, &id);
   assert(is_gid);
   if (is_gid) fence_forgot(agent, &id);
