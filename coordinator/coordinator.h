@@ -11,6 +11,7 @@
 
 #include "common/json.h"
 #include "common/message_json.h"
+#include "common/statement_set.h"
 #include "coordinator/participant.h"
 #include "coordinator/txn.h"
 #include "wal/wal.h"
@@ -21,6 +22,7 @@ struct transaction;
 struct coordinator_options {
   int64_t timeout_default_ms, timeout_max_ms; /* of a transaction, until it is decided */
   int64_t transactions_max;                   /* live at once, finished ones aside */
+  size_t branches_max;                        /* of a transaction; 0: TXN_BRANCHES_MAX */
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
   const char *drained_path;  /* a file, of participants that drain; NULL: not over a restart */
@@ -51,6 +53,20 @@ enum error_code coordinator_check_participant(struct coordinator *c, const char 
 enum error_code coordinator_check_takes_branches(struct coordinator *c, const char *name,
                                                  struct error *err)
     __attribute__((warn_unused_result));
+/* From now on only these statements may run at the participant; NULL: any. Taken over. */
+void coordinator_limit_statements(struct coordinator *c, const char *name,
+                                  struct statement_set *statements);
+/* Puts SQL in the place of a name, or refuses SQL: see statement_set_resolve(). An unknown participant
+ * has no names, and is no error here. */
+enum error_code coordinator_resolve_statement(struct coordinator *c, const char *participant,
+                                              struct statement *statement, const char *pointer,
+                                              struct error *err)
+    __attribute__((warn_unused_result));
+/* May an application prepare a branch of its own there? ERR_SQL_NOT_ALLOWED: what it runs is not among the
+ * statements. */
+enum error_code coordinator_check_takes_any(struct coordinator *c, const char *participant,
+                                            struct error *err) __attribute__((warn_unused_result));
+
 /* From now on, and over restarts, the participant takes no new branches, or does again. ERR_NOT_FOUND;
  * ERR_UNAVAILABLE: it could not be recorded, and is not so. */
 enum error_code coordinator_drain(struct coordinator *c, const char *name, bool draining,

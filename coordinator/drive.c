@@ -117,6 +117,7 @@ static void run_answered(void *data, const struct run_reply *reply, const struct
                        !branch->transaction->core.branches[branch->id - 1].external;
   struct run_reply none = {.vote = nothing_there ? VOTE_NO : VOTE_UNKNOWN,
                            .cause = unreachable_cause(branch, err->text)};
+  if (err->code == ERR_SQL_NOT_ALLOWED) none.cause.kind = CAUSE_STATEMENT;
   take_vote(branch, &none);
 }
 

@@ -24,6 +24,7 @@ struct member {
   char *name;
   const char *kind;
   struct participant *participant;
+  struct statement_set *statements; /* that it is limited to; NULL: it is not */
   bool usable;
   bool tried;           /* the first attempt to fence has been answered, one way or the other */
   bool surveyed;        /* strangers have been looked for */

@@ -99,9 +99,10 @@ static void respond_state_error(struct http_request *request, struct transaction
 }
 
 static void post_statement(struct http_request *request, void *data) {
+  struct routes_context *context = data;
   struct error err = {0};
   struct statement_body body;
-  enum error_code code = statement_body_decode(request, &body, &err);
+  enum error_code code = statement_body_decode(request, &context->limits, &body, &err);
   if (code != ERR_OK) {
     http_respond_error(request, &err, NULL);
     statement_body_release(&body);
@@ -111,7 +112,9 @@ static void post_statement(struct http_request *request, void *data) {
   if (t) {
     unsigned branch = 0;
     transaction_hold(t);
-    code = transaction_enlist(t, body.participant, false, &branch, &err);
+    code = coordinator_resolve_statement(context->coordinator, body.participant,
+                                         body.statements.items, "", &err);
+    if (code == ERR_OK) code = transaction_enlist(t, body.participant, false, &branch, &err);
     if (code == ERR_UNKNOWN_PARTICIPANT) (void)error_field(&err, "/participant");
     if (code == ERR_OK) code = transaction_execute(t, branch, &body.statements, true, &err);
     if (code == ERR_OK)
@@ -125,6 +128,7 @@ static void post_statement(struct http_request *request, void *data) {
 }
 
 static void post_branch(struct http_request *request, void *data) {
+  struct routes_context *context = data;
   struct error err = {0};
   struct branch_enlist_body body;
   enum error_code code = enlist_body_decode(request, &body, &err);
@@ -135,7 +139,8 @@ static void post_branch(struct http_request *request, void *data) {
     t = find(data, request, TO_EXECUTE);
   if (t) {
     unsigned branch = 0;
-    code = transaction_enlist(t, body.participant, true, &branch, &err);
+    code = coordinator_check_takes_any(context->coordinator, body.participant, &err);
+    if (code == ERR_OK) code = transaction_enlist(t, body.participant, true, &branch, &err);
     if (code == ERR_UNKNOWN_PARTICIPANT) (void)error_field(&err, "/participant");
     if (code == ERR_OK) {
       struct json_writer w;
@@ -229,8 +234,8 @@ static void get_transaction(struct http_request *request, void *data) {
   bool waits;
   enum wait_until until;
   int64_t timeout_ms;
-  if (read_query_decode(request, context->timeout_max_ms, &waits, &until, &timeout_ms, &err) !=
-      ERR_OK) {
+  if (read_query_decode(request, context->limits.timeout_max_ms, &waits, &until, &timeout_ms,
+                        &err) != ERR_OK) {
     http_respond_error(request, &err, NULL);
     return;
   }

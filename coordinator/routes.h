@@ -4,10 +4,11 @@
 
 #include "common/http_server.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/requests.h"
 
 struct routes_context {
   struct coordinator *coordinator;
-  int64_t timeout_max_ms;
+  struct request_limits limits;
 };
 
 /* Static. Handlers get a `struct routes_context *`. */

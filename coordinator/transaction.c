@@ -157,8 +157,10 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
   }
   code = coordinator_check_takes_branches(t->coordinator, participant, err);
   if (code != ERR_OK) return code;
-  if (t->core.branch_count == TXN_BRANCHES_MAX)
-    return error_set(err, ERR_LIMIT, "a transaction has at most %d branches", TXN_BRANCHES_MAX);
+  size_t most = t->coordinator->options.branches_max;
+  if (t->core.branch_count >= (most ? most : TXN_BRANCHES_MAX))
+    return error_set(err, ERR_LIMIT, "a transaction has at most %zu branches",
+                     most ? most : TXN_BRANCHES_MAX);
   const struct transaction_branch *added = transaction_add_branch(t, member);
   *branch = added->id;
   observe(t, &(struct observed){.kind = STEP_ENLISTED,
