@@ -734,6 +734,10 @@ const char *http_principal(const struct http_request *request) {
   return request->role ? request->principal : NULL;
 }
 
+const char *http_only_of(const struct http_request *request) {
+  return request->role && request->role != ROLE_OPERATOR ? request->principal : NULL;
+}
+
 const char *http_query(const struct http_request *request, const char *name) {
   for (size_t i = 0; i < request->target.param_count; i++)
     if (strcmp(request->target.params[i].name, name) == 0) return request->target.params[i].value;

@@ -87,6 +87,8 @@ const char *http_path(const struct http_request *request);
 const char *http_capture(const struct http_request *request, unsigned index); /* percent-decoded */
 /* The name of the token it came with; NULL: it needed none. */
 const char *http_principal(const struct http_request *request);
+/* Whose things it may see and touch, by name; NULL: everybody's (an operator, or no tokens are asked for). */
+const char *http_only_of(const struct http_request *request);
 /* NULL when absent. Percent-decoded. */
 const char *http_query(const struct http_request *request, const char *name);
 /* Checks that the query has no parameter outside `names` (NULL-terminated); ERR_UNKNOWN_FIELD names

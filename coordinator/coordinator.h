@@ -93,6 +93,7 @@ size_t coordinator_live_count(const struct coordinator *c);
 
 struct begin_request {
   const char *label;  /* NULL: none */
+  const char *owner;  /* the name of the token it came with; NULL: none. At most OWNER_MAX bytes */
   int64_t timeout_ms; /* 0: the default */
 };
 
@@ -169,6 +170,8 @@ size_t transaction_results_size(const struct transaction *t); /* of all, with a 
 void transaction_forget_results(struct transaction *t);
 bool transaction_waits_decided(const struct transaction *t); /* what its commit was to wait for */
 
+/* May it be seen, and acted on, by who sees only what is `owner`'s? NULL: who sees everything. */
+bool transaction_is_for(const struct transaction *t, const char *owner);
 int64_t transaction_timeout_ms(const struct transaction *t);
 const char *transaction_gid(const struct transaction *t, unsigned branch);
 
@@ -176,6 +179,7 @@ const char *transaction_gid(const struct transaction *t, unsigned branch);
 
 struct list_filter {
   const char *state, *participant, *label; /* NULL: any */
+  const char *owner;                       /* NULL: any, and nobody's */
   int64_t older_than_ms;                   /* 0: any */
   unsigned limit;
   struct txid before; /* "": from the newest */

@@ -216,6 +216,7 @@ static void fill_record(struct transaction *t, struct wal_record *record,
   }
   *record = (struct wal_record){.txid = t->id,
                                 .label = t->label,
+                                .owner = t->owner[0] ? t->owner : NULL,
                                 .created_at_us = t->created_at_us,
                                 .decided_at_us = t->decided_at_us,
                                 .applied_at_us = t->applied_at_us,

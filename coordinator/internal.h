@@ -91,6 +91,7 @@ struct transaction {
   struct txid id;
   struct txn core;
   char *label;
+  char owner[OWNER_MAX + 1];                           /* the name of a token; "": nobody's */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock, for readers */
   int64_t timeout_ms;
   uint64_t deadline_ms; /* loop time */

@@ -30,6 +30,7 @@ static bool matches(const struct transaction *t, const struct list_filter *filte
   if (filter->before.text[0] && strcmp(t->id.text, filter->before.text) >= 0) return false;
   if (filter->state && strcmp(filter->state, txn_state_name(t->core.state)) != 0) return false;
   if (filter->label && (!t->label || strcmp(filter->label, t->label) != 0)) return false;
+  if (!transaction_is_for(t, filter->owner)) return false;
   if (created_before_us && t->created_at_us >= created_before_us) return false;
   if (!filter->participant) return true;
   for (unsigned i = 0; i < t->core.branch_count; i++)
@@ -117,6 +118,7 @@ void transactions_list(struct coordinator *c, const struct list_filter *filter,
   struct wal_filter in_log = {.before = filter->before,
                               .participant = filter->participant,
                               .label = filter->label,
+                              .owner = filter->owner,
                               .created_before_us = before,
                               .applied_only = true, /* all others are live */
                               .limit = filter->limit + 1};

@@ -41,6 +41,20 @@ static void answer_when(struct transaction *t, struct http_request *request, enu
   transaction_wait(t, until, branch, timeout_ms, answer, waiting);
 }
 
+/* ---- whose it is ------------------------------------------------------------------------------ */
+
+bool record_is_for(const struct wal_record *record, const char *owner) {
+  return !owner || (record->owner && strcmp(record->owner, owner) == 0);
+}
+
+void respond_no_transaction(struct http_request *request) {
+  struct error err = {0};
+  (void)error_set(&err, ERR_NOT_FOUND,
+                  "no such transaction of yours: it never was, was never decided committed, or its "
+                  "record has outlived the retention time");
+  http_respond_error(request, &err, NULL);
+}
+
 /* ---- ended transactions, from the log --------------------------------------------------------- */
 
 static void answer_from_log(void *data, const struct wal_record *record, const struct error *err) {
@@ -50,11 +64,8 @@ static void answer_from_log(void *data, const struct wal_record *record, const s
   if (err) {
     (void)error_set(&problem, ERR_UNAVAILABLE, "the decision log cannot be read now");
     http_respond_error(request, &problem, NULL);
-  } else if (!record) {
-    (void)error_set(&problem, ERR_NOT_FOUND,
-                    "no such transaction: it never was, was never decided committed, or its record "
-                    "has outlived the retention time");
-    http_respond_error(request, &problem, NULL);
+  } else if (!record || !record_is_for(record, http_only_of(request))) {
+    respond_no_transaction(request);
   } else {
     struct answer answer;
     answer_make_from_record(&answer, record, waiting->purpose, NULL);
@@ -76,7 +87,11 @@ static struct transaction *find(struct routes_context *context, struct http_requ
     return NULL;
   }
   struct transaction *t = transaction_find(context->coordinator, &id);
-  if (t) return t;
+  if (t && transaction_is_for(t, http_only_of(request))) return t;
+  if (t) {
+    respond_no_transaction(request);
+    return NULL;
+  }
   struct waiting *waiting = calloc(1, sizeof *waiting);
   if (!waiting) abort();
   *waiting = (struct waiting){request, purpose, WAIT_APPLIED, 0};
@@ -275,7 +290,9 @@ static void list_transactions(struct http_request *request, void *data) {
   struct routes_context *context = data;
   struct error err = {0};
   struct list_filter filter;
-  if (list_query_decode(request, &filter, &err) != ERR_OK)
+  enum error_code code = list_query_decode(request, &filter, &err);
+  filter.owner = http_only_of(request);
+  if (code != ERR_OK)
     http_respond_error(request, &err, NULL);
   else
     transactions_list(context->coordinator, &filter, respond_text, request);

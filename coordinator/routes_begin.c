@@ -147,6 +147,7 @@ static void run(struct routes_context *context, struct http_request *request,
   enum error_code code = begin_body_decode(request, &context->limits, &body, &err);
   if (code == ERR_OK) code = check_participants(context->coordinator, &body, &err);
   if (code == ERR_OK) code = resolve_statements(context->coordinator, &body, &err);
+  body.begin.owner = http_principal(request);
   if (code == ERR_OK) code = transaction_begin(context->coordinator, &body.begin, &t, &err);
   if (code == ERR_OK) {
     CRASH_POINT("C1");

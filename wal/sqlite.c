@@ -1,7 +1,7 @@
 /* The decision log on SQLite: the format, the writes, commit and checkpoint. Reading is in
  * sqlite_read.c; making, checking and opening the file in sqlite_open.c.
  *
- * The file. application_id "ASNT", user_version = format (3), journal_mode=WAL, synchronous=FULL,
+ * The file. application_id "ASNT", user_version = format (4), journal_mode=WAL, synchronous=FULL,
  * locking_mode=EXCLUSIVE (so there is no -shm file, and no other process can write or read it while
  * a coordinator runs). Beside PATH: PATH-wal (part of the log: never to be separated from it) and
  * PATH.lock (lock.c). PATH.new exists only while a log is being made.
@@ -19,6 +19,8 @@
  *   request one row a request with a key, from the decision of its transaction on (or from its answer,
  *           where there was no decision), until its retention is over: sqlite_request.c. Since format
  *           3; a log of format 2 gets an empty one (sqlite_upgrade.c).
+ *   owner   one row a transaction of somebody's: by whose token it was begun. Goes with its row of txn.
+ *           Since format 4; the transactions of older ones are nobody's.
  *   audit   lines that only grow: heuristics and what operators did. Never removed.
  *
  * Numbers of enumerations are those of wal.h and message.h: they are part of the format.
@@ -103,18 +105,28 @@ const char sqlite_schema[] =
     " event TEXT NOT NULL,"
     " detail TEXT NOT NULL) STRICT;";
 
+/* With the trigger nothing that removes a transaction need know of it. */
+const char sqlite_owner_schema[] = "CREATE TABLE owner ("
+                                   " txid TEXT NOT NULL PRIMARY KEY,"
+                                   " name TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+                                   "CREATE INDEX owner_name ON owner (name, txid);"
+                                   "CREATE TRIGGER txn_removed AFTER DELETE ON txn BEGIN"
+                                   " DELETE FROM owner WHERE txid = old.txid; END;";
+
 #define PUT_TXN "INSERT INTO txn VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
 #define EXPIRED                                                                                    \
   "(SELECT txid FROM txn WHERE ended_at_us <= ?1 AND NOT EXISTS"                                   \
   " (SELECT 1 FROM request r WHERE r.txid = txn.txid AND r.status = 0)"                            \
   " ORDER BY ended_at_us, txid LIMIT ?2)"
 
-/* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 created before, ?6 applied only, ?7 limit.
+/* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 created before, ?6 applied only, ?7 limit,
+ * ?8 owner.
  * Each list walks one index from the newest, and holds what it finds against the whole filter. */
 #define LIST_WHERE                                                                                 \
   " t.txid < ?1 AND (?3 IS NULL OR t.label = ?3)"                                                  \
   " AND (?2 = 0 OR t.outcome = ?2 OR (t.outcome = 3 AND (t.kind = 0) = (?2 = 2)))"                 \
-  " AND (?5 = 0 OR t.created_at_us < ?5) AND (?6 = 0 OR t.ended_at_us IS NOT NULL)"
+  " AND (?5 = 0 OR t.created_at_us < ?5) AND (?6 = 0 OR t.ended_at_us IS NOT NULL)"                \
+  " AND (?8 IS NULL OR EXISTS (SELECT 1 FROM owner o WHERE o.txid = t.txid AND o.name = ?8))"
 #define LIST_PARTICIPANT                                                                           \
   " AND (?4 IS NULL OR EXISTS (SELECT 1 FROM branch b"                                             \
   " WHERE b.txid = t.txid AND b.participant = ?4))"
@@ -127,6 +139,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PUT_TXN] = PUT_TXN,
     [SQL_PUT_NOTE] = PUT_TXN " ON CONFLICT DO NOTHING",
     [SQL_PUT_BRANCH] = "INSERT INTO branch VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+    [SQL_PUT_OWNER] = "INSERT INTO owner VALUES (?1,?2)",
     [SQL_CONFIRM] = "UPDATE branch SET confirmed = 1, outcome = ?3, confirmed_at_us = ?4"
                     " WHERE txid = ?1 AND id = ?2",
     [SQL_END] = "UPDATE txn SET outcome = ?2,"
@@ -142,7 +155,9 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_REMOVE_TXNS] = "DELETE FROM txn WHERE txid IN " EXPIRED,
     [SQL_FIND_TXN] = "SELECT kind, outcome, label, created_at_us, decided_at_us, applied_at_us,"
                      " timeout_ms, wait_decided, cause_kind, cause_branch, cause_statement,"
-                     " cause_sqlstate, cause_text, sum FROM txn WHERE txid = ?1",
+                     " cause_sqlstate, cause_text, sum,"
+                     " (SELECT name FROM owner WHERE owner.txid = txn.txid)"
+                     " FROM txn WHERE txid = ?1",
     [SQL_FIND_BRANCHES] = "SELECT id, participant, gid, xid, server, read_only, confirmed, outcome"
                           " FROM branch WHERE txid = ?1 ORDER BY id",
     [SQL_KIND] = "SELECT kind FROM txn WHERE txid = ?1",
@@ -157,6 +172,9 @@ static const char *const texts[SQL_COUNT] = {
             LIST_PARTICIPANT " ORDER BY 1 DESC LIMIT ?7",
     [SQL_LIST_BY_LABEL] =
         "SELECT t.txid FROM txn t WHERE t.label = ?3 AND" LIST_WHERE LIST_PARTICIPANT LIST_END,
+    [SQL_LIST_BY_OWNER] = "SELECT o.txid FROM owner o CROSS JOIN txn t ON t.txid = o.txid"
+                          " WHERE o.name = ?8 AND o.txid < ?1 AND" LIST_WHERE LIST_PARTICIPANT
+                          " ORDER BY o.txid DESC LIMIT ?7",
     [SQL_LIST_BY_PARTICIPANT] =
         "SELECT b.txid FROM branch b CROSS JOIN txn t ON t.txid = b.txid"
         " WHERE b.participant = ?4 AND b.txid < ?1 AND b.id = (SELECT min(id) FROM branch"
@@ -315,6 +333,14 @@ static enum store_result put_branch(struct store *store, const struct txid *txid
   return sqlite_run(store, &b, NULL, "cannot write a branch", err);
 }
 
+static enum store_result put_owner(struct store *store, const struct wal_record *record,
+                                   struct error *err) {
+  struct binder b = sqlite_bind(store, SQL_PUT_OWNER);
+  bind_text(&b, record->txid.text);
+  bind_text(&b, record->owner);
+  return sqlite_run(store, &b, NULL, "cannot write an owner", err);
+}
+
 enum store_result store_put(struct store *store, const struct wal_record *record,
                             int64_t ended_at_us, struct error *err) {
   enum store_result result = sqlite_ensure_begun(store, err);
@@ -328,6 +354,7 @@ enum store_result store_put(struct store *store, const struct wal_record *record
   }
   for (size_t i = 0; i < record->branch_count && result == STORE_OK; i++)
     result = put_branch(store, &record->txid, &record->branches[i], err);
+  if (result == STORE_OK && record->owner) result = put_owner(store, record, err);
   if (result == STORE_OK && record->key) result = store_put_key(store, record->key, err);
   return result;
 }

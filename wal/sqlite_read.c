@@ -90,6 +90,7 @@ static enum store_result read_txn(struct store *store, bool *found, int64_t *sum
   row_need_text(&row, r->cause.sqlstate, sizeof r->cause.sqlstate);
   row_need_text(&row, r->cause.text, sizeof r->cause.text);
   *sum = row_int(&row, INT64_MIN, INT64_MAX);
+  r->owner = row_text(&row, store->owner, sizeof store->owner) ? store->owner : NULL;
   sqlite_done(&b);
   return row.bad ? unreadable(store, "its row does not decode", err) : STORE_OK;
 }
@@ -214,6 +215,7 @@ static enum store_result follow(struct store *store, const struct binder *b,
 
 static enum statement_id pick_list(const struct wal_filter *filter) {
   if (filter->label) return SQL_LIST_BY_LABEL;
+  if (filter->owner) return SQL_LIST_BY_OWNER;
   if (filter->participant) return SQL_LIST_BY_PARTICIPANT;
   if (filter->outcome != WAL_OUTCOME_NONE) return SQL_LIST_BY_OUTCOME;
   return SQL_LIST_ALL;
@@ -229,6 +231,7 @@ enum store_result store_list(struct store *store, const struct wal_filter *filte
   bind_int(&b, filter->created_before_us);
   bind_int(&b, filter->applied_only);
   bind_int(&b, filter->limit);
+  bind_text(&b, filter->owner);
   for (;;) {
     bool row = false;
     const struct wal_record *record = NULL;

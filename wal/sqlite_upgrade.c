@@ -1,6 +1,7 @@
 /* Logs of an older format. See sqlite.c for the format.
  *
  *   2 -> 3   the table `request` is added
+ *   3 -> 4   the table `owner` is added
  *
  * A start brings the log to the present format, after it was found sound and before anything is written
  * to it, in one SQLite transaction, which counts as a commit like any other. Who only reads a log (a
@@ -13,33 +14,52 @@
 #include "common/log.h"
 #include "wal/sqlite.h"
 
+static const struct addition {
+  unsigned since; /* this format has the table */
+  const char *schema;
+  const char *stand_in; /* in memory, for who only reads; and its removal */
+  const char *drop;
+} additions[] = {
+    {3, sqlite_request_schema,
+     "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE request (id, name_space, name, fingerprint, txid,"
+     " at_us, status, body, results, sum, UNIQUE (name_space, name))",
+     "DROP TABLE temp.request"},
+    {4, sqlite_owner_schema,
+     "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE owner (txid PRIMARY KEY, name)",
+     "DROP TABLE temp.owner"},
+};
+enum { ADDITION_COUNT = sizeof additions / sizeof additions[0] };
+
 enum store_result sqlite_learn_format(struct store *store, struct error *err) {
   char answer[16];
   enum store_result result = sqlite_ask(store, "PRAGMA user_version", answer, sizeof answer, err);
   if (result != STORE_OK) return result;
   store->format = (unsigned)strtoul(answer, NULL, 10);
-  if (store->format == LOG_FORMAT) return STORE_OK;
-  if (store->format >= LOG_FORMAT_OLDEST && store->format < LOG_FORMAT)
-    return sqlite_run_text(store,
-                           "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE request (id, name_space,"
-                           " name, fingerprint, txid, at_us, status, body, results, sum,"
-                           " UNIQUE (name_space, name))",
-                           err);
-  (void)error_set(err, ERR_LOG, "decision log %s has format %u, unlike its first page", store->path,
-                  store->format);
-  return STORE_FAILED;
+  if (store->format < LOG_FORMAT_OLDEST || store->format > LOG_FORMAT) {
+    (void)error_set(err, ERR_LOG, "decision log %s has format %u, unlike its first page",
+                    store->path, store->format);
+    return STORE_FAILED;
+  }
+  for (size_t i = 0; i < ADDITION_COUNT && result == STORE_OK; i++)
+    if (store->format < additions[i].since)
+      result = sqlite_run_text(store, additions[i].stand_in, err);
+  return result;
 }
 
 enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, struct error *err) {
   char end[120];
+  enum store_result result = STORE_OK;
   if (store->format == LOG_FORMAT) return STORE_OK;
   sqlite_finalize_all(store);
   (void)snprintf(end, sizeof end,
                  "PRAGMA user_version=%d; UPDATE meta SET commits = commits + 1; COMMIT",
                  LOG_FORMAT);
-  enum store_result result =
-      sqlite_run_text(store, "DROP TABLE temp.request; BEGIN IMMEDIATE", err);
-  if (result == STORE_OK) result = sqlite_run_text(store, sqlite_request_schema, err);
+  for (size_t i = 0; i < ADDITION_COUNT && result == STORE_OK; i++)
+    if (store->format < additions[i].since) result = sqlite_run_text(store, additions[i].drop, err);
+  if (result == STORE_OK) result = sqlite_run_text(store, "BEGIN IMMEDIATE", err);
+  for (size_t i = 0; i < ADDITION_COUNT && result == STORE_OK; i++)
+    if (store->format < additions[i].since)
+      result = sqlite_run_text(store, additions[i].schema, err);
   if (result == STORE_OK) result = sqlite_run_text(store, end, err);
   if (result != STORE_OK) return result;
   log_info("decision_log_upgraded", "from", "d", (int64_t)store->format, "to", "d",

@@ -265,8 +265,8 @@ static void damaged_key_is_an_error_and_not_an_unknown_one(void) {
 
 /* ---- format 2 --------------------------------------------------------------------------------- */
 
-static const char to_format_2[] =
-    "DROP TABLE request; PRAGMA user_version=2; UPDATE meta SET commits = commits + 1";
+static const char to_format_2[] = "DROP TABLE request; DROP TRIGGER txn_removed; DROP TABLE owner; "
+                                  "PRAGMA user_version=2; UPDATE meta SET commits = commits + 1";
 
 static void log_of_format_2_is_brought_up_to_date(void) {
   struct wal_fixture f;
