@@ -1,10 +1,12 @@
 /* Who may come in: tokens and their roles, TLS, certificates between the coordinator and its agents. */
 #include "tests/lib/world.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct world_options secure = {.secure = true};
@@ -176,9 +178,11 @@ static const struct reply *keyed_by(struct world *w, const char *token, const ch
                         api_text(w->api, "Authorization: Bearer %s\r\n", token), body);
 }
 
-static void key_of_one_client_is_not_that_of_another(void) {
-  char path[] = "/tmp/assent-tokens-XXXXXX", settings[64], id[64];
-  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE], line[TOKEN_LINE_SIZE];
+/* In the clear, on the loopback, with tokens: what is spoken by hand. */
+static struct world *open_with_tokens(const char *more, char shop[TOKEN_TEXT_SIZE],
+                                      char other[TOKEN_TEXT_SIZE]) {
+  char path[] = "/tmp/assent-tokens-XXXXXX", line[TOKEN_LINE_SIZE];
+  static char settings[128];
   struct token token;
   int fd = mkstemp(path);
   CU_ASSERT_TRUE_FATAL(fd >= 0);
@@ -189,9 +193,15 @@ static void key_of_one_client_is_not_that_of_another(void) {
   token_line(&token, line);
   CU_ASSERT_TRUE(write(fd, line, strlen(line)) == (ssize_t)strlen(line));
   (void)close(fd);
-  (void)snprintf(settings, sizeof settings, "tokens = %s\n", path);
+  (void)snprintf(settings, sizeof settings, "tokens = %s\n%s", path, more);
   struct world *w = world_open(WORLD_EMBEDDED, &(struct world_options){.settings = settings});
   (void)unlink(path);
+  return w;
+}
+
+static void key_of_one_client_is_not_that_of_another(void) {
+  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE], id[64];
+  struct world *w = open_with_tokens("", shop, other);
   const struct reply *reply = keyed_by(w, shop, ONE_CALL("", TRANSFER(1)));
   CHECK_STATUS(reply, 200);
   (void)snprintf(id, sizeof id, "%s", reply_string(reply, "/id"));
@@ -201,6 +211,62 @@ static void key_of_one_client_is_not_that_of_another(void) {
   CHECK_PROBLEM(keyed_by(w, other, ONE_CALL("", TRANSFER(2))), 422, "key_reused");
   CHECK_STRING(keyed_by(w, shop, ONE_CALL("", TRANSFER(1))), "/id", id);
   CHECK_MOVED(w, 2);
+  world_close(w);
+}
+
+/* ---- who tries tokens out --------------------------------------------------------------------- */
+
+static int guess(const struct api *api) {
+  static const char request[] = "GET /v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
+                                "Authorization: Bearer assent_guess\r\n\r\n";
+  int fd = api_connect(api);
+  CU_ASSERT_TRUE_FATAL(fd >= 0);
+  CU_ASSERT_EQUAL(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+  return fd;
+}
+
+static bool answers(int fd, int wait_ms) {
+  struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+  return poll(&poll_fd, 1, wait_ms) == 1;
+}
+
+/* However many come behind it, and how often. */
+static void guess_is_answered_while_others_go_on_guessing(void) {
+  enum { GUESSES = 400 };
+  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE];
+  struct world *w = open_with_tokens("", shop, other);
+  int first = guess(w->api), guesses[GUESSES], count = 0;
+  while (count < GUESSES && !answers(first, 20))
+    guesses[count++] = guess(w->api);
+  CU_ASSERT_TRUE(count < GUESSES);
+  for (int i = 0; i < count; i++)
+    (void)close(guesses[i]);
+  (void)close(first);
+  CHECK_STATUS(keyed_by(w, shop, ONE_CALL("", TRANSFER(1))), 200);
+  world_close(w);
+}
+
+/* With 40 connections 10 may wait; over that they are let go. */
+static void guesses_do_not_take_the_connections_of_others(void) {
+  enum { CONNECTIONS = 40, ROUND = 30 };
+  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE], answer[2048];
+  struct world *w = open_with_tokens("connections = 40\n", shop, other);
+  bool let_go = false;
+  for (int round = 0; round < 20 && !let_go; round++) {
+    int fds[ROUND];
+    for (int i = 0; i < ROUND; i++)
+      fds[i] = guess(w->api);
+    CHECK_STATUS(keyed_by(w, shop, ONE_CALL("", TRANSFER(1))), 200);
+    for (int i = 0; i < ROUND; i++) {
+      CU_ASSERT_TRUE(answers(fds[i], 10000));
+      ssize_t length = recv(fds[i], answer, sizeof answer - 1, 0);
+      answer[length > 0 ? length : 0] = '\0';
+      CU_ASSERT_PTR_NOT_NULL(strstr(answer, " 401 "));
+      let_go |= strcasestr(answer, "\r\nConnection: close\r\n") != NULL;
+      (void)close(fds[i]);
+    }
+  }
+  CU_ASSERT_TRUE(let_go);
   world_close(w);
 }
 
@@ -329,6 +395,8 @@ static void agent_hears_nobody_without_a_certificate_of_its_authority(void) {
 SUITE(access, BOTH(transfer_commits_over_tls),
       CASE(requests_without_a_known_token_are_401_and_logged), CASE(tokens_do_what_their_role_may),
       BOTH(client_sees_and_touches_its_own_transactions_only),
-      CASE(key_of_one_client_is_not_that_of_another), CASE(tokens_change_without_a_restart),
+      CASE(key_of_one_client_is_not_that_of_another),
+      CASE(guess_is_answered_while_others_go_on_guessing),
+      CASE(guesses_do_not_take_the_connections_of_others), CASE(tokens_change_without_a_restart),
       CASE(certificate_changes_without_a_restart), CASE(plain_request_is_not_answered),
       CASE(agent_hears_nobody_without_a_certificate_of_its_authority))
