@@ -414,6 +414,7 @@ static bool judge(struct http_request *request, const char *version) {
   if (code != ERR_OK) return false;
 
   code = http_check_source(&headers, &server->hosts, err);
+  if (code != ERR_OK) log_refused(request);
   if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
     code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
   if (code == ERR_OK) code = find_route(request);
