@@ -155,6 +155,16 @@ static void names_over_their_length_are_refused(void) {
   const struct reply *reply = api_run(w->api, "{'label':'%s'}", label);
   CHECK_STATUS(reply, 201);
   CHECK_STATUS(api_rollback(w->api, reply_string(reply, "/id")), 200);
+  reply = api_run(w->api, ONE_CALL("", TRANSFER(1)));
+  const char *resolve = api_text(w->api, "/v1/transactions/%s/resolve", reply_string(reply, "/id"));
+  char reason[502];
+  memset(reason, 'x', 501);
+  reason[501] = '\0';
+  check_over(api_post(w->api, resolve, "{'branch':1,'outcome':'aborted','reason':'%s'}", reason),
+             "invalid", "/reason");
+  reason[500] = '\0';
+  CHECK_STATUS(api_post(w->api, resolve, "{'branch':1,'outcome':'aborted','reason':'%s'}", reason),
+               409);
   CHECK_STATUS(api_get(w->api, "/v1/transactions?limit=500"), 200);
   check_over(api_get(w->api, "/v1/transactions?limit=501"), "invalid", "limit");
   world_close(w);
