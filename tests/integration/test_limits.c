@@ -195,7 +195,7 @@ static bool takes_bytes(struct world *w, int bytes) {
       api_run(w->api, ONE_CALL("", BRANCH("bank_a", STATEMENT("SELECT repeat(chr(120), %d)"))),
               bytes);
   if (reply->status == 200) {
-    CU_ASSERT_EQUAL(strlen(reply_string(reply, "/branches/0/results/0/rows/0/0")), bytes);
+    CU_ASSERT_EQUAL(strlen(reply_string(reply, "/branches/0/results/0/rows/0/0")), (size_t)bytes);
     return true;
   }
   CHECK_PROBLEM(reply, 409, "aborted");
