@@ -97,6 +97,18 @@ const char *record_fault(const struct wal_record *record, const struct cluster_i
   return key_fault(record->key);
 }
 
+/* ---- the end -------------------------------------------------------------------------------- */
+
+void record_end_branches(struct wal_branch *branches, size_t count, enum wal_outcome outcome) {
+  if (outcome != WAL_OUTCOME_COMMITTED && outcome != WAL_OUTCOME_ABORTED) return;
+  for (size_t i = 0; i < count; i++) {
+    if (branches[i].read_only || branches[i].confirmed) continue;
+    branches[i].confirmed = true;
+    branches[i].outcome =
+        outcome == WAL_OUTCOME_COMMITTED ? BRANCH_OUTCOME_COMMITTED : BRANCH_OUTCOME_ABORTED;
+  }
+}
+
 /* ---- the sum: FNV-1a, 64 bits --------------------------------------------------------------- */
 
 static uint64_t sum_bytes(uint64_t sum, const void *data, size_t size) {
@@ -137,7 +149,7 @@ int64_t record_sum(const struct wal_record *record) {
     sum = sum_text(sum, branch->server);
     sum = sum_int(sum, branch->read_only);
   }
-  if (record->owner) sum = sum_text(sum, record->owner); /* not in logs before format 4 */
+  if (record->owner) sum = sum_text(sum, record->owner); /* not in logs before format 5 */
   return (int64_t)sum;
 }
 

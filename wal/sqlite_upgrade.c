@@ -1,7 +1,8 @@
 /* Logs of an older format. See sqlite.c for the format.
  *
  *   2 -> 3   the table `request` is added
- *   3 -> 4   the table `owner` is added
+ *   3 -> 4   an index of ends goes, and the triggers that counted what is unfinished: who writes counts
+ *   4 -> 5   the table `owner` is added
  *
  * A start brings the log to the present format, after it was found sound and before anything is written
  * to it, in one SQLite transaction, which counts as a commit like any other. Who only reads a log (a
@@ -14,21 +15,23 @@
 #include "common/log.h"
 #include "wal/sqlite.h"
 
-static const struct addition {
-  unsigned since; /* this format has the table */
-  const char *schema;
-  const char *stand_in; /* in memory, for who only reads; and its removal */
+static const struct step {
+  unsigned to; /* this format */
+  const char *change;
+  const char
+      *stand_in; /* for a table that is added: in memory, for who only reads; and its removal */
   const char *drop;
-} additions[] = {
+} steps[] = {
     {3, sqlite_request_schema,
      "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE request (id, name_space, name, fingerprint, txid,"
      " at_us, status, body, results, sum, UNIQUE (name_space, name))",
      "DROP TABLE temp.request"},
-    {4, sqlite_owner_schema,
+    {4, "DROP INDEX txn_ended; DROP TRIGGER txn_begun; DROP TRIGGER txn_done", NULL, NULL},
+    {5, sqlite_owner_schema,
      "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE owner (txid PRIMARY KEY, name)",
      "DROP TABLE temp.owner"},
 };
-enum { ADDITION_COUNT = sizeof additions / sizeof additions[0] };
+enum { STEP_COUNT = sizeof steps / sizeof steps[0] };
 
 enum store_result sqlite_learn_format(struct store *store, struct error *err) {
   char answer[16];
@@ -40,9 +43,9 @@ enum store_result sqlite_learn_format(struct store *store, struct error *err) {
                     store->path, store->format);
     return STORE_FAILED;
   }
-  for (size_t i = 0; i < ADDITION_COUNT && result == STORE_OK; i++)
-    if (store->format < additions[i].since)
-      result = sqlite_run_text(store, additions[i].stand_in, err);
+  for (size_t i = 0; i < STEP_COUNT && result == STORE_OK; i++)
+    if (store->format < steps[i].to && steps[i].stand_in)
+      result = sqlite_run_text(store, steps[i].stand_in, err);
   return result;
 }
 
@@ -54,12 +57,12 @@ enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, str
   (void)snprintf(end, sizeof end,
                  "PRAGMA user_version=%d; UPDATE meta SET commits = commits + 1; COMMIT",
                  LOG_FORMAT);
-  for (size_t i = 0; i < ADDITION_COUNT && result == STORE_OK; i++)
-    if (store->format < additions[i].since) result = sqlite_run_text(store, additions[i].drop, err);
+  for (size_t i = 0; i < STEP_COUNT && result == STORE_OK; i++)
+    if (store->format < steps[i].to && steps[i].drop)
+      result = sqlite_run_text(store, steps[i].drop, err);
   if (result == STORE_OK) result = sqlite_run_text(store, "BEGIN IMMEDIATE", err);
-  for (size_t i = 0; i < ADDITION_COUNT && result == STORE_OK; i++)
-    if (store->format < additions[i].since)
-      result = sqlite_run_text(store, additions[i].schema, err);
+  for (size_t i = 0; i < STEP_COUNT && result == STORE_OK; i++)
+    if (store->format < steps[i].to) result = sqlite_run_text(store, steps[i].change, err);
   if (result == STORE_OK) result = sqlite_run_text(store, end, err);
   if (result != STORE_OK) return result;
   log_info("decision_log_upgraded", "from", "d", (int64_t)store->format, "to", "d",

@@ -117,17 +117,17 @@ static void changed_owner_makes_the_record_a_damaged_one(void) {
   }
 }
 
-static const char to_format_3[] = "DROP TRIGGER txn_removed; DROP TABLE owner;"
-                                  " PRAGMA user_version=3; UPDATE meta SET commits = commits + 1";
+static const char to_format_4[] = "DROP TRIGGER txn_removed; DROP TABLE owner;"
+                                  " PRAGMA user_version=4; UPDATE meta SET commits = commits + 1";
 
-static void log_of_format_3_is_brought_up_to_date(void) {
+static void log_of_format_4_is_brought_up_to_date(void) {
   struct wal_fixture f;
   struct sample before, after;
   fixture_begin(&f);
   sample_commit(&f, &before);
   CU_ASSERT_EQUAL(fixture_decide(&f, &before.record), WAL_DURABLE);
   fixture_close(&f);
-  run_sql(&f, to_format_3);
+  run_sql(&f, to_format_4);
   CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
   const struct wal_record *record = fixture_look_up(&f, &before.record.txid);
   CU_ASSERT_TRUE(record && records_are_equal(record, &before.record));
@@ -167,7 +167,7 @@ static void owners_outlive_a_rebuilding(void) {
   expect_list(&f, s, (struct wal_filter){.owner = "shop"}, "20");
   expect_list(&f, s, (struct wal_filter){0}, "3210");
   fixture_close(&f);
-  run_sql(&f, to_format_3); /* damaged they are now; and none must be in the way */
+  run_sql(&f, to_format_4); /* damaged they are now; and none must be in the way */
   rebuild(&f, epoch + 9);
   CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
   expect_list(&f, s, (struct wal_filter){0}, "1");
@@ -176,4 +176,4 @@ static void owners_outlive_a_rebuilding(void) {
 
 SUITE(wal_owner, CASE(list_tells_an_owner_what_is_its_own), CASE(owner_goes_with_its_transaction),
       CASE(changed_owner_makes_the_record_a_damaged_one),
-      CASE(log_of_format_3_is_brought_up_to_date), CASE(owners_outlive_a_rebuilding))
+      CASE(log_of_format_4_is_brought_up_to_date), CASE(owners_outlive_a_rebuilding))
