@@ -70,6 +70,8 @@ typedef void (*fence_fn)(void *data, const struct fence_reply *reply, const stru
 
 struct statement {
   const char *sql;
+  const char *name;          /* of a request that names a statement, until its SQL is put in (see
+                                statement_set.h); no message has one */
   const char *const *params; /* text; NULL is SQL NULL */
   size_t param_count;
   int64_t expect_rows; /* -1: any */

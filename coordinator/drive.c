@@ -117,6 +117,7 @@ static void run_answered(void *data, const struct run_reply *reply, const struct
                        !branch->transaction->core.branches[branch->id - 1].external;
   struct run_reply none = {.vote = nothing_there ? VOTE_NO : VOTE_UNKNOWN,
                            .cause = unreachable_cause(branch, err->text)};
+  if (err->code == ERR_SQL_NOT_ALLOWED) none.cause.kind = CAUSE_STATEMENT;
   take_vote(branch, &none);
 }
 
@@ -216,6 +217,7 @@ static void fill_record(struct transaction *t, struct wal_record *record,
   }
   *record = (struct wal_record){.txid = t->id,
                                 .label = t->label,
+                                .owner = t->owner[0] ? t->owner : NULL,
                                 .created_at_us = t->created_at_us,
                                 .decided_at_us = t->decided_at_us,
                                 .applied_at_us = t->applied_at_us,

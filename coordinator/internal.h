@@ -25,6 +25,7 @@ struct member {
   char *name;
   const char *kind;
   struct participant *participant;
+  struct statement_set *statements; /* that it is limited to; NULL: it is not */
   bool usable;
   bool tried;           /* the first attempt to fence has been answered, one way or the other */
   bool surveyed;        /* strangers have been looked for */
@@ -93,6 +94,7 @@ struct transaction {
   struct txid id;
   struct txn core;
   char *label;
+  char owner[OWNER_MAX + 1];                           /* the name of a token; "": nobody's */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock, for readers */
   int64_t timeout_ms;
   uint64_t deadline_ms; /* loop time */

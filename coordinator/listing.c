@@ -29,6 +29,7 @@ static bool matches(const struct transaction *t, const struct list_filter *filte
   if (filter->before.text[0] && strcmp(t->id.text, filter->before.text) >= 0) return false;
   if (filter->state && strcmp(filter->state, txn_state_name(t->core.state)) != 0) return false;
   if (filter->label && (!t->label || strcmp(filter->label, t->label) != 0)) return false;
+  if (!transaction_is_for(t, filter->owner)) return false;
   if (!filter->participant) return true;
   for (unsigned i = 0; i < t->core.branch_count; i++)
     if (strcmp(t->branches[i]->member->name, filter->participant) == 0) return true;
@@ -124,6 +125,7 @@ void transactions_list(struct coordinator *c, const struct list_filter *asked,
   struct wal_filter in_log = {.before = filter->before,
                               .participant = filter->participant,
                               .label = filter->label,
+                              .owner = filter->owner,
                               .applied_only = true, /* all others are live */
                               .limit = filter->limit + 1};
   if (filter->state && strcmp(filter->state, "committed") == 0)

@@ -351,6 +351,7 @@ void member_free(struct member *member) {
   loop_timer_free(member->sweep_timer);
   member->participant->ops->free(member->participant);
   recovery_forget(member);
+  statement_set_free(member->statements);
   free(member->name);
   free(member);
 }

@@ -175,6 +175,7 @@ void observe_freed(struct transaction *t) {
   past->state = txn_state_name(t->core.state);
   past->outcome = transaction_outcome(t);
   past->cause = t->cause;
+  memcpy(past->owner, t->owner, sizeof past->owner);
   past->branch_count = branches;
   for (unsigned i = 0; i < branches; i++)
     past->members[i] = t->branches[i]->member;

@@ -217,17 +217,14 @@ static void respond_record(struct http_request *request, const struct wal_record
 static void looked_up(void *data, const struct wal_record *record, const struct error *err) {
   struct http_request *request = data;
   struct error problem = {0};
-  if (!err && record) {
-    respond_record(request, record);
-    return;
-  }
-  if (err)
+  if (err) {
     (void)error_set(&problem, ERR_UNAVAILABLE, "the decision log cannot be read now");
-  else
-    (void)error_set(&problem, ERR_NOT_FOUND,
-                    "no such transaction: it never was, was never decided committed, or its record "
-                    "has outlived the retention time");
-  http_respond_error(request, &problem, NULL);
+    http_respond_error(request, &problem, NULL);
+  } else if (!record || !record_is_for(record, http_only_of(request))) {
+    respond_no_transaction(request);
+  } else {
+    respond_record(request, record);
+  }
 }
 
 /* ---- the route -------------------------------------------------------------------------------- */
@@ -247,7 +244,11 @@ void get_timeline(struct http_request *request, void *data) {
   }
   struct transaction *t = transaction_find(context->coordinator, &id);
   const struct past *past = t ? NULL : history_find(context->coordinator, &id);
-  if (t)
+  const char *only_of = http_only_of(request);
+  if ((t && !transaction_is_for(t, only_of)) ||
+      (past && only_of && strcmp(past->owner, only_of) != 0))
+    respond_no_transaction(request);
+  else if (t)
     respond_view(request, &(struct view){.id = t->id.text,
                                          .state = txn_state_name(t->core.state),
                                          .source = "memory",

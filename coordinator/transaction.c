@@ -106,6 +106,7 @@ enum error_code transaction_begin(struct coordinator *c, const struct begin_requ
   struct txid id = txid_make(clock_wall_us());
   struct transaction *t = transaction_new(c, &id);
   t->label = label;
+  (void)snprintf(t->owner, sizeof t->owner, "%s", request->owner ? request->owner : "");
   t->timeout_ms = request->timeout_ms ? request->timeout_ms : c->options.timeout_default_ms;
   t->created_at_us = clock_wall_us();
   t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;
@@ -159,8 +160,10 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
   }
   code = coordinator_check_takes_branches(t->coordinator, participant, err);
   if (code != ERR_OK) return code;
-  if (t->core.branch_count == TXN_BRANCHES_MAX)
-    return error_set(err, ERR_LIMIT, "a transaction has at most %d branches", TXN_BRANCHES_MAX);
+  size_t most = t->coordinator->options.branches_max;
+  if (t->core.branch_count >= (most ? most : TXN_BRANCHES_MAX))
+    return error_set(err, ERR_LIMIT, "a transaction has at most %zu branches",
+                     most ? most : TXN_BRANCHES_MAX);
   const struct transaction_branch *added = transaction_add_branch(t, member);
   *branch = added->id;
   observe(t, &(struct observed){.kind = STEP_ENLISTED,
@@ -368,6 +371,10 @@ void transaction_forget_results(struct transaction *t) {
 
 bool transaction_waits_decided(const struct transaction *t) {
   return t->wait_decided;
+}
+
+bool transaction_is_for(const struct transaction *t, const char *owner) {
+  return !owner || strcmp(t->owner, owner) == 0;
 }
 
 int64_t transaction_timeout_ms(const struct transaction *t) {

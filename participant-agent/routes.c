@@ -20,15 +20,20 @@ static void respond(struct http_request *request, struct json_writer *w) {
 }
 
 /* NULL when it is not here: answered. */
-static struct agent *find_agent(struct http_request *request, void *data) {
+static const struct routed_agent *find_routed(struct http_request *request, void *data) {
   const struct agent_routes *routes = data;
   const char *name = http_capture(request, 0);
   for (size_t i = 0; i < routes->count; i++)
-    if (strcmp(routes->agents[i].name, name) == 0) return routes->agents[i].agent;
+    if (strcmp(routes->agents[i].name, name) == 0) return &routes->agents[i];
   struct error err = {0};
   (void)error_set(&err, ERR_NOT_FOUND, "this agent has no database of that name");
   http_respond_error(request, &err, NULL);
   return NULL;
+}
+
+static struct agent *find_agent(struct http_request *request, void *data) {
+  const struct routed_agent *routed = find_routed(request, data);
+  return routed ? routed->agent : NULL;
 }
 
 /* Owner: the caller, json_decref(). NULL when it is not JSON: answered. */
@@ -191,19 +196,22 @@ static void on_run(void *data, const struct run_reply *reply, const struct error
 }
 
 static void handle_run(struct http_request *request, void *data) {
-  struct agent *agent = find_agent(request, data);
-  json_t *json = agent ? parse_body(request) : NULL;
+  const struct routed_agent *routed = find_routed(request, data);
+  json_t *json = routed ? parse_body(request) : NULL;
   if (!json) return;
   struct run_request run;
   struct statement_list statements = {0};
   struct error err = {0};
-  if (run_request_decode(json, &run, &statements, &err)) {
+  enum error_code code = run_request_decode(json, &run, &statements, &err);
+  if (code == ERR_OK)
+    code = statement_set_allows(routed->statements, run.statements, run.statement_count, &err);
+  if (code != ERR_OK) {
     http_respond_error(request, &err, NULL);
   } else {
     run.trace = request_trace(request, NULL);
     span_text(request_span(request), "assent.participant", http_capture(request, 0));
     span_text(request_span(request), "assent.gid", run.gid);
-    agent_run(agent, &run, on_run, request);
+    agent_run(routed->agent, &run, on_run, request);
   }
   statement_list_free(&statements);
   json_decref(json);

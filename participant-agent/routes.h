@@ -7,6 +7,7 @@
 
 #include "common/http_server.h"
 #include "common/request_trace.h"
+#include "common/statement_set.h"
 #include "participant-agent/agent.h"
 
 enum { AGENT_BODY_BYTES_MAX = 64 << 20, DECISIONS_MAX = 1000 };
@@ -16,6 +17,7 @@ enum { BATCH_WAIT_MS = 500 };
 struct routed_agent {
   const char *name; /* of the participant */
   struct agent *agent;
+  struct statement_set *statements; /* all that may run there; NULL: anything. Borrowed */
 };
 
 /* The routes' `data`; borrowed by the server. */

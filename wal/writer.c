@@ -679,6 +679,7 @@ void wal_list(struct wal *wal, const struct wal_filter *filter, wal_listed_fn fn
   job->is.filter = *filter;
   job->is.filter.participant = job_keep_text(job, filter->participant);
   job->is.filter.label = job_keep_text(job, filter->label);
+  job->is.filter.owner = job_keep_text(job, filter->owner);
   job->fn.listed = fn;
   job->data = data;
   submit(wal, job);
