@@ -9,8 +9,11 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
+/* Of a POST: what is asked for stands in the body, and a query has nothing to say. */
 static json_t *parse_body(const struct http_request *request, struct error *err) {
+  static const char *const no_query[] = {NULL};
   size_t length = 0;
+  if (http_check_query(request, no_query, err) != ERR_OK) return NULL;
   const char *body = http_body(request, &length);
   if (!body || length == 0) {
     json_t *empty = json_object();
