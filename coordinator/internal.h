@@ -47,6 +47,7 @@ struct member {
   bool up;
   uint64_t changed_at_ms;
   uint64_t up_ms, down_ms;
+  uint64_t repaired_ms; /* of down_ms: failures that have been mended */
   uint64_t failures, repairs;
   char last_error[CAUSE_TEXT_SIZE];
   uint64_t calls[CALL_COUNT][CALL_RESULT_COUNT]; /* answered; for the metrics */
