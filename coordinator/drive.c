@@ -178,6 +178,7 @@ static void run(struct transaction_branch *branch, enum run_end end) {
                                 .timeout_ms = transaction_remaining_ms(t)};
   branch->runs++;
   t->in_flight++;
+  look_forget(branch);
   observe_run(branch, end);
   if (branch->member->usable) {
     branch->member->participant->ops->run(branch->member->participant, &request, run_answered,
