@@ -62,7 +62,7 @@ enum error_code key_decode(const struct http_request *request, struct key_id *ou
 static enum error_code branch_decode(const json_t *json, const char *pointer,
                                      struct branch_body *out, struct error *err) {
   static const struct json_field fields[] = {
-      {"participant", JSON_KIND_STRING, true, 1, 64},
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
       {"statements", JSON_KIND_ARRAY, true, 1, STATEMENTS_MAX},
   };
   enum error_code code = json_check_object(json, pointer, fields, COUNT(fields), err);
@@ -148,7 +148,7 @@ void begin_body_release(struct begin_body *body) {
 enum error_code statement_body_decode(const struct http_request *request,
                                       struct statement_body *out, struct error *err) {
   static const struct json_field fields[] = {
-      {"participant", JSON_KIND_STRING, true, 1, 64},
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
       {"sql", JSON_KIND_STRING, true, 1, SQL_BYTES_MAX},
       {"params", JSON_KIND_ARRAY, false, 0, 0},
       {"expect_rows", JSON_KIND_INTEGER, false, 0, INT64_MAX},
@@ -159,18 +159,17 @@ enum error_code statement_body_decode(const struct http_request *request,
   enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
   if (code != ERR_OK) return code;
   out->participant = json_get_string(out->json, "participant", NULL);
-  /* The rest is a statement as it stands in a branch: decode it as a list of one. */
+  /* The rest is a statement as it stands in a branch. */
   json_t *statement = json_copy(out->json);
-  json_t *list = json_array();
-  if (!statement || !list) {
-    json_decref(statement);
+  out->statements.items = calloc(1, sizeof *out->statements.items);
+  if (!statement || !out->statements.items) {
     code = error_set(err, ERR_MEMORY, "no memory for the request");
   } else {
     (void)json_object_del(statement, "participant");
-    (void)json_array_append_new(list, statement);
-    code = statement_list_decode(list, "", &out->statements, err);
+    code = statement_decode(statement, "", &out->statements.items[0], err);
+    if (code == ERR_OK) out->statements.count = 1;
   }
-  json_decref(list);
+  json_decref(statement);
   return code;
 }
 
@@ -181,7 +180,8 @@ void statement_body_release(struct statement_body *body) {
 
 enum error_code enlist_body_decode(const struct http_request *request,
                                    struct branch_enlist_body *out, struct error *err) {
-  static const struct json_field fields[] = {{"participant", JSON_KIND_STRING, true, 1, 64}};
+  static const struct json_field fields[] = {
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX}};
   *out = (struct branch_enlist_body){0};
   out->json = parse_body(request, err);
   if (!out->json) return err->code;
@@ -281,6 +281,14 @@ static enum error_code check_state_name(const char *state, struct error *err) {
   return error_field(err, "state");
 }
 
+static enum error_code query_length(const struct http_request *request, const char *name,
+                                    size_t min, size_t max, struct error *err) {
+  const char *text = http_query(request, name);
+  if (!text || (strlen(text) >= min && strlen(text) <= max)) return ERR_OK;
+  (void)error_set(err, ERR_INVALID, "%s has %zu to %zu bytes", name, min, max);
+  return error_field(err, name);
+}
+
 enum error_code list_query_decode(const struct http_request *request, struct list_filter *out,
                                   struct error *err) {
   static const char *const names[] = {"state", "participant", "label", "older_than_ms",
@@ -291,6 +299,8 @@ enum error_code list_query_decode(const struct http_request *request, struct lis
                               .participant = http_query(request, "participant"),
                               .label = http_query(request, "label")};
   code = check_state_name(out->state, err);
+  if (code == ERR_OK) code = query_length(request, "label", 0, LABEL_BYTES_MAX, err);
+  if (code == ERR_OK) code = query_length(request, "participant", 1, PARTICIPANT_BYTES_MAX, err);
   if (code != ERR_OK) return code;
   int64_t limit;
   code = query_integer(request, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT_DEFAULT, &limit, err);

@@ -9,7 +9,12 @@
 #include "coordinator/keys.h"
 
 /* Named limits of a request; the body's own is http_server's. */
-enum { LABEL_BYTES_MAX = 255, LIST_LIMIT_MAX = 500, LIST_LIMIT_DEFAULT = 50 };
+enum {
+  LABEL_BYTES_MAX = 255,
+  PARTICIPANT_BYTES_MAX = 64,
+  LIST_LIMIT_MAX = 500,
+  LIST_LIMIT_DEFAULT = 50
+};
 
 #define KEY_HEADER "Idempotency-Key"
 /* The key of a request that has one. Borrowed from the request and `fingerprint`. */
