@@ -106,6 +106,90 @@ static void list_is_narrowed_by_what_is_asked(enum world_mode mode) {
 }
 IN_BOTH_MODES(list_is_narrowed_by_what_is_asked)
 
+/* Each filter, and every combination of them, against what each transaction is known to be. */
+static void filters_of_a_list_combine(enum world_mode mode) {
+  static const struct {
+    const char *label, *state;
+    bool at_a, at_b;
+  } made[] = {{"x", "committed", true, true},  {"x", "committed", true, false},
+              {"x", "aborted", false, true},   {"x", "open", true, false},
+              {"y", "committed", false, true}, {"y", "aborted", true, true},
+              {"y", "open", false, true},      {"y", "open", true, true}};
+  static const char *const states[] = {"", "committed", "aborted", "open", "preparing"};
+  static const char *const participants[] = {"", "bank_a", "bank_b"};
+  static const char *const labels[] = {"", "x", "y"};
+  enum { MADE = sizeof made / sizeof made[0] };
+  struct world *w = world_open(mode, NULL);
+  const char *ids[MADE];
+  for (int i = 0; i < MADE; i++) {
+    const char *a = made[i].at_a ? BRANCH("bank_a", STATEMENT("SELECT 1")) : "";
+    const char *b = made[i].at_b ? BRANCH("bank_b", STATEMENT("SELECT 1")) : "";
+    ids[i] = api_begin(w->api, api_text(w->api, "{'label':'%s','branches':[%s%s%s]}", made[i].label,
+                                        a, *a && *b ? "," : "", b));
+    if (strcmp(made[i].state, "committed") == 0) CHECK_STATUS(api_commit(w->api, ids[i]), 200);
+    if (strcmp(made[i].state, "aborted") == 0) CHECK_STATUS(api_rollback(w->api, ids[i]), 200);
+  }
+  for (int s = 0; s < 5; s++)
+    for (int p = 0; p < 3; p++)
+      for (int l = 0; l < 3; l++) {
+        size_t expected = 0;
+        for (int i = 0; i < MADE; i++)
+          expected += (s == 0 || strcmp(made[i].state, states[s]) == 0) &&
+                      (p == 0 || (p == 1 ? made[i].at_a : made[i].at_b)) &&
+                      (l == 0 || strcmp(made[i].label, labels[l]) == 0);
+        const char *query =
+            api_text(w->api, "%s%s%s%s%s%s", s ? "&state=" : "", states[s],
+                     p ? "&participant=" : "", participants[p], l ? "&label=" : "", labels[l]);
+        CU_ASSERT_EQUAL(count_listed(w, query), expected);
+        CU_ASSERT_EQUAL(count_listed(w, api_text(w->api, "%s&older_than_ms=3600000", query)), 0);
+      }
+  for (int i = 0; i < MADE; i++)
+    if (strcmp(made[i].state, "open") == 0) CHECK_STATUS(api_rollback(w->api, ids[i]), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(filters_of_a_list_combine)
+
+/* Pages are read while others begin, end and abort all the time: what was there at the start, and does not
+ * change, is seen once, whatever happens around it. */
+static void pages_of_a_list_hold_under_concurrent_writes(enum world_mode mode) {
+  enum { OLD = 20, WRITERS = 4 };
+  struct world *w = world_open(mode, NULL);
+  char newest[64] = "~";
+  for (int i = 0; i < OLD; i++)
+    CHECK_STATUS(api_run(w->api, ONE_CALL("'label':'old',", BRANCH("bank_a", CREDIT(1)))), 200);
+  struct async *writers[WRITERS] = {NULL};
+  const char *cursor = "";
+  int old = 0, pages = 0;
+  while (cursor && pages++ < 1000) {
+    for (int i = 0; i < WRITERS; i++) {
+      if (writers[i] && !async_is_done(writers[i])) continue;
+      if (writers[i]) (void)async_finish(writers[i]);
+      writers[i] = async_post(w->api, "/v1/transactions",
+                              i % 2 ? ONE_CALL("'label':'new',", TRANSFER(1))
+                                    : ONE_CALL("'label':'new',", TRANSFER(100000)));
+    }
+    const struct reply *page =
+        api_get(w->api, "/v1/transactions?limit=3%s%s", *cursor ? "&cursor=" : "", cursor);
+    CHECK_STATUS(page, 200);
+    size_t index;
+    const json_t *transaction;
+    json_array_foreach(reply_at(page, "/transactions"), index, transaction) {
+      const char *id = json_string_value(json_object_get(transaction, "id"));
+      const char *label = json_string_value(json_object_get(transaction, "label"));
+      CU_ASSERT(strcmp(id, newest) < 0);
+      (void)snprintf(newest, sizeof newest, "%s", id);
+      old += strcmp(label, "old") == 0;
+    }
+    cursor = json_string_value(reply_at(page, "/next_cursor"));
+  }
+  CU_ASSERT_PTR_NULL(cursor);
+  CU_ASSERT_EQUAL(old, OLD);
+  for (int i = 0; i < WRITERS; i++)
+    (void)async_finish(writers[i]);
+  world_close(w);
+}
+IN_BOTH_MODES(pages_of_a_list_hold_under_concurrent_writes)
+
 /* New ones come in between two pages: the pages have each old one once, newest first. */
 static void pages_of_a_list_hold_while_new_ones_come(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
@@ -305,6 +389,7 @@ SUITE(api_read, CASE(unknown_transaction_is_not_found),
       BOTH(long_poll_while_committing_ends_when_it_is_applied),
       CASE(long_poll_of_an_open_transaction_answers_at_its_time),
       BOTH(list_is_narrowed_by_what_is_asked), BOTH(pages_of_a_list_hold_while_new_ones_come),
+      BOTH(filters_of_a_list_combine), BOTH(pages_of_a_list_hold_under_concurrent_writes),
       BOTH(participants_tell_how_they_are), BOTH(participant_with_its_database_down_says_so),
       BOTH(client_is_not_told_where_a_lost_database_was), BOTH(availability_counts_what_was_down),
       BOTH(prepared_transaction_of_another_shows_at_its_participant),
