@@ -93,6 +93,9 @@ struct entry {
   struct control_turn turn;
   struct finish finish;
 
+  struct trace *trace; /* owned; of who asked last; NULL: none. spans.c */
+  struct span *span;   /* of what the database is asked now */
+
   struct request *runs, *decisions; /* who waits */
   uint64_t since;                   /* agent->moment when it came to rest as it is */
   uint64_t listed;                  /* the moment of the last listing that showed it */
@@ -123,6 +126,7 @@ struct agent {
   char incarnation[RUN_ID_SIZE]; /* this life, as coordinators know it; a new one when the server
                                     changes, which is as good as a restart */
   struct session_names names;
+  struct tracer *tracer; /* borrowed; NULL: none */
   struct control *control;
   struct finisher *finisher;
   struct pool *pool;
@@ -211,6 +215,16 @@ void fences_drop(struct agent *agent);
 
 /* Removes rows that are old, if they are left here and it is not under way. */
 void rows_forget(struct agent *agent);
+
+/* ---- spans.c -----------------------------------------------------------------------------------
+ */
+
+/* Of who asks; NULL: what was known stays. */
+void spans_note_trace(struct entry *entry, const struct trace_context *context);
+/* `operation`: in SQL's words; static; NULL: statements only. `statements`: how many besides. */
+void spans_begin_work(struct entry *entry, const char *operation, size_t statements);
+/* `cause` NULL or of kind CAUSE_NONE: it went well. */
+void spans_end_work(struct entry *entry, const struct cause *cause);
 
 /* ---- survey.c ----------------------------------------------------------------------------------
  */

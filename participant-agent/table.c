@@ -54,6 +54,8 @@ static void release(struct entry *entry) {
   free(entry->statements_owned);
   free(entry->results_kept);
   free(entry->cause);
+  free(entry->trace);
+  span_drop(entry->span);
   free(entry);
 }
 
@@ -144,7 +146,7 @@ static void warn_of_hazard(struct entry *entry, const struct branch_action *told
   entry->hazard_told = true;
   log_error("branch_against_decision", "participant", "s", entry->agent->participant, "gid", "s",
             entry->gid, "decision", "s", decision_name(told->decision), "outcome", "s",
-            branch_outcome_name(told->outcome), NULL);
+            branch_outcome_name(told->outcome), "trace_id", "o", trace_id_of(entry->trace), NULL);
 }
 
 static void answer_decisions(struct entry *entry, enum branch_outcome outcome) {
@@ -182,7 +184,8 @@ static void refuse_decision(struct entry *entry, enum decision decision) {
   DL_DELETE(entry->decisions, request);
   log_warn("decision_not_now", "participant", "s", entry->agent->participant, "gid", "s",
            entry->gid, "decision", "s", decision_name(decision), "state", "s",
-           branch_state_name(entry->branch.state), NULL);
+           branch_state_name(entry->branch.state), "trace_id", "o", trace_id_of(entry->trace),
+           NULL);
   struct decide_reply *reply = &request->reply.decide;
   *reply = (struct decide_reply){.outcome = BRANCH_OUTCOME_RETRY};
   agent_cause_set(&reply->cause, CAUSE_CONFLICT, "the branch is %s, which %s contradicts",
