@@ -57,7 +57,7 @@ enum {
   BODY_FIRST_BYTES = 4096, /* a Content-Length alone makes nobody wealthy */
   CONNECTIONS_DEFAULT = 12000,
   IDLE_SECONDS_DEFAULT = 30,
-  CONNECTION_MEMORY_BYTES = 32768, /* headers both ways; twice what we accept */
+  CONNECTION_MEMORY_BYTES = 24576, /* the headers we accept, and half as much for the rest */
   FAREWELL_RUNS = 100,
   PENALTY_MS = 500, /* a wrong token's */
   ALLOW_SIZE = 64
