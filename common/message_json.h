@@ -81,6 +81,14 @@ void list_reply_encode(struct json_writer *w, const struct list_reply *reply);
 enum error_code list_reply_decode(const json_t *json, struct list_reply *out,
                                   struct prepared_branch **branches, struct error *err);
 
+void blockers_request_encode(struct json_writer *w, const struct blockers_request *request);
+enum error_code blockers_request_decode(const json_t *json, struct blockers_request *out,
+                                        struct error *err);
+void blockers_reply_encode(struct json_writer *w, const struct blockers_reply *reply);
+/* out->blockers is `items`. */
+enum error_code blockers_reply_decode(const json_t *json, struct blocker items[BLOCKERS_MAX],
+                                      struct blockers_reply *out, struct error *err);
+
 void survey_request_encode(struct json_writer *w, const struct survey_request *request);
 /* `*txids` owns what out->txids points to; free(). */
 enum error_code survey_request_decode(const json_t *json, struct survey_request *out,

@@ -171,7 +171,8 @@ static void write_known(struct json_writer *w, const char *key, bool known, int6
 }
 
 static void write_availability(struct json_writer *w, const struct member *member) {
-  uint64_t lasted = loop_now_ms(member->coordinator->loop) - member->changed_at_ms;
+  uint64_t now = loop_now_ms(member->coordinator->loop);
+  uint64_t lasted = member->tried ? now - member->changed_at_ms : 0;
   uint64_t up = member->up_ms + (member->up ? lasted : 0);
   uint64_t down = member->down_ms + (member->up ? 0 : lasted);
   json_key(w, "availability");
@@ -181,11 +182,11 @@ static void write_availability(struct json_writer *w, const struct member *membe
   json_key(w, "down_ms");
   json_write_integer(w, (int64_t)down);
   json_key(w, "ratio");
-  json_write_real(w, up + down > 0 ? (double)up / (double)(up + down) : 0);
+  json_write_real(w, up + down > 0 ? (double)up / (double)(up + down) : member->up);
   json_key(w, "failures");
   json_write_integer(w, (int64_t)member->failures);
   write_mean(w, "mtbf_ms", up, member->failures);
-  write_mean(w, "mttr_ms", down, member->repairs);
+  write_mean(w, "mttr_ms", member->repaired_ms, member->repairs);
   json_object_end(w);
 }
 

@@ -56,6 +56,7 @@ static void count(struct transaction *t, const struct observed *what) {
   case STEP_ROLLBACK:
   case STEP_RUN_SENT:
   case STEP_RUN_NOT_SENT:
+  case STEP_BLOCKED:
   case STEP_STATEMENTS_RAN:
   case STEP_VOTE:
   case STEP_DECISION_SENT:

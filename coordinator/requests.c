@@ -16,10 +16,13 @@ const struct request_limits request_limits_widest = {
     .statements = {STATEMENTS_MAX, PARAMS_MAX, SQL_BYTES_MAX},
 };
 
-/* Where parameters may be JSON, its depth is limited as configured; other bodies have no use for any. */
+/* Of a POST: what is asked for stands in the body, and a query has nothing to say. Where parameters may
+ * be JSON, its depth is limited as configured; other bodies have no use for any. */
 static json_t *parse_body(const struct http_request *request, unsigned depth_max,
                           struct error *err) {
+  static const char *const no_query[] = {NULL};
   size_t length = 0;
+  if (http_check_query(request, no_query, err) != ERR_OK) return NULL;
   const char *body = http_body(request, &length);
   if (!body || length == 0) {
     json_t *empty = json_object();
@@ -69,7 +72,7 @@ static enum error_code branch_decode(const json_t *json, const char *pointer,
                                      const struct statement_limits *limits, struct branch_body *out,
                                      struct error *err) {
   static const struct json_field fields[] = {
-      {"participant", JSON_KIND_STRING, true, 1, 64},
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
       {"statements", JSON_KIND_ARRAY, true, 1, INT64_MAX},
   };
   enum error_code code = json_check_object(json, pointer, fields, COUNT(fields), err);
@@ -174,8 +177,10 @@ enum error_code statement_body_decode(const struct http_request *request,
                                       const struct request_limits *limits,
                                       struct statement_body *out, struct error *err) {
   static const struct json_field fields[] = {
-      {"participant", JSON_KIND_STRING, true, 1, 64}, {"sql", JSON_KIND_ANY, false, 0, 0},
-      {"name", JSON_KIND_ANY, false, 0, 0},           {"params", JSON_KIND_ANY, false, 0, 0},
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
+      {"sql", JSON_KIND_ANY, false, 0, 0},
+      {"name", JSON_KIND_ANY, false, 0, 0},
+      {"params", JSON_KIND_ANY, false, 0, 0},
       {"expect_rows", JSON_KIND_ANY, false, 0, 0},
   };
   *out = (struct statement_body){0};
@@ -194,7 +199,8 @@ void statement_body_release(struct statement_body *body) {
 
 enum error_code enlist_body_decode(const struct http_request *request,
                                    struct branch_enlist_body *out, struct error *err) {
-  static const struct json_field fields[] = {{"participant", JSON_KIND_STRING, true, 1, 64}};
+  static const struct json_field fields[] = {
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX}};
   *out = (struct branch_enlist_body){0};
   out->json = parse_body(request, JSON_DEPTH_MAX, err);
   if (!out->json) return err->code;
@@ -294,6 +300,14 @@ static enum error_code check_state_name(const char *state, struct error *err) {
   return error_field(err, "state");
 }
 
+static enum error_code query_length(const struct http_request *request, const char *name,
+                                    size_t min, size_t max, struct error *err) {
+  const char *text = http_query(request, name);
+  if (!text || (strlen(text) >= min && strlen(text) <= max)) return ERR_OK;
+  (void)error_set(err, ERR_INVALID, "%s has %zu to %zu bytes", name, min, max);
+  return error_field(err, name);
+}
+
 enum error_code list_query_decode(const struct http_request *request, struct list_filter *out,
                                   struct error *err) {
   static const char *const names[] = {"state", "participant", "label", "older_than_ms",
@@ -304,6 +318,8 @@ enum error_code list_query_decode(const struct http_request *request, struct lis
                               .participant = http_query(request, "participant"),
                               .label = http_query(request, "label")};
   code = check_state_name(out->state, err);
+  if (code == ERR_OK) code = query_length(request, "label", 0, LABEL_BYTES_MAX, err);
+  if (code == ERR_OK) code = query_length(request, "participant", 1, PARTICIPANT_BYTES_MAX, err);
   if (code != ERR_OK) return code;
   int64_t limit;
   code = query_integer(request, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT_DEFAULT, &limit, err);

@@ -9,7 +9,13 @@
 #include "coordinator/keys.h"
 
 /* Named limits of a request; the body's own is http_server's. */
-enum { LABEL_BYTES_MAX = 255, LIST_LIMIT_MAX = 500, LIST_LIMIT_DEFAULT = 50, DEPTH_MAX = 128 };
+enum {
+  LABEL_BYTES_MAX = 255,
+  PARTICIPANT_BYTES_MAX = 64,
+  LIST_LIMIT_MAX = 500,
+  LIST_LIMIT_DEFAULT = 50,
+  DEPTH_MAX = 128
+};
 /* And those that can be set. */
 struct request_limits {
   int64_t timeout_max_ms; /* of a transaction, and of a read that waits */

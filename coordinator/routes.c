@@ -303,14 +303,23 @@ static void list_transactions(struct http_request *request, void *data) {
     transactions_list(context->coordinator, &filter, respond_text, request);
 }
 
-static void list_participants(struct http_request *request, void *data) {
+/* `name` NULL: all. */
+static void respond_participants(struct http_request *request, void *data, const char *name) {
+  static const char *const no_query[] = {NULL};
   struct routes_context *context = data;
-  coordinator_participants(context->coordinator, NULL, respond_text, request);
+  struct error err = {0};
+  if (http_check_query(request, no_query, &err) != ERR_OK)
+    http_respond_error(request, &err, NULL);
+  else
+    coordinator_participants(context->coordinator, name, respond_text, request);
+}
+
+static void list_participants(struct http_request *request, void *data) {
+  respond_participants(request, data, NULL);
 }
 
 static void get_participant(struct http_request *request, void *data) {
-  struct routes_context *context = data;
-  coordinator_participants(context->coordinator, http_capture(request, 0), respond_text, request);
+  respond_participants(request, data, http_capture(request, 0));
 }
 
 /* ---- health ----------------------------------------------------------------------------------- */

@@ -108,6 +108,39 @@ static int64_t latest_us(const struct timeline *timeline, unsigned branch) {
   return 0;
 }
 
+static void write_text(struct json_writer *w, const char *key, const char *text) {
+  json_key(w, key);
+  json_write_string(w, text[0] ? text : NULL);
+}
+
+/* `transaction`: of this coordinator's, when it is one's branch. */
+static void write_blocker(struct json_writer *w, const struct transaction *t,
+                          const struct blocker *blocker, int64_t seen_at_us) {
+  struct gid gid;
+  bool ours =
+      gid_parse(blocker->gid, &gid) && strcmp(gid.cluster.text, t->coordinator->cluster.text) == 0;
+  json_object_begin(w);
+  write_number(w, "pid", (uint64_t)blocker->pid, blocker->pid > 0);
+  write_text(w, "application_name", blocker->application);
+  write_text(w, "state", blocker->pid > 0 ? blocker->state : "prepared");
+  write_text(w, "gid", blocker->gid);
+  write_text(w, "transaction", ours ? gid.txid.text : "");
+  json_key(w, "since");
+  json_write_time(w, blocker->since_us);
+  json_key(w, "seen_at");
+  json_write_time(w, seen_at_us);
+  json_object_end(w);
+}
+
+static void write_blockers(struct json_writer *w, const struct transaction *t,
+                           const struct blocked *blocked) {
+  json_key(w, "blocked_by");
+  json_array_begin(w);
+  for (size_t i = 0; blocked && i < blocked->count; i++)
+    write_blocker(w, t, &blocked->blockers[i], blocked->seen_at_us);
+  json_array_end(w);
+}
+
 static void write_wait(struct json_writer *w, const struct transaction *t, unsigned branch,
                        const char *what) {
   const struct transaction_branch *of = branch ? t->branches[branch - 1] : NULL;
@@ -121,6 +154,8 @@ static void write_wait(struct json_writer *w, const struct transaction *t, unsig
   json_write_time(w, latest_us(&t->timeline, branch));
   json_key(w, "error");
   render_cause(w, of ? &of->last_error : NULL);
+  bool runs = strcmp(what, "statements") == 0 || strcmp(what, "vote") == 0;
+  write_blockers(w, t, of && runs ? of->blocked : NULL);
   json_object_end(w);
 }
 

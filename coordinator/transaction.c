@@ -21,8 +21,15 @@ static void *allocate(size_t size) {
   return memory;
 }
 
-static void deadline_passed(void *data) {
+/* Goes off before the deadline, too: see look.c. */
+static void deadline_due(void *data) {
   struct transaction *t = data;
+  if (!txn_is_undecided(&t->core)) return;
+  if (transaction_remaining_ms(t) > 0) {
+    loop_timer_start(t->deadline, look_after_ms(t));
+    look(t);
+    return;
+  }
   transaction_rollback(t, CAUSE_TIMEOUT, "the transaction's timeout has passed");
 }
 
@@ -79,6 +86,7 @@ void transaction_free(struct transaction *t) {
     loop_timer_free(branch->not_sent);
     statement_list_free(&branch->statements);
     free(branch->results);
+    look_forget(branch);
     free(branch);
   }
   free(t->label);
@@ -110,8 +118,8 @@ enum error_code transaction_begin(struct coordinator *c, const struct begin_requ
   t->timeout_ms = request->timeout_ms ? request->timeout_ms : c->options.timeout_default_ms;
   t->created_at_us = clock_wall_us();
   t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;
-  t->deadline = loop_timer_new(c->loop, deadline_passed, t);
-  loop_timer_start(t->deadline, (uint64_t)t->timeout_ms);
+  t->deadline = loop_timer_new(c->loop, deadline_due, t);
+  loop_timer_start(t->deadline, look_after_ms(t));
   spans_begin(t, request->trace);
   observe(t, &(struct observed){.kind = STEP_BEGUN});
   observe_state(t);

@@ -50,7 +50,7 @@ static json_t *parse_body(struct http_request *request) {
   return json;
 }
 
-/* ---- fence, list, survey, health -----------------------------------------------------------------------
+/* ---- fence, list, survey, blockers, health --------------------------------------------------------------
  */
 
 /* The body has been read before, and stays until the answer. */
@@ -149,6 +149,31 @@ static void handle_survey(struct http_request *request, void *data) {
   else
     agent_survey(agent, &survey, on_surveyed, request);
   free(txids);
+  json_decref(json);
+}
+
+static void on_blockers(void *data, const struct blockers_reply *reply, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  blockers_reply_encode(&w, reply);
+  respond(request, &w);
+}
+
+static void handle_blockers(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  json_t *json = agent ? parse_body(request) : NULL;
+  if (!json) return;
+  struct blockers_request blockers;
+  struct error err = {0};
+  if (blockers_request_decode(json, &blockers, &err))
+    http_respond_error(request, &err, NULL);
+  else
+    agent_blockers(agent, &blockers, on_blockers, request);
   json_decref(json);
 }
 
@@ -396,6 +421,7 @@ const struct http_route *agent_routes_table(size_t *count) {
       {"POST", "/v1/databases/{participant}/decide", handle_decide, ROLE_ANYONE},
       {"POST", "/v1/databases/{participant}/list", handle_list, ROLE_ANYONE},
       {"POST", "/v1/databases/{participant}/survey", handle_survey, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/blockers", handle_blockers, ROLE_ANYONE},
       {"GET", "/v1/databases/{participant}/health", handle_health, ROLE_ANYONE},
       {"GET", "/healthz", handle_healthz, ROLE_ANYONE},
       {"GET", "/metrics", handle_metrics, ROLE_ANYONE},

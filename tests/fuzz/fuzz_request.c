@@ -1,6 +1,6 @@
 /* The public API's requests: target, headers and body, as coordinator/requests.c decodes them.
  *
- * An input is what a client sends, in short: which request ('0'..'6'), its target, header lines, an
+ * An input is what a client sends, in short: which request ('0'..'7'), its target, header lines, an
  * empty line, the body. The rest of http_server.h is stood in for here, so that nothing is between
  * the input and the decoders.
  *
@@ -108,6 +108,18 @@ static enum error_code decode_enlist(const struct http_request *request, struct 
   return code;
 }
 
+static enum error_code decode_resolve(const struct http_request *request, struct error *err) {
+  struct resolve_body body;
+  enum error_code code = resolve_body_decode(request, &body, err);
+  if (code == ERR_OK) {
+    assert(body.branch >= 1 && body.branch <= TXN_BRANCHES_MAX);
+    assert(*body.reason && strlen(body.reason) <= RESOLVE_REASON_MAX);
+    assert(body.outcome != BRANCH_OUTCOME_RETRY);
+  }
+  json_decref(body.json);
+  return code;
+}
+
 static enum error_code decode_read(const struct http_request *request, struct error *err) {
   bool waits;
   enum wait_until until;
@@ -134,6 +146,7 @@ static enum error_code decode(char kind, const struct http_request *request, str
   case '3': return commit_body_decode(request, &wait, err);
   case '4': return empty_body_decode(request, err);
   case '5': return decode_read(request, err);
+  case '7': return decode_resolve(request, err);
   default: return decode_list(request, err);
   }
 }

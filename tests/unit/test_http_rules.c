@@ -186,7 +186,8 @@ static void target_is_taken_apart(void) {
 }
 
 static void target_badly_encoded_is_refused(void) {
-  static const char *const bad[] = {"/%", "/%4", "/%zz", "/%00", "/a?b=%", "/a?%00=1", "/a?b=%0"};
+  static const char *const bad[] = {"/%",       "/%4",     "/%zz",     "/%00",       "/a?b=%",
+                                    "/a?%00=1", "/a?b=%0", "/a?b=%ff", "/a?%c0%af=1"};
   for
     EACH(bad) {
       char text[32];
