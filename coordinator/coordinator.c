@@ -15,6 +15,7 @@ struct coordinator *coordinator_new(struct loop *loop, struct wal *wal,
   c->epoch = wal_epoch(wal);
   (void)snprintf(c->run_id, sizeof c->run_id, "%s", wal_run_id(wal));
   c->events = events_new(loop, c->epoch);
+  slots_start(c);
   c->figures.started_us = clock_monotonic_us();
   for (int phase = 0; phase < PHASE_COUNT; phase++)
     histogram_init(&c->figures.phases[phase], metrics_duration_bounds,
@@ -29,6 +30,7 @@ void coordinator_free(struct coordinator *c) {
   keys_free(c);
   struct member *member, *next_member;
   HASH_ITER(hh, c->members, member, next_member) member_free(member);
+  slots_free(c);
   history_free(c);
   events_free(c->events);
   free(c);

@@ -21,6 +21,7 @@ struct transaction;
 struct coordinator_options {
   int64_t timeout_default_ms, timeout_max_ms; /* of a transaction, until it is decided */
   int64_t transactions_max;                   /* live at once, finished ones aside */
+  int64_t waiting_max;                        /* of them, before they may start */
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
   const char *drained_path;  /* a file, of participants that drain; NULL: not over a restart */
@@ -106,7 +107,9 @@ enum error_code transaction_execute(struct transaction *t, unsigned id,
                                     struct statement_list *statements, bool keep_open,
                                     struct error *err) __attribute__((warn_unused_result));
 
-/* Starts the commit of an open transaction; does nothing when it has been asked for already. */
+/* Starts the commit of an open transaction; does nothing when it has been asked for already. The commit
+ * may have to wait until there is room (slots.c). ERR_OVERLOADED: too many wait; the transaction is as it
+ * was. */
 enum error_code transaction_commit(struct transaction *t, bool wait_decided, struct error *err)
     __attribute__((warn_unused_result));
 
@@ -142,6 +145,8 @@ const struct txid *transaction_id(const struct transaction *t);
 enum wal_outcome transaction_outcome(const struct transaction *t); /* NONE: not known */
 /* A branch has ended against the decision, and the log does not have that durably yet: to be told later. */
 bool transaction_is_being_recorded(const struct transaction *t);
+/* It has aborted because a participant had no room for it, and may be tried again. */
+bool transaction_is_refused(const struct transaction *t);
 bool transaction_is_settled(const struct transaction *t, enum wait_until until);
 int64_t transaction_remaining_ms(const struct transaction *t); /* until its deadline; at least 0 */
 const struct cause *transaction_cause(const struct transaction *t);

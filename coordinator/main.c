@@ -129,6 +129,7 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
   struct coordinator_options options = {.timeout_default_ms = s->timeout_ms,
                                         .timeout_max_ms = s->timeout_max_ms,
                                         .transactions_max = s->transactions_max,
+                                        .waiting_max = s->waiting_max,
                                         .sweep_interval_ms = s->sweep_interval_ms,
                                         .health_interval_ms = s->health_interval_ms,
                                         .prepared_alert_ms = s->prepared_alert_ms,

@@ -71,9 +71,24 @@ static void tell_when_kept(struct transaction *t, struct answer *answer, enum pu
   free(answer->body);
 }
 
+/* A participant had no room for it: it may be sent again, with its key, too. */
+static void refuse(struct transaction *t, struct http_request *request) {
+  struct error err = {0};
+  char *object = answer_object(t);
+  (void)error_set(&err, ERR_OVERLOADED, "%s", transaction_cause(t)->text);
+  http_respond_error(request, &err, object);
+  free(object);
+  if (transaction_claim(t)) key_claim_drop(transaction_claim(t));
+}
+
 static void settled(void *data, struct transaction *t) {
   struct first *first = data;
   struct answer answer;
+  if (transaction_is_refused(t)) {
+    refuse(t, first->request);
+    free(first);
+    return;
+  }
   answer_make(&answer, t, first->purpose, first->until, 0, true);
   if (transaction_claim(t)) {
     tell_when_kept(t, &answer, first->purpose, first->until, first->request, false);

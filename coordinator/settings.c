@@ -25,6 +25,7 @@ static const struct config_key keys[] = {
     COORDINATOR("timeout", CONFIG_DURATION, timeout_ms, "30s", 1, DAY_MS),
     COORDINATOR("timeout_max", CONFIG_DURATION, timeout_max_ms, "10m", 1, DAY_MS),
     COORDINATOR("transactions", CONFIG_INTEGER, transactions_max, "10000", 1, 1000000),
+    COORDINATOR("waiting", CONFIG_INTEGER, waiting_max, "10000", 0, 1000000),
     COORDINATOR("body", CONFIG_BYTES, body_bytes_max, "1m", 1024, INT64_C(8) << 20),
     COORDINATOR("connections", CONFIG_INTEGER, connections_max, "12000", 1, 1000000),
     COORDINATOR("idle", CONFIG_DURATION, idle_ms, "30s", 1000, 3600000),
