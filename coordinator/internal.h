@@ -22,7 +22,7 @@ struct waiting;
 struct stock {
   int64_t limit; /* -1: none is known */
   int64_t most;  /* that there can ever be */
-  int64_t held;
+  int64_t held, queued;
   bool reserves;             /* the last are for transactions that have run */
   bool review;               /* those who wait are to be looked at */
   unsigned wanted;           /* for the time of one function */
@@ -250,6 +250,8 @@ void slots_follow(struct transaction *t);
 void slots_forget(struct transaction *t);
 /* It will be prepared, or is, whether there is room or not. */
 void slots_hold(struct transaction_branch *branch, const char *server);
+/* What it waits for, to start ("slot", "connection"), and of which branch; NULL: nothing. */
+const char *slots_wait(const struct transaction *t, unsigned *branch);
 /* The member has been fenced, has told how it is, or has gone. */
 void slots_know(struct member *member);
 /* The database has no slot for it. */

@@ -146,6 +146,7 @@ static int in_order(const struct waiting *a, const struct waiting *b) {
 
 static void join(struct transaction *t, struct stock *stock) {
   t->waiting.at = stock;
+  stock->queued++;
   DL_INSERT_INORDER(stock->queue[t->waiting.ran], &t->waiting, in_order);
 }
 
@@ -153,6 +154,7 @@ static void leave(struct transaction *t) {
   struct waiting *waiting = &t->waiting;
   struct stock *stock = waiting->at;
   DL_DELETE(stock->queue[waiting->ran], waiting);
+  stock->queued--;
   waiting->at = NULL;
   review_later(t->coordinator, stock); /* the next may want less */
 }
@@ -238,17 +240,23 @@ static enum error_code check_may_wait(const struct transaction *t, struct error 
                    (unsigned long long)c->slots_waiting);
 }
 
-static void observe_waiting(struct transaction *t) {
+const char *slots_wait(const struct transaction *t, unsigned *branch) {
   const struct stock *stock = t->waiting.at;
-  for (unsigned i = 0; i < t->core.branch_count; i++) {
-    const struct transaction_branch *branch = t->branches[i];
-    bool place = stock == &branch->member->places;
-    if (!place && (!branch->member->slots || stock != &branch->member->slots->stock)) continue;
-    observe(t, &(struct observed){.kind = STEP_WAITS,
-                                  .branch = branch,
-                                  .detail = place ? "connection" : "slot"});
-    return;
+  for (unsigned i = 0; stock && i < t->core.branch_count; i++) {
+    const struct member *member = t->branches[i]->member;
+    *branch = i + 1;
+    if (stock == &member->places) return "connection";
+    if (member->slots && stock == &member->slots->stock) return "slot";
   }
+  return NULL;
+}
+
+static void observe_waiting(struct transaction *t) {
+  unsigned branch = 0;
+  const char *what = slots_wait(t, &branch);
+  assert(what);
+  observe(t, &(struct observed){
+                 .kind = STEP_WAITS, .branch = t->branches[branch - 1], .detail = what});
 }
 
 enum error_code slots_commit(struct transaction *t, struct error *err) {
