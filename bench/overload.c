@@ -261,9 +261,8 @@ static void run_crowd(struct overload *o) {
   (void)printf("\n%d clients at once: %" PRIu64 " committed, %" PRIu64 " refused, %" PRIu64
                " aborted in %.1f s; memory: %" PRIu64 " MB before, %" PRIu64
                " MB when all were connected, %" PRIu64 " MB at most (%.1f KB a client)\n",
-               CROWD, t->committed, t->refused, t->aborted, (double)took_us / 1e6,
-               before_kb / 1024, connected_kb / 1024, peak_kb / 1024,
-               (double)(peak_kb - before_kb) / CROWD);
+               CROWD, t->committed, t->refused, t->aborted, (double)took_us / 1e6, before_kb / 1024,
+               connected_kb / 1024, peak_kb / 1024, (double)(peak_kb - before_kb) / CROWD);
   must(t->committed == CROWD, "the crowd", "not all were served");
   leave(o);
   site_check(&o->site, o->moved);
@@ -277,8 +276,7 @@ int main(int argc, char **argv) {
                                         {"agents", no_argument, NULL, 'a'},
                                         {"crowd", no_argument, NULL, 'c'},
                                         {NULL, 0, NULL, 0}};
-  static struct overload o = {
-      .hosting = HOSTING_EMBEDDED, .seconds = 10, .timeout_ms = TIMEOUT_MS};
+  static struct overload o = {.hosting = HOSTING_EMBEDDED, .seconds = 10, .timeout_ms = TIMEOUT_MS};
   bool only_crowd = false;
   for (int option; (option = getopt_long(argc, argv, "", table, NULL)) != -1;) {
     switch (option) {

@@ -250,7 +250,8 @@ struct health_reply {
   int server_version;
   int64_t latency_us;     /* of the last round trip to the database; -1: none yet */
   int64_t prepared_count; /* on the whole server, of anybody; -1: not known */
-  int64_t prepared_others; /* of them, by others than the coordinator that works with this agent (or,
+  int64_t
+      prepared_others; /* of them, by others than the coordinator that works with this agent (or,
                               where several do, than any Assent); -1: not known */
   int64_t prepared_max;
   int64_t oldest_prepared_ms; /* age; -1: none */

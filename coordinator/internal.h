@@ -23,10 +23,10 @@ struct stock {
   int64_t limit; /* -1: none is known */
   int64_t most;  /* that there can ever be */
   int64_t held, queued;
-  bool reserves;             /* the last are for transactions that have run */
-  bool review;               /* those who wait are to be looked at */
-  unsigned wanted;           /* for the time of one function */
-  struct waiting *queue[2];  /* [true]: of transactions that have run */
+  bool reserves;            /* the last are for transactions that have run */
+  bool review;              /* those who wait are to be looked at */
+  unsigned wanted;          /* for the time of one function */
+  struct waiting *queue[2]; /* [true]: of transactions that have run */
 };
 
 /* Of max_prepared_transactions, of one server. */

@@ -255,8 +255,8 @@ static void observe_waiting(struct transaction *t) {
   unsigned branch = 0;
   const char *what = slots_wait(t, &branch);
   assert(what);
-  observe(t, &(struct observed){
-                 .kind = STEP_WAITS, .branch = t->branches[branch - 1], .detail = what});
+  observe(
+      t, &(struct observed){.kind = STEP_WAITS, .branch = t->branches[branch - 1], .detail = what});
 }
 
 enum error_code slots_commit(struct transaction *t, struct error *err) {
@@ -347,10 +347,9 @@ void slots_know(struct member *member) {
     if (fresh) member->slots->others = greater(0, health->prepared_others);
     reckon(c, member->slots);
   }
-  member->places.limit = member->places.most =
-      member->health_known && health->connections_max > 0
-          ? health->connections_max * PLACES_A_CONNECTION
-          : -1;
+  member->places.limit = member->places.most = member->health_known && health->connections_max > 0
+                                                   ? health->connections_max * PLACES_A_CONNECTION
+                                                   : -1;
   review_later(c, &member->places);
 }
 

@@ -24,9 +24,10 @@ static void *allocate(size_t size) {
 static void deadline_passed(void *data) {
   struct transaction *t = data;
   transaction_rollback(t, CAUSE_TIMEOUT,
-                       t->waiting.at ? "no connection or slot of max_prepared_transactions was free "
-                                       "in time: nothing was prepared"
-                                     : "the transaction's timeout has passed");
+                       t->waiting.at
+                           ? "no connection or slot of max_prepared_transactions was free "
+                             "in time: nothing was prepared"
+                           : "the transaction's timeout has passed");
 }
 
 struct transaction *transaction_new(struct coordinator *c, const struct txid *id) {

@@ -38,8 +38,8 @@ struct admission {
   unsigned base;
   unsigned limit; /* in force: floor <= limit <= ceiling */
   enum admission_phase phase;
-  unsigned settling;         /* ends to come that began under another limit */
-  uint64_t began_us;         /* of the window */
+  unsigned settling;          /* ends to come that began under another limit */
+  uint64_t began_us;          /* of the window */
   unsigned ended, unhindered; /* in the window; of them with nobody waiting */
   double rates[ADMISSION_PHASES];
 };

@@ -123,9 +123,10 @@ static void more_transactions_than_slots_all_commit(enum world_mode mode) {
   struct world *w = open_narrow(mode, FAST);
   others_prepare(w, SLOTS / 2);
   PGconn *gate = gate_close(w, BANK_A); /* so that all are there before the first has ended */
-  struct async *first = async_post(
-      w->api, "/v1/transactions", "{'commit':true,'branches':[" BRANCH("bank_a", AT_GATE) ","
-                                  BRANCH("bank_b", STATEMENT("INSERT INTO ledger VALUES (1)")) "]}");
+  struct async *first =
+      async_post(w->api, "/v1/transactions",
+                 "{'commit':true,'branches':[" BRANCH("bank_a", AT_GATE) "," BRANCH(
+                     "bank_b", STATEMENT("INSERT INTO ledger VALUES (1)")) "]}");
   UNTIL(gate_waiting(w, BANK_A) == 1);
   for (int i = 0; i < CALLS; i++)
     calls[i] = async_post(w->api, "/v1/transactions", transfer(w, i + 1));
@@ -143,11 +144,14 @@ IN_BOTH_MODES(more_transactions_than_slots_all_commit)
 
 /* Waits for account 1 at bank_a, with a slot of bank_b, and no row there that others want. */
 static const char *waiter(struct world *w, int number) {
-  return api_text(w->api,
-                  "{'commit':true,'branches':[" BRANCH("bank_a", DEBIT(1)) ","
-                  "{'participant':'bank_b','statements':[{'sql':'INSERT INTO ledger VALUES "
-                  "(%d)'}]}]}",
-                  number);
+  return api_text(
+      w->api,
+      "{'commit':true,'branches':[" BRANCH(
+          "bank_a",
+          DEBIT(1)) ","
+                    "{'participant':'bank_b','statements':[{'sql':'INSERT INTO ledger VALUES "
+                    "(%d)'}]}]}",
+      number);
 }
 
 /* Those that hold slots wait for its lock: if it waited for theirs, none would go on. */
@@ -201,12 +205,12 @@ IN_BOTH_MODES(single_branch_needs_no_slot)
 
 /* Both databases are on one server: a transaction takes two of its slots. */
 static void slots_are_the_servers(enum world_mode mode) {
-  struct world *w =
-      world_open(mode, &(struct world_options){.one_server = true, .settings = FAST});
+  struct world *w = world_open(mode, &(struct world_options){.one_server = true, .settings = FAST});
   PGconn *gate = gate_close(w, BANK_A);
-  struct async *call = async_post(
-      w->api, "/v1/transactions", "{'commit':true,'branches':[" BRANCH("bank_a", AT_GATE) ","
-                                  BRANCH("bank_b", STATEMENT("INSERT INTO ledger VALUES (1)")) "]}");
+  struct async *call =
+      async_post(w->api, "/v1/transactions",
+                 "{'commit':true,'branches':[" BRANCH("bank_a", AT_GATE) "," BRANCH(
+                     "bank_b", STATEMENT("INSERT INTO ledger VALUES (1)")) "]}");
   UNTIL(gate_waiting(w, BANK_A) == 1);
   CU_ASSERT_EQUAL(told(w, "bank_a", "slots_held"), 2);
   CU_ASSERT_EQUAL(told(w, "bank_b", "slots_held"), 2);

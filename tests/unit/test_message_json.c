@@ -607,8 +607,8 @@ static void list_reply_with_a_foreign_gid_is_refused(void) {
 }
 
 static void health_reads_back(void) {
-  struct health_reply in = {true, SERVER, 150018, 321, 5, 4, 100, -1,
-                            77,   2,      true,   3,   8, 2, 6,   7, "lost at noon"};
+  struct health_reply in = {true, SERVER, 150018, 321, 5, 4, 100,           -1, 77, 2,
+                            true, 3,      8,      2,   6, 7, "lost at noon"};
   struct health_reply out;
   struct json_writer w;
   json_writer_init(&w);
