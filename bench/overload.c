@@ -290,6 +290,7 @@ int main(int argc, char **argv) {
     (void)fputs(usage, stderr);
     return 2;
   }
+  (void)setvbuf(stdout, NULL, _IOLBF, 0);
   site_open(&o.site);
   site_start(&o.site, o.hosting);
   double closed = 0, once = 0, twice = 0;

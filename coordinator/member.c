@@ -352,6 +352,7 @@ void member_start(struct member *member) {
 }
 
 void member_free(struct member *member) {
+  assert(member->places.held == 0 && member->places.queued == 0);
   HASH_DEL(member->coordinator->members, member);
   loop_timer_free(member->tick);
   loop_timer_free(member->sweep_timer);

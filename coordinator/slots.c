@@ -369,6 +369,10 @@ void slots_start(struct coordinator *c) {
 
 void slots_free(struct coordinator *c) {
   struct slots *slots, *next;
-  DL_FOREACH_SAFE(c->slots, slots, next) free(slots);
+  assert(c->slots_waiting == 0);
+  DL_FOREACH_SAFE(c->slots, slots, next) {
+    assert(slots->stock.held == 0 && slots->stock.queued == 0);
+    free(slots);
+  }
   loop_timer_free(c->slots_review);
 }
