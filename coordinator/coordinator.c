@@ -15,7 +15,6 @@ struct coordinator *coordinator_new(struct loop *loop, struct wal *wal,
   c->epoch = wal_epoch(wal);
   (void)snprintf(c->run_id, sizeof c->run_id, "%s", wal_run_id(wal));
   c->events = events_new(loop, c->epoch);
-  slots_start(c);
   c->figures.started_us = clock_monotonic_us();
   for (int phase = 0; phase < PHASE_COUNT; phase++)
     histogram_init(&c->figures.phases[phase], metrics_duration_bounds,

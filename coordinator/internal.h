@@ -177,7 +177,7 @@ struct coordinator {
   uint64_t slots_waiting, slots_asked; /* transactions */
   struct transaction *collector;       /* see slots.c; or NULL */
   struct pace pace;
-  struct loop_timer *slots_review;
+  struct review *slots_review; /* to come; or NULL */
 };
 
 /* transaction.c */
@@ -240,7 +240,6 @@ enum error_code drain_load(struct coordinator *c, struct error *err);
 void strangers_look(struct member *member);
 
 /* slots.c */
-void slots_start(struct coordinator *c);
 void slots_free(struct coordinator *c); /* after all transactions and members */
 /* Starts the commit, or lets it wait until there is what it needs. ERR_OVERLOADED: nothing has changed. */
 enum error_code slots_commit(struct transaction *t, struct error *err)

@@ -70,10 +70,21 @@ static bool has_room(const struct stock *stock, unsigned wanted, bool ran) {
   return stock->held + wanted <= share(stock, stock->limit, ran);
 }
 
+/* On a later turn: then nobody is amid a step of a transaction. */
+struct review {
+  struct coordinator *coordinator; /* NULL: freed meanwhile */
+};
+
+static void review(void *data);
+
 static void review_later(struct coordinator *c, struct stock *stock) {
   if (!stock->queue[false] && !stock->queue[true]) return;
   stock->review = true;
-  loop_timer_start(c->slots_review, 0);
+  if (c->slots_review) return;
+  c->slots_review = calloc(1, sizeof *c->slots_review);
+  if (!c->slots_review) abort();
+  c->slots_review->coordinator = c;
+  loop_defer(c->loop, review, c->slots_review);
 }
 
 static void put_back(struct coordinator *c, struct stock **held) {
@@ -214,8 +225,12 @@ static void serve_stock(struct stock *stock) {
 }
 
 static void review(void *data) {
-  struct coordinator *c = data;
+  struct review *asked = data;
+  struct coordinator *c = asked->coordinator;
   struct slots *slots;
+  free(asked);
+  if (!c) return;
+  c->slots_review = NULL;
   DL_FOREACH(c->slots, slots) serve_stock(&slots->stock);
   for (struct member *member = c->members; member; member = member->hh.next)
     serve_stock(&member->places);
@@ -363,10 +378,6 @@ void slots_refused(const struct transaction_branch *branch) {
 
 /* ---- life ------------------------------------------------------------------------------------- */
 
-void slots_start(struct coordinator *c) {
-  c->slots_review = loop_timer_new(c->loop, review, c);
-}
-
 void slots_free(struct coordinator *c) {
   struct slots *slots, *next;
   assert(c->slots_waiting == 0);
@@ -374,5 +385,5 @@ void slots_free(struct coordinator *c) {
     assert(slots->stock.held == 0 && slots->stock.queued == 0);
     free(slots);
   }
-  loop_timer_free(c->slots_review);
+  if (c->slots_review) c->slots_review->coordinator = NULL;
 }
