@@ -21,6 +21,13 @@ struct loop {
   unsigned timers;
 };
 
+struct loop_soon {
+  struct loop *loop;
+  loop_fn fn;
+  void *data;
+  struct sim_event *event; /* NULL: not asked for */
+};
+
 struct loop_timer {
   struct loop *loop;
   loop_fn fn;
@@ -67,6 +74,28 @@ uint64_t loop_now_ms(struct loop *loop) {
 
 void loop_defer(struct loop *loop, loop_fn fn, void *data) {
   (void)sim_after(loop->sim, loop, 0, fn, data);
+}
+
+struct loop_soon *loop_soon_new(struct loop *loop, loop_fn fn, void *data) {
+  struct loop_soon *soon = calloc(1, sizeof *soon);
+  if (!soon) abort();
+  *soon = (struct loop_soon){.loop = loop, .fn = fn, .data = data};
+  return soon;
+}
+
+static void come(void *data) {
+  struct loop_soon *soon = data;
+  soon->event = NULL;
+  soon->fn(soon->data);
+}
+
+void loop_soon_ask(struct loop_soon *soon) {
+  if (!soon->event) soon->event = sim_after(soon->loop->sim, soon->loop, 0, come, soon);
+}
+
+void loop_soon_free(struct loop_soon *soon) {
+  if (soon) sim_cancel(soon->event);
+  free(soon);
 }
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_fn fn, void *data) {
