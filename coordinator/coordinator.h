@@ -52,6 +52,11 @@ enum error_code coordinator_check_participant(struct coordinator *c, const char 
 enum error_code coordinator_check_takes_branches(struct coordinator *c, const char *name,
                                                  struct error *err)
     __attribute__((warn_unused_result));
+/* Before a whole transaction is begun: could it start, or wait to start, with one branch at each of these?
+ * ERR_OVERLOADED. Under too much load this is all that a request costs. */
+enum error_code coordinator_check_room(struct coordinator *c, const char *const *participants,
+                                       size_t count, int64_t timeout_ms, struct error *err)
+    __attribute__((warn_unused_result));
 /* From now on, and over restarts, the participant takes no new branches, or does again. ERR_NOT_FOUND;
  * ERR_UNAVAILABLE: it could not be recorded, and is not so. */
 enum error_code coordinator_drain(struct coordinator *c, const char *name, bool draining,

@@ -115,6 +115,15 @@ static enum error_code check_participants(struct coordinator *c, const struct be
   return ERR_OK;
 }
 
+static enum error_code check_room(struct coordinator *c, const struct begin_body *body,
+                                  struct error *err) {
+  const char *participants[TXN_BRANCHES_MAX];
+  if (!body->commit) return ERR_OK;
+  for (size_t i = 0; i < body->branch_count; i++)
+    participants[i] = body->branches[i].participant;
+  return coordinator_check_room(c, participants, body->branch_count, body->begin.timeout_ms, err);
+}
+
 static enum error_code start_branches(struct transaction *t, struct begin_body *body,
                                       struct error *err) {
   enum error_code code = ERR_OK;
@@ -146,6 +155,7 @@ static void run(struct routes_context *context, struct http_request *request,
   struct transaction *t = NULL;
   enum error_code code = begin_body_decode(request, context->timeout_max_ms, &body, &err);
   if (code == ERR_OK) code = check_participants(context->coordinator, &body, &err);
+  if (code == ERR_OK) code = check_room(context->coordinator, &body, &err);
   if (code == ERR_OK) code = transaction_begin(context->coordinator, &body.begin, &t, &err);
   if (code == ERR_OK) {
     CRASH_POINT("C1");

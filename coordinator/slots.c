@@ -239,16 +239,16 @@ static void review(void *data) {
 /* ---- asking ----------------------------------------------------------------------------------- */
 
 /* Of what wants to start, by the last second's pace: half of its time may go by in the queue. */
-static bool would_be_late(const struct transaction *t) {
-  const struct coordinator *c = t->coordinator;
+static bool would_be_late(const struct coordinator *c, int64_t time_ms) {
   if (c->pace.before == 0 || loop_now_ms(c->loop) - c->pace.began_ms >= 2 * PACE_MS) return false;
   uint64_t wait_ms = c->slots_waiting * PACE_MS / c->pace.before;
-  return wait_ms > (uint64_t)transaction_remaining_ms(t) / 2;
+  return wait_ms > (uint64_t)time_ms / 2;
 }
 
-static enum error_code check_may_wait(const struct transaction *t, struct error *err) {
-  const struct coordinator *c = t->coordinator;
-  if (c->slots_waiting < (uint64_t)c->options.waiting_max && !would_be_late(t)) return ERR_OK;
+static enum error_code check_may_wait(struct coordinator *c, int64_t time_ms, struct error *err) {
+  if (c->slots_waiting < (uint64_t)c->options.waiting_max && !would_be_late(c, time_ms))
+    return ERR_OK;
+  c->figures.refused[REFUSED_WAITING]++;
   return error_set(err, ERR_OVERLOADED,
                    "%llu transactions wait for a connection or a slot of max_prepared_transactions "
                    "already",
@@ -279,10 +279,7 @@ enum error_code slots_commit(struct transaction *t, struct error *err) {
   for (unsigned i = 0; i < t->core.branch_count; i++)
     t->waiting.ran = t->waiting.ran || t->core.branches[i].sent;
   struct stock *stock = lacking(t, true);
-  if (stock && check_may_wait(t, err) != ERR_OK) {
-    c->figures.refused[REFUSED_WAITING]++;
-    return err->code;
-  }
+  if (stock && check_may_wait(c, transaction_remaining_ms(t), err) != ERR_OK) return err->code;
   observe(t, &(struct observed){.kind = STEP_COMMIT_ASKED});
   if (!stock) {
     start(t);
@@ -294,6 +291,23 @@ enum error_code slots_commit(struct transaction *t, struct error *err) {
   join(t, stock);
   observe_waiting(t);
   return ERR_OK;
+}
+
+static bool is_scarce(const struct stock *stock) {
+  return stock->queue[false] || !has_room(stock, 1, false);
+}
+
+enum error_code coordinator_check_room(struct coordinator *c, const char *const *participants,
+                                       size_t count, int64_t timeout_ms, struct error *err) {
+  bool scarce = false;
+  for (size_t i = 0; i < count; i++) {
+    const struct member *member = member_find(c, participants[i]);
+    if (!member || !member->usable) continue;
+    bool prepares = count > 1 && member->slots;
+    scarce = scarce || is_scarce(&member->places) || (prepares && is_scarce(&member->slots->stock));
+  }
+  if (!scarce) return ERR_OK;
+  return check_may_wait(c, timeout_ms ? timeout_ms : c->options.timeout_default_ms, err);
 }
 
 /* ---- what becomes of it ----------------------------------------------------------------------- */

@@ -104,6 +104,7 @@ static void transaction_beyond_those_that_may_wait_is_refused_at_once(enum world
   const struct reply *reply = api_keyed(w->api, "again", body);
   CHECK_PROBLEM(reply, 503, "overloaded");
   CU_ASSERT_TRUE(reply_has_header(reply, "Retry-After: 1"));
+  CU_ASSERT_PTR_NULL(api_find(w->api, "refused"));
   const char *open = reply_string(api_run(w->api, "{'branches':[" TRANSFER(100) "]}"), "/id");
   CHECK_PROBLEM(api_commit(w->api, open), 503, "overloaded");
   CHECK_STRING(api_read(w->api, open), "/state", "open");
