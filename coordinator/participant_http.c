@@ -105,9 +105,32 @@ static struct remote *call_finish(struct call *call) {
   return remote;
 }
 
+/* Of the message; an array that ends with NULL. */
+struct trace_headers {
+  const char *lines[3];
+  char parent[sizeof TRACEPARENT_HEADER ": " + TRACEPARENT_SIZE];
+  char state[sizeof TRACESTATE_HEADER ": " + TRACESTATE_BYTES_MAX];
+};
+
+static const char *const *trace_headers(struct trace_headers *out,
+                                        const struct trace_context *trace) {
+  char parent[TRACEPARENT_SIZE];
+  *out = (struct trace_headers){0};
+  if (!trace) return NULL;
+  traceparent_format(trace, parent);
+  (void)snprintf(out->parent, sizeof out->parent, "%s: %s", TRACEPARENT_HEADER, parent);
+  out->lines[0] = out->parent;
+  if (!trace->state) return out->lines;
+  (void)snprintf(out->state, sizeof out->state, "%s: %s", TRACESTATE_HEADER, trace->state);
+  out->lines[1] = out->state;
+  return out->lines;
+}
+
 /* `w` NULL: a GET. */
 static void send_call(struct call *call, const char *what, struct json_writer *w,
-                      int64_t timeout_ms, size_t reply_bytes_max) {
+                      const struct trace_context *trace, int64_t timeout_ms,
+                      size_t reply_bytes_max) {
+  struct trace_headers headers;
   char url[1024];
   (void)snprintf(url, sizeof url, "%s/%s", call->remote->url, what);
   size_t length = 0;
@@ -116,8 +139,8 @@ static void send_call(struct call *call, const char *what, struct json_writer *w
     body = json_writer_take(w, &length);
     if (!body) abort();
   }
-  http_client_send(call->remote->client, url, body, length, (uint64_t)timeout_ms, reply_bytes_max,
-                   received, call);
+  http_client_send_headers(call->remote->client, trace_headers(&headers, trace), url, body, length,
+                           (uint64_t)timeout_ms, reply_bytes_max, received, call);
 }
 
 /* A reply that does not decode proves nothing. */
@@ -159,7 +182,7 @@ static void http_fence(struct participant *participant, const struct fence_reque
   struct json_writer w;
   json_writer_init(&w);
   fence_request_encode(&w, request);
-  send_call(call, "fence", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
+  send_call(call, "fence", &w, NULL, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 static void run_received(struct call *call, const json_t *json, const struct error *err) {
@@ -183,7 +206,8 @@ static void http_run(struct participant *participant, const struct run_request *
   json_writer_init(&w);
   run_request_encode(&w, request);
   /* The agent gives up at the deadline by itself; this is for an agent that does not answer. */
-  send_call(call, "run", &w, request->timeout_ms + remote->call_timeout_ms, RUN_REPLY_BYTES_MAX);
+  send_call(call, "run", &w, request->trace, request->timeout_ms + remote->call_timeout_ms,
+            RUN_REPLY_BYTES_MAX);
 }
 
 static void list_received(struct call *call, const json_t *json, const struct error *err) {
@@ -204,7 +228,7 @@ static void http_list(struct participant *participant, const struct list_request
   struct json_writer w;
   json_writer_init(&w);
   list_request_encode(&w, request);
-  send_call(call, "list", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
+  send_call(call, "list", &w, NULL, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 static void survey_received(struct call *call, const json_t *json, const struct error *err) {
@@ -224,7 +248,7 @@ static void http_survey(struct participant *participant, const struct survey_req
   struct json_writer w;
   json_writer_init(&w);
   survey_request_encode(&w, request);
-  send_call(call, "survey", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
+  send_call(call, "survey", &w, NULL, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 static void health_received(struct call *call, const json_t *json, const struct error *err) {
@@ -239,14 +263,15 @@ static void http_health(struct participant *participant, health_fn fn, void *dat
   struct remote *remote = (struct remote *)participant;
   struct call *call = call_new(remote, health_received, data);
   call->fn.health = fn;
-  send_call(call, "health", NULL, question_timeout_ms(remote), REPLY_BYTES_MAX);
+  send_call(call, "health", NULL, NULL, question_timeout_ms(remote), REPLY_BYTES_MAX);
 }
 
 /* ---- decide ----------------------------------------------------------------------------------- */
 
 struct entry {
   char gid[GID_SIZE];
-  char *json; /* the encoded request */
+  char *json;          /* the encoded request */
+  struct trace *trace; /* owned; NULL: none */
   decide_fn fn;
   void *data;
   struct entry *next;
@@ -258,6 +283,7 @@ static void entries_free(struct entry *entry) {
   while (entry) {
     struct entry *next = entry->next;
     free(entry->json);
+    free(entry->trace);
     free(entry);
     entry = next;
   }
@@ -286,6 +312,7 @@ static void send_batch(struct remote *remote) {
   if (remote->deciding || !remote->gathering) return;
   struct call *call = call_new(remote, decisions_received, NULL);
   call->entries = remote->gathering;
+  const struct trace *trace = NULL; /* of the first that has one; each tells its own besides */
   struct json_writer w;
   json_writer_init(&w);
   json_object_begin(&w);
@@ -295,6 +322,7 @@ static void send_batch(struct remote *remote) {
   unsigned count = 0;
   for (struct entry *entry = call->entries; entry && count < BATCH_MAX; entry = entry->next) {
     json_write_raw(&w, entry->json);
+    if (!trace) trace = entry->trace;
     last = entry;
     count++;
   }
@@ -304,7 +332,8 @@ static void send_batch(struct remote *remote) {
   if (!remote->gathering) remote->gathering_last = NULL;
   last->next = NULL;
   remote->deciding = true;
-  send_call(call, "decide", &w, question_timeout_ms(remote), REPLY_BYTES_MAX);
+  send_call(call, "decide", &w, trace ? &trace->context : NULL, question_timeout_ms(remote),
+            REPLY_BYTES_MAX);
 }
 
 static void http_decide(struct participant *participant, const struct decide_request *request,
@@ -318,6 +347,7 @@ static void http_decide(struct participant *participant, const struct decide_req
   (void)snprintf(entry->gid, sizeof entry->gid, "%s", request->gid);
   entry->json = json_writer_take(&w, NULL);
   if (!entry->json) abort();
+  if (request->trace) entry->trace = trace_new(request->trace);
   entry->fn = fn;
   entry->data = data;
   if (remote->gathering_last)
@@ -349,13 +379,27 @@ static const struct participant_ops http_ops = {.fence = http_fence,
                                                 .health = http_health,
                                                 .free = http_free};
 
+/* ".../HOST:PORT", for readers only. */
+static void note_address(struct participant *participant, const char *url) {
+  const char *authority = strstr(url, "://");
+  authority = authority ? authority + 3 : url;
+  const char *colon = strrchr(authority, ':');
+  bool bracketed = authority[0] == '[' && colon && colon[-1] == ']';
+  size_t length = colon ? (size_t)(colon - authority) : strlen(authority);
+  (void)snprintf(participant->host, sizeof participant->host, "%.*s",
+                 (int)length - (bracketed ? 2 : 0), authority + bracketed);
+  if (colon) participant->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
 struct participant *participant_http_new(struct http_client *client, const char *url,
                                          const char *name, int64_t call_timeout_ms) {
   struct remote *remote = calloc(1, sizeof *remote);
   if (!remote) abort();
-  *remote =
-      (struct remote){.base = {&http_ops}, .client = client, .call_timeout_ms = call_timeout_ms};
+  *remote = (struct remote){.base = {.ops = &http_ops},
+                            .client = client,
+                            .call_timeout_ms = call_timeout_ms};
   if (asprintf(&remote->url, "%s/v1/databases/%s", url, name) < 0) abort();
+  note_address(&remote->base, url);
   remote->name = strrchr(remote->url, '/') + 1;
   return &remote->base;
 }

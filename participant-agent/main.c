@@ -33,6 +33,7 @@ static const char help[] =
 
 struct daemon_state {
   struct loop *loop;
+  struct tracer *tracer; /* NULL: none is configured */
   struct agent_settings settings;
   struct state_dir state_dir;
   struct routed_agent agents[AGENT_DATABASES_MAX];
@@ -46,6 +47,11 @@ struct daemon_state {
 /* ---- stop --------------------------------------------------------------------------------------
  */
 
+static void end(void *data) {
+  struct daemon_state *d = data;
+  loop_stop(d->loop);
+}
+
 static void check_stopped(void *data) {
   struct daemon_state *d = data;
   size_t pending = http_server_pending(d->door.server);
@@ -54,7 +60,10 @@ static void check_stopped(void *data) {
     return;
   }
   if (pending > 0) log_warn("requests_dropped", "count", "d", (int64_t)pending, NULL);
-  loop_stop(d->loop);
+  if (d->tracer)
+    tracer_flush(d->tracer, end, d); /* in bounded time */
+  else
+    end(d);
 }
 
 static void stop(void *data) {
@@ -82,7 +91,7 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
   for (size_t i = 0; i < s->database_count; i++) {
     const struct agent_database *database = &s->databases[i];
     struct agent *agent = database_agent_new(d->loop, &database->database, database->name,
-                                             d->state_dir.agent_id, s->state_dir, err);
+                                             d->state_dir.agent_id, s->state_dir, d->tracer, err);
     if (!agent) return error_wrap(err, "[database.%s]", database->name);
     d->agents[d->routes.count++] = (struct routed_agent){database->name, agent};
   }
@@ -93,7 +102,12 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
   struct http_server_options options = {.body_bytes_max = AGENT_BODY_BYTES_MAX,
-                                        .media = agent_routes_media()};
+                                        .media = agent_routes_media(),
+                                        .observer = &request_tracing_observer,
+                                        .observer_data = &d->routes.tracing};
+  d->routes.tracing = (struct request_tracing){.tracer = d->tracer,
+                                               .path = "/v1/databases/{participant}/run",
+                                               .secure = d->settings.door.certificate != NULL};
   size_t count;
   const struct http_route *routes = agent_routes_table(&count);
   enum error_code code =
@@ -106,7 +120,8 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
   struct error err = {0};
   d->state_dir.lock = -1;
   d->loop = loop_new();
-  enum error_code code = start_agents(d, &err);
+  enum error_code code = trace_settings_open(&d->settings.trace, d->loop, &d->tracer, &err);
+  if (code == ERR_OK) code = start_agents(d, &err);
   if (code == ERR_OK) code = open_door(d, port_file, &err);
   if (code == ERR_OK) {
     d->stop_check = loop_timer_new(d->loop, check_stopped, d);
@@ -127,6 +142,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
     agent_free(d->agents[i].agent);
   door_close(&d->door);
   agent_routes_release(&d->routes);
+  tracer_free(d->tracer);
   state_dir_close(&d->state_dir);
   loop_free(d->loop);
   return code == ERR_OK ? 0 : 1;

@@ -197,10 +197,14 @@ static void handle_run(struct http_request *request, void *data) {
   struct run_request run;
   struct statement_list statements = {0};
   struct error err = {0};
-  if (run_request_decode(json, &run, &statements, &err))
+  if (run_request_decode(json, &run, &statements, &err)) {
     http_respond_error(request, &err, NULL);
-  else
+  } else {
+    run.trace = request_trace(request, NULL);
+    span_text(request_span(request), "assent.participant", http_capture(request, 0));
+    span_text(request_span(request), "assent.gid", run.gid);
     agent_run(agent, &run, on_run, request);
+  }
   statement_list_free(&statements);
   json_decref(json);
 }
@@ -218,6 +222,7 @@ struct batched {
   struct batch *batch;
   char gid[GID_SIZE];
   struct decide_reply reply; /* RETRY until it is in */
+  struct span *span;         /* NULL: none, or it has ended */
 };
 
 struct batch {
@@ -232,6 +237,8 @@ struct batch {
 
 static void batch_free(struct batch *batch) {
   DL_DELETE(batch->routes->batches, batch);
+  for (size_t i = 0; i < batch->count; i++)
+    span_drop(batch->items[i].span);
   loop_timer_free(batch->timer);
   free(batch);
 }
@@ -260,6 +267,32 @@ static void on_waited_long(void *data) {
   batch_respond(data);
 }
 
+/* Each decision has a span of its own: a batch is of many traces. Leaves in `out` what the agent is to
+ * have as parent. */
+static void begin_span(struct batched *item, const struct decide_request *decision,
+                       struct trace_context *out) {
+  const struct http_request *request = item->batch->request;
+  char name[SPAN_NAME_SIZE];
+  (void)snprintf(name, sizeof name, "%s %s", decision_name(decision->decision),
+                 http_capture(request, 0));
+  struct span_start start = {.name = name, .kind = SPAN_SERVER, .parent = decision->trace};
+  item->span = span_begin(item->batch->routes->tracing.tracer, &start, out);
+  span_text(item->span, "assent.participant", http_capture(request, 0));
+  span_text(item->span, "assent.gid", decision->gid);
+}
+
+static void end_span(struct batched *item, const struct error *err) {
+  enum branch_outcome outcome = item->reply.outcome;
+  if (err)
+    span_error(item->span, error_wire_code(err->code));
+  else
+    span_text(item->span, "assent.outcome", branch_outcome_name(outcome));
+  if (outcome == BRANCH_OUTCOME_RETRY || outcome == BRANCH_OUTCOME_UNVERIFIABLE)
+    span_error(item->span, branch_outcome_name(outcome));
+  span_end(item->span);
+  item->span = NULL;
+}
+
 static void on_decided(void *data, const struct decide_reply *reply, const struct error *err) {
   struct batched *item = data;
   struct batch *batch = item->batch;
@@ -267,12 +300,19 @@ static void on_decided(void *data, const struct decide_reply *reply, const struc
     item->reply = *reply;
   else if (batch->err.code == ERR_OK)
     (void)error_set(&batch->err, err->code, "%s", err->text);
+  end_span(item, err);
   if (--batch->left > 0) return;
   if (batch->request) batch_respond(batch);
   batch_free(batch);
 }
 
-static enum error_code decode_batch(const json_t *json, struct decide_request **out, size_t *count,
+/* As decoded; `request.trace` points to `trace`, or is NULL. */
+struct traced_decision {
+  struct decide_request request;
+  struct trace_context trace;
+};
+
+static enum error_code decode_batch(const json_t *json, struct traced_decision **out, size_t *count,
                                     struct error *err) {
   static const struct json_field fields[] = {
       {"decisions", JSON_KIND_ARRAY, true, 1, DECISIONS_MAX}};
@@ -282,14 +322,18 @@ static enum error_code decode_batch(const json_t *json, struct decide_request **
   *count = json_array_size(array);
   *out = must_allocate(*count * sizeof **out);
   for (size_t i = 0; i < *count && !code; i++) {
-    code = decide_request_decode(json_array_get(array, i), &(*out)[i], err);
+    struct traced_decision *decision = &(*out)[i];
+    const json_t *item = json_array_get(array, i);
+    code = decide_request_decode(item, &decision->request, err);
+    if (!code && decide_request_trace(item, &decision->trace))
+      decision->request.trace = &decision->trace;
     if (code) (void)error_wrap(err, "decision %zu", i);
   }
   return code;
 }
 
 static void decide_all(struct agent_routes *routes, struct agent *agent,
-                       struct http_request *request, const struct decide_request *decisions,
+                       struct http_request *request, const struct traced_decision *decisions,
                        size_t count) {
   struct batch *batch = must_allocate(sizeof *batch + count * sizeof batch->items[0]);
   batch->routes = routes;
@@ -301,10 +345,16 @@ static void decide_all(struct agent_routes *routes, struct agent *agent,
   for (size_t i = 0; i < count; i++) {
     struct batched *item = &batch->items[i];
     item->batch = batch;
-    copy_text(item->gid, sizeof item->gid, decisions[i].gid);
+    struct decide_request decision = decisions[i].request;
+    struct trace_context context;
+    copy_text(item->gid, sizeof item->gid, decision.gid);
     item->reply.outcome = BRANCH_OUTCOME_RETRY;
     agent_cause_set(&item->reply.cause, CAUSE_RECOVERY, "still under way at the database");
-    agent_decide(agent, &decisions[i], on_decided, item);
+    if (decision.trace) {
+      begin_span(item, &decision, &context);
+      decision.trace = &context;
+    }
+    agent_decide(agent, &decision, on_decided, item);
   }
 }
 
@@ -312,7 +362,7 @@ static void handle_decide(struct http_request *request, void *data) {
   struct agent *agent = find_agent(request, data);
   json_t *json = agent ? parse_body(request) : NULL;
   if (!json) return;
-  struct decide_request *decisions = NULL;
+  struct traced_decision *decisions = NULL;
   size_t count = 0;
   struct error err = {0};
   if (decode_batch(json, &decisions, &count, &err))

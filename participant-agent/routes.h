@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "common/http_server.h"
+#include "common/request_trace.h"
 #include "participant-agent/agent.h"
 
 enum { AGENT_BODY_BYTES_MAX = 64 << 20, DECISIONS_MAX = 1000 };
@@ -22,6 +23,7 @@ struct agent_routes {
   struct loop *loop;
   const struct routed_agent *agents;
   size_t count;
+  struct request_tracing tracing;
   struct batch *batches; /* owned; of decisions that agents have under way; begins NULL */
 };
 
