@@ -39,6 +39,16 @@ void http_client_send(struct http_client *client, const char *url, char *body, s
                       uint64_t timeout_ms, size_t response_bytes_max, http_client_fn fn,
                       void *data);
 
+/* The same for an answer that comes line by line, each ended by a newline: with status 200 every line
+ * is handed over when it is there whole (NUL-terminated, without its newline, borrowed for the call), and
+ * fn gets what is behind the last of them, which is nothing if all went well. Whatever has become of
+ * the request, fn comes once, and after it no line. response_bytes_max is that of a line, or of
+ * an answer with another status. */
+typedef void (*http_client_line_fn)(void *data, char *line, size_t length);
+void http_client_send_lines(struct http_client *client, const char *url, char *body, size_t length,
+                            uint64_t timeout_ms, size_t response_bytes_max,
+                            http_client_line_fn line, http_client_fn fn, void *data);
+
 /* The same, blocking, for command-line programs. `*response` (NUL-terminated) is the caller's,
  * free(). Returns ERR_OK when a whole response was read, whatever its status.
  * method: "GET" or "POST"; body may be NULL. */

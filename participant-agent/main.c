@@ -46,9 +46,13 @@ struct daemon_state {
 /* ---- stop --------------------------------------------------------------------------------------
  */
 
+static size_t requests_pending(const struct daemon_state *d) {
+  return http_server_pending(d->door.server) + agent_routes_streaming(&d->routes);
+}
+
 static void check_stopped(void *data) {
   struct daemon_state *d = data;
-  size_t pending = http_server_pending(d->door.server);
+  size_t pending = requests_pending(d);
   if (pending > 0 && loop_now_ms(d->loop) < d->stop_by_ms) {
     loop_timer_start(d->stop_check, STOP_CHECK_MS);
     return;
@@ -61,7 +65,7 @@ static void stop(void *data) {
   struct daemon_state *d = data;
   if (d->stopping) return;
   d->stopping = true;
-  log_info("stopping", "requests", "d", (int64_t)http_server_pending(d->door.server), NULL);
+  log_info("stopping", "requests", "d", (int64_t)requests_pending(d), NULL);
   d->stop_by_ms = loop_now_ms(d->loop) + (uint64_t)d->settings.stop_timeout_ms;
   http_server_quiesce(d->door.server);
   check_stopped(d);
@@ -87,7 +91,6 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
     d->agents[d->routes.count++] = (struct routed_agent){database->name, agent};
   }
   d->routes.agents = d->agents;
-  d->routes.loop = d->loop;
   return ERR_OK;
 }
 

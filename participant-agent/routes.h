@@ -8,9 +8,7 @@
 #include "common/http_server.h"
 #include "participant-agent/agent.h"
 
-enum { AGENT_BODY_BYTES_MAX = 64 << 20, DECISIONS_MAX = 1000 };
-/* A batch of decisions is answered after this time at the latest: RETRY for what is not in. */
-enum { BATCH_WAIT_MS = 500 };
+enum { AGENT_BODY_BYTES_MAX = 64 << 20 };
 
 struct routed_agent {
   const char *name; /* of the participant */
@@ -19,10 +17,9 @@ struct routed_agent {
 
 /* The routes' `data`; borrowed by the server. */
 struct agent_routes {
-  struct loop *loop;
   const struct routed_agent *agents;
   size_t count;
-  struct batch *batches; /* owned; of decisions that agents have under way; begins NULL */
+  struct batch *batches; /* owned; of messages that agents have under way; begins NULL */
 };
 
 /* For http_server_start(). Requests under way refer to the agents: answer or drop them
@@ -30,6 +27,8 @@ struct agent_routes {
 const struct http_route *agent_routes_table(size_t *count);
 /* Of those that answer with something else than JSON. Static. */
 const struct http_media *agent_routes_media(void);
+/* Requests whose answers have begun and go on: http_server_pending() does not count them. */
+size_t agent_routes_streaming(const struct agent_routes *routes);
 /* When the agents are gone: they refer to the batches. Before the loop. */
 void agent_routes_release(struct agent_routes *routes);
 
