@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-  RESPONSE_FIRST_BYTES = 4096,
+  RESPONSE_FIRST_BYTES = 1000 /* of the sizes that malloc keeps at hand */,
   IDLE_SECONDS_MAX =
       20 /* less than our servers' 30, so that they seldom close what is used again */
 };
