@@ -78,7 +78,7 @@ enum session_ran {
 struct session_result {
   enum session_ran ran;
   bool reusable;       /* idle and reset: the next user finds no trace (settings, locks, cursors,
-                          prepared statements) of this one */
+                          prepared statements, but what functions have prepared) of this one */
   char xid[XID_SIZE];  /* full xid, decimal; "" when none */
   const char *results; /* borrowed; JSON array, an element a statement that ran:
                           {"rows_affected":n,"columns":["a"],"rows":[[1,"x",null]]}; NULL if none.

@@ -89,6 +89,7 @@ static void open_drained(struct session *s) {
     open_failed(s, &err);
   } else {
     memcpy(s->postgres->server, s->identity.server, sizeof s->postgres->server);
+    s->discarded = true;
     wire_end(s, SESSION_IDLE);
     s->opened(s->data, &s->identity, NULL);
   }
@@ -120,8 +121,7 @@ static void postgres_close(struct session *s) {
   if (!s) return;
   finish_discard(s);
   rows_discard(&s->run.rows);
-  free(s->run.expected);
-  s->run.expected = NULL;
+  run_drop_job(s);
   survey_discard(s);
   free(s->ask.branches);
   s->ask.branches = NULL;
@@ -142,6 +142,7 @@ static void postgres_free(struct adapter *adapter) {
   struct postgres *postgres = (struct postgres *)adapter;
   hosts_free(postgres->hosts);
   free(postgres->dsn);
+  loop_soon_free(postgres->send);
   free(postgres);
 }
 
@@ -198,5 +199,6 @@ struct adapter *postgres_adapter_new(struct loop *loop, const char *dsn, struct 
   postgres->loop = loop;
   postgres->dsn = copy;
   postgres->hosts = hosts_new(dsn);
+  postgres->send = loop_soon_new(loop, wire_flush_all, postgres);
   return &postgres->base;
 }

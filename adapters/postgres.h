@@ -8,6 +8,7 @@
  *   postgres_hosts.c    which of several hosts is tried first
  *   postgres_wire.c     connecting, sending, reading, timers
  *   postgres_run.c      a branch's work
+ *   postgres_kept.c     which texts are prepared on the server
  *   postgres_commit.c   its COMMIT in one phase
  *   postgres_rows.c     results as JSON, within limits
  *   postgres_finish.c   COMMIT PREPARED and ROLLBACK PREPARED, pipelined
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 #include "adapters/adapter.h"
+#include "adapters/postgres_kept.h"
 #include "common/json.h"
 
 enum session_state {
@@ -50,10 +52,12 @@ enum step_kind {
 struct step {
   enum step_kind kind;
   unsigned index; /* of a statement */
+  bool parse;     /* only its Parse, of a text to be kept: the step itself follows */
 };
 
 struct session_op {
-  /* One result of the step; several for a statement that gives rows. The result is borrowed. */
+  /* One result of the step; several for a statement that gives rows; of its Parse only an error, or that
+   * it was skipped. The result is borrowed. */
   void (*result)(struct session *s, struct step step, PGresult *result);
   /* A Sync was answered. With this call an operation ends by itself, and has no `drained`. */
   void (*synced)(struct session *s);
@@ -75,10 +79,8 @@ struct rows {
 struct run {
   session_ran_fn fn;
   void *data;
-  enum run_end end;
+  struct session_job job; /* its statements owned, its gid here: */
   char gid[GID_SIZE];
-  size_t statement_count;
-  int64_t *expected; /* rows, a statement each */
   struct rows rows;
   char xid[XID_SIZE];
   struct cause cause;
@@ -87,7 +89,9 @@ struct run {
   bool unknown;           /* an answer came that proves nothing */
   bool touched;           /* something was sent since the session was idle and clean */
   bool rolled_back;       /* ROLLBACK was sent */
-  bool reset_sent, reset; /* DISCARD ALL; its success */
+  bool uses_kept;         /* texts kept on the server were used... */
+  bool stale;             /* ...and one was out of date */
+  bool reset_sent, reset; /* what makes the session clean; its success */
   bool settle_sent, settled;
 };
 
@@ -143,6 +147,9 @@ struct postgres {
   struct hosts *hosts;      /* NULL: the dsn names one, or none */
   char server[SERVER_SIZE]; /* the last one accepted */
   bool leaves_rows;
+  struct seen_texts seen;
+  struct session *unsent; /* those that send what they have queued at the end of the turn */
+  struct loop_soon *send;
 };
 
 struct session {
@@ -163,6 +170,8 @@ struct session {
   bool send_failed;  /* libpq refused to queue something: the connection is given up */
   bool warned;       /* a WARNING came during the first step */
   bool write_watched;
+  bool is_unsent; /* in its adapter's list: */
+  struct session *unsent_prev, *unsent_next;
   struct error fatal; /* what the server said before it hung up */
   unsigned depth;     /* of our handlers on the stack; memory is freed at 0 */
   bool closing;
@@ -173,6 +182,9 @@ struct session {
   bool standby;
   bool leaves_rows; /* as its adapter */
   char role[128];   /* current_user at connect; names have at most 63 bytes unless rebuilt */
+  struct kept_texts kept;
+  bool plain;     /* all statements of the branch so far are: statement_is_plain() */
+  bool discarded; /* nothing was done since the connection was made, or DISCARD ALL was sent */
   struct run run;
   struct commit commit;
   struct finish *finish_first, *finish_last;
@@ -238,9 +250,19 @@ void wire_answer_later(struct session *s);
 
 void wire_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
                 size_t param_count, const char *const *params);
+/* The same, of a text that will come again: prepared on the server, and used by its name. */
+void wire_kept_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
+                     size_t param_count, const char *const *params);
+/* Makes the session clean, whatever was done in it; outside of a transaction only. */
+void wire_discard(struct session *s, enum step_kind kind);
 void wire_sync(struct session *s);
-/* Sends what is queued, as far as the socket takes it; the rest follows by itself. */
+/* Sends what is queued at the end of this turn of the loop, as far as the socket takes it; the rest follows
+ * by itself. So what a turn has for one session goes out together, and what it has for many sessions
+ * reaches the server at the same time, which then has more to join into one write to its disk. */
 void wire_flush(struct session *s);
+void wire_flush_now(struct session *s);
+/* All that are to; `data` is the adapter. */
+void wire_flush_all(void *data);
 void wire_timer(struct session *s, int64_t timeout_ms);
 
 /* Also when called from one of the session's callbacks. */
@@ -265,6 +287,7 @@ void error_from_cause(struct error *err, enum error_code code, const struct caus
 /* ---- the calls ------------------------------------------------------------------------------- */
 
 void session_run(struct session *s, const struct session_job *job, session_ran_fn fn, void *data);
+void run_drop_job(struct session *s); /* at close: nobody is told */
 void session_rollback(struct session *s, session_ran_fn fn, void *data);
 void session_commit(struct session *s, session_committed_fn fn, void *data);
 

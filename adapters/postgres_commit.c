@@ -17,7 +17,7 @@ static void answer(struct session *s) {
 }
 
 static void send_reset(struct session *s) {
-  wire_query(s, STEP_RESET, 0, "DISCARD ALL", 0, NULL);
+  wire_discard(s, STEP_RESET);
   wire_sync(s);
   wire_flush(s);
 }

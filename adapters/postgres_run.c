@@ -2,12 +2,19 @@
  *
  * Everything goes out in one flush when no statement has an expectation:
  *
- *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; DISCARD ALL; Sync
+ *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; RESET ALL; Sync
  *
- * One Sync for both is one write and one wake-up less on each side. DISCARD ALL may stand there: PREPARE
- * has ended the transaction and what belongs to it, and an error of DISCARD ALL can no longer touch it.
+ * (and after the xid query the row of the branch, where branches leave one). One Sync for both is one
+ * write and one wake-up less on each side. RESET ALL may stand there: PREPARE has ended the transaction and
+ * what belongs to it, and an error of RESET ALL can no longer touch it.
  *
- * (and after the xid query the row of the branch, where branches leave one).
+ * All but PREPARE are texts that come again: the server keeps them, parsed and planned (postgres_kept.h).
+ *
+ * What a branch may leave behind for the next user of its session: settings, which RESET ALL takes back;
+ * advisory locks of the session's, which the xid query gives up, so a moment before PREPARE; prepared
+ * statements. Temporary tables, cursors WITH HOLD and LISTEN are refused by PREPARE, and a role is found by the
+ * xid query. So after statements that are plain (postgres_sql.h) the session is clean by that, and keeps its
+ * texts. After any other one, before one, after an error and after COMMIT comes DISCARD ALL, which forgets all.
  *
  * With one, PREPARE is held back for a second flush. Whoever finds a gid prepared, after a lost
  * answer or a crash of this process, takes it as a yes. So nothing may ever become prepared that has
@@ -26,8 +33,11 @@
  *     that nothing of the branch is or will be prepared. An error skips the rest up to the Sync.
  *  2. RAN_PREPARED needs the tag PREPARE TRANSACTION and no warning: a cancelled wait for a replica
  *     gives that tag, too, with a warning.
- *  3. A session is given back after DISCARD ALL has succeeded outside a transaction; else it is
- *     dropped.
+ *  3. A session is given back after RESET ALL (of what was prepared and plain) or DISCARD ALL has succeeded
+ *     outside a transaction; else it is dropped.
+ *  4. A text that is kept may be out of date (26000: somebody has deallocated it; 0A000: its result has other
+ *     columns by now). Then nothing of the branch is left, as after any error, and it is run once more with
+ *     its texts sent anew. Only a branch's first run can be: what was told of former ones was told.
  * Limits: those of the job; identifiers and texts as in message.h.
  */
 #include "adapters/postgres.h"
@@ -58,8 +68,7 @@ static void answer(struct session *s, enum session_ran ran, bool reusable) {
   else
     result.cause = run.cause;
   if (result.cause.kind == CAUSE_NONE) result.cause.statement = -1;
-  free(run.expected);
-  s->run.expected = NULL;
+  run_drop_job(s);
   run.fn(run.data, &result);
   free(results);
 }
@@ -91,15 +100,27 @@ static void fail(struct session *s) {
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static void send_reset(struct session *s) {
-  wire_query(s, STEP_RESET, 0, "DISCARD ALL", 0, NULL);
+static void send_discard(struct session *s) {
+  wire_discard(s, STEP_RESET);
   wire_sync(s);
   s->run.reset_sent = true;
 }
 
-static void send_ending(struct session *s, enum step_kind kind, const char *sql) {
-  wire_query(s, kind, 0, sql, 0, NULL);
-  send_reset(s);
+/* Behind PREPARE, which goes on to be checked: see at the top. */
+static void send_reset(struct session *s) {
+  if (!s->plain || kept_is_full(&s->kept)) {
+    send_discard(s);
+    return;
+  }
+  wire_kept_query(s, STEP_RESET, 0, "RESET ALL", 0, NULL);
+  wire_sync(s);
+  s->run.reset_sent = true;
+}
+
+static void send_rollback(struct session *s) {
+  s->run.rolled_back = true;
+  wire_query(s, STEP_ROLLBACK, 0, "ROLLBACK", 0, NULL);
+  send_discard(s);
   wire_flush(s);
 }
 
@@ -108,7 +129,9 @@ static void send_prepare(struct session *s) {
   CRASH_POINT("A3");
   (void)snprintf(sql, sizeof sql, "PREPARE TRANSACTION '%s'", s->run.gid);
   s->run.prepare = PREPARE_SENT;
-  send_ending(s, STEP_PREPARE, sql);
+  wire_query(s, STEP_PREPARE, 0, sql, 0, NULL);
+  send_reset(s);
+  wire_flush(s);
 }
 
 /* Ends what PREPARE made and the answer shall not contain, on the same connection. */
@@ -121,22 +144,30 @@ static void send_settle(struct session *s, bool commit) {
   wire_flush(s);
 }
 
+/* Down to one of eight steps between two powers of 2: texts that come again are kept. */
+static int64_t coarse_ms(int64_t ms) {
+  int64_t step = 1;
+  while (ms / step >= 16)
+    step *= 2;
+  return ms - ms % step;
+}
+
+static void send_setting(struct session *s, const char *name, int64_t ms) {
+  char sql[COMMAND_SIZE];
+  (void)snprintf(sql, sizeof sql, "SET LOCAL %s = %lld", name, (long long)ms);
+  wire_kept_query(s, STEP_SETTING, 0, sql, 0, NULL);
+}
+
 /* Utility commands, not set_config(): the user's first statement may still be SET TRANSACTION. A
  * wait for a lock is given up a little before the statement's time is, so that it is called by its
- * name. */
+ * name. The transaction's time is kept by the coordinator, whose abort comes first: what the server has
+ * of it is for when nobody is left to say so, and may be up to an eighth more. */
 static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open) {
-  char sql[COMMAND_SIZE];
-  int64_t statement_ms = timeout_ms < 10 ? 10 : timeout_ms;
-  if (statement_ms > INT_MAX) statement_ms = INT_MAX;
-  (void)snprintf(sql, sizeof sql, "SET LOCAL statement_timeout = %lld", (long long)statement_ms);
-  wire_query(s, STEP_SETTING, 0, sql, 0, NULL);
-  (void)snprintf(sql, sizeof sql, "SET LOCAL lock_timeout = %lld",
-                 (long long)(statement_ms - statement_ms / 10));
-  wire_query(s, STEP_SETTING, 0, sql, 0, NULL);
-  if (!stays_open) return;
-  (void)snprintf(sql, sizeof sql, "SET LOCAL idle_in_transaction_session_timeout = %lld",
-                 (long long)statement_ms);
-  wire_query(s, STEP_SETTING, 0, sql, 0, NULL);
+  int64_t left_ms = timeout_ms < 10 ? 10 : timeout_ms > INT_MAX / 2 ? INT_MAX / 2 : timeout_ms;
+  int64_t statement_ms = coarse_ms(left_ms + left_ms / 8);
+  send_setting(s, "statement_timeout", statement_ms);
+  send_setting(s, "lock_timeout", coarse_ms(left_ms - left_ms / 10));
+  if (stays_open) send_setting(s, "idle_in_transaction_session_timeout", statement_ms);
 }
 
 /* Only the role that prepared may finish (or a superuser), and that is the role in force at
@@ -158,9 +189,12 @@ static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open
   ", CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL THEN "                      \
   "pg_catalog.pg_logical_emit_message(true, 'assent', 'ready') END"
 
+/* See at the top. */
+#define UNLOCK ", pg_catalog.pg_advisory_unlock_all()"
+
 static void send_xid_query(struct session *s, bool ready) {
   const char *const params[] = {s->role};
-  wire_query(s, STEP_XID, 0, ready ? XID_QUERY MESSAGE : XID_QUERY, 1, params);
+  wire_kept_query(s, STEP_XID, 0, ready ? XID_QUERY MESSAGE : XID_QUERY UNLOCK, 1, params);
 }
 
 /* A row that is seen when the branch has committed, for who has lost the decision log. What wrote
@@ -184,18 +218,39 @@ static bool has_expectation(const struct session_job *job) {
   return false;
 }
 
-static void send_work(struct session *s, const struct session_job *job) {
-  s->run.touched = true;
-  s->run.reset_sent = s->run.reset = false;
-  if (job->begin) wire_query(s, STEP_SETTING, 0, "BEGIN", 0, NULL);
-  send_settings(s, job->timeout_ms, job->end != RUN_PREPARE);
+/* A branch that goes on has told of its former runs: it cannot be run once more, so nothing of it may be
+ * out of date. */
+static void send_statements(struct session *s, const struct session_job *job, bool anew) {
+  s->run.uses_kept = job->begin && !anew;
   for (size_t i = 0; i < job->statement_count; i++) {
     const struct statement *statement = &job->statements[i];
-    wire_query(s, STEP_STATEMENT, (unsigned)i, statement->sql, statement->param_count,
-               statement->params);
+    if (s->run.uses_kept && statement_is_plain(statement->sql))
+      wire_kept_query(s, STEP_STATEMENT, (unsigned)i, statement->sql, statement->param_count,
+                      statement->params);
+    else
+      wire_query(s, STEP_STATEMENT, (unsigned)i, statement->sql, statement->param_count,
+                 statement->params);
   }
+}
+
+static void note_plain(struct session *s, const struct session_job *job) {
+  if (job->begin) s->plain = true;
+  for (size_t i = 0; i < job->statement_count; i++)
+    if (!statement_is_plain(job->statements[i].sql)) s->plain = false;
+}
+
+static void send_work(struct session *s, const struct session_job *job, bool anew) {
+  s->run.touched = true;
+  s->run.reset_sent = s->run.reset = false;
+  note_plain(s, job);
+  /* A function may have prepared something behind a plain text: not for who uses that. */
+  if (job->begin && !s->plain && !s->discarded) wire_discard(s, STEP_SETTING);
+  s->discarded = false;
+  if (job->begin) wire_kept_query(s, STEP_SETTING, 0, "BEGIN", 0, NULL);
+  send_settings(s, job->timeout_ms, job->end != RUN_PREPARE);
+  send_statements(s, job, anew);
 #ifdef ASSENT_CRASH_POINTS
-  wire_flush(s); /* the point is worth something only when the statements are on their way */
+  wire_flush_now(s); /* the point is worth something only when the statements are on their way */
 #endif
   CRASH_POINT("A2");
   if (job->end != RUN_KEEP_OPEN) send_xid_query(s, job->end == RUN_READY);
@@ -214,7 +269,7 @@ static void take_statement(struct session *s, unsigned index, PGresult *result) 
   struct run *run = &s->run;
   if (!rows_add(&run->rows, (int)index, result, &run->cause)) fail(s);
   if (PQresultStatus(result) == PGRES_SINGLE_TUPLE) return;
-  int64_t wanted = run->expected[index], came = result_affected(result);
+  int64_t wanted = run->job.statements[index].expect_rows, came = result_affected(result);
   if (wanted < 0 || wanted == came || run->failed) return;
   cause_set(&run->cause, CAUSE_EXPECTATION, (int)index, "%lld rows were expected, %lld %s",
             (long long)wanted, (long long)came, came == 1 ? "was touched" : "were touched");
@@ -255,7 +310,13 @@ static void take_settle(struct session *s, PGresult *result) {
     s->run.unknown = true;
 }
 
+static bool says_stale(const PGresult *result) {
+  const char *sqlstate = result_sqlstate(result);
+  return strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0;
+}
+
 static void take_error(struct session *s, struct step step, PGresult *result) {
+  if (s->run.uses_kept && says_stale(result)) s->run.stale = true;
   cause_from_result(&s->run.cause, step.kind == STEP_STATEMENT ? (int)step.index : -1, result);
   /* A PREPARE that is under way is behind it, before the same Sync: it is skipped. */
   if (s->run.prepare == PREPARE_SENT) s->run.prepare = PREPARE_REFUSED;
@@ -291,6 +352,16 @@ static void run_result(struct session *s, struct step step, PGresult *result) {
 
 /* ---- what comes next ------------------------------------------------------------------------- */
 
+/* Nothing of it is left, and no text is kept any more. Its timer goes on. */
+static void run_again(struct session *s) {
+  struct run *run = &s->run;
+  struct run again = {.fn = run->fn, .data = run->data, .job = run->job};
+  memcpy(again.gid, run->gid, sizeof again.gid);
+  *run = again;
+  rows_begin(&run->rows, run->job.result_rows_max, run->job.result_bytes_max);
+  send_work(s, &run->job, true);
+}
+
 /* A failed branch: nothing prepared, no transaction, a clean session, in this order. */
 static void next_of_failed(struct session *s) {
   struct run *run = &s->run;
@@ -298,11 +369,12 @@ static void next_of_failed(struct session *s) {
   if (run->prepare == PREPARE_DONE && !run->settled) {
     send_settle(s, false);
   } else if (!idle && !run->rolled_back) {
-    run->rolled_back = true;
-    send_ending(s, STEP_ROLLBACK, "ROLLBACK");
+    send_rollback(s);
   } else if (idle && run->touched && !run->reset && !run->reset_sent) {
-    send_reset(s);
+    send_discard(s);
     wire_flush(s);
+  } else if (idle && run->stale && run->reset) {
+    run_again(s);
   } else {
     run->reset = run->reset && idle;
     answer_left(s, RAN_FAILED);
@@ -326,7 +398,7 @@ static void run_drained(struct session *s) {
     answer_left(s, RAN_PREPARED);
   else if (run->prepare == PREPARE_DONE)
     send_settle(s, true);
-  else if (run->end != RUN_PREPARE)
+  else if (run->job.end != RUN_PREPARE)
     answer_open(s);
   else
     send_prepare(s);
@@ -356,7 +428,6 @@ static const struct session_op run_op = {.result = run_result,
 static bool check_statements(struct session *s, const struct session_job *job) {
   for (size_t i = 0; i < job->statement_count; i++) {
     const char *word = statement_refused(job->statements[i].sql);
-    s->run.expected[i] = job->statements[i].expect_rows;
     if (!word) continue;
     cause_set(&s->run.cause, CAUSE_STATEMENT, (int)i,
               "%s is not a branch's to say: the coordinator begins and ends transactions, and a "
@@ -376,23 +447,32 @@ static void run_begin(struct session *s, const struct session_op *op, int64_t ti
   wire_begin(s, op, timeout_ms);
 }
 
+void run_drop_job(struct session *s) {
+  free((void *)(uintptr_t)s->run.job.statements);
+  s->run.job = (struct session_job){0};
+}
+
+static void keep_job(struct run *run, const struct session_job *job) {
+  run->job = *job;
+  run->job.statements = statements_copy(job->statements, job->statement_count);
+  assert(run->job.statements);
+  run->job.gid = NULL;
+  if (job->end == RUN_PREPARE) (void)snprintf(run->gid, sizeof run->gid, "%s", job->gid);
+}
+
 void session_run(struct session *s, const struct session_job *job, session_ran_fn fn, void *data) {
   struct gid gid;
   assert(s->state == SESSION_BROKEN || job->begin == (s->state == SESSION_IDLE));
   assert(job->end != RUN_PREPARE || gid_parse(job->gid, &gid));
   run_begin(s, &run_op, job->timeout_ms + s->call_timeout_ms, fn, data);
-  struct run *run = &s->run;
-  run->end = job->end;
-  if (job->end == RUN_PREPARE) (void)snprintf(run->gid, sizeof run->gid, "%s", job->gid);
-  rows_begin(&run->rows, job->result_rows_max, job->result_bytes_max);
-  run->expected = malloc((job->statement_count + 1) * sizeof *run->expected);
-  assert(run->expected);
+  keep_job(&s->run, job);
+  rows_begin(&s->run.rows, job->result_rows_max, job->result_bytes_max);
   if (s->state == SESSION_BROKEN) return; /* `lost` is on its way, and nothing was sent */
   if (!check_statements(s, job)) {
     fail(s);
     wire_answer_later(s);
   } else {
-    send_work(s, job);
+    send_work(s, &s->run.job, false);
   }
 }
 
@@ -400,7 +480,6 @@ void session_rollback(struct session *s, session_ran_fn fn, void *data) {
   assert(s->state == SESSION_IN_TRANSACTION || s->state == SESSION_BROKEN);
   run_begin(s, &run_op, s->call_timeout_ms, fn, data);
   rows_begin(&s->run.rows, 0, 0);
-  s->run.rolled_back = true;
   fail(s);
-  send_ending(s, STEP_ROLLBACK, "ROLLBACK");
+  send_rollback(s);
 }

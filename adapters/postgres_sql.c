@@ -65,3 +65,9 @@ const char *statement_refused(const char *sql) {
   }
   return word_among(word, refused);
 }
+
+bool statement_is_plain(const char *sql) {
+  static const char *const plain[] = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH",
+                                      "VALUES", "TABLE",  "CALL",   "LOCK",   "SET",   NULL};
+  return word_among(skip_to_word(sql), plain) != NULL;
+}

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "adapters/sqlstate.h"
 #include "common/utf8.h"
@@ -99,7 +100,7 @@ void error_from_cause(struct error *err, enum error_code code, const struct caus
 
 /* ---- the ring of steps ----------------------------------------------------------------------- */
 
-static void step_push(struct session *s, enum step_kind kind, unsigned index) {
+static void step_push(struct session *s, struct step step) {
   if (s->step_count == s->step_capacity) {
     size_t capacity = s->step_capacity ? 2 * s->step_capacity : 16;
     struct step *steps = malloc(capacity * sizeof *steps);
@@ -111,8 +112,7 @@ static void step_push(struct session *s, enum step_kind kind, unsigned index) {
     s->step_first = 0;
     s->step_capacity = capacity;
   }
-  s->steps[(s->step_first + s->step_count++) % s->step_capacity] =
-      (struct step){.kind = kind, .index = index};
+  s->steps[(s->step_first + s->step_count++) % s->step_capacity] = step;
 }
 
 static void step_pop(struct session *s) {
@@ -129,11 +129,18 @@ static void enter(struct session *s) {
   s->depth++;
 }
 
+static void forget_unsent(struct session *s) {
+  if (!s->is_unsent) return;
+  s->is_unsent = false;
+  DL_DELETE2(s->postgres->unsent, s, unsent_prev, unsent_next);
+}
+
 static void leave(struct session *s) {
   if (--s->depth > 0 || !s->closing) return;
   loop_timer_free(s->timer);
   loop_timer_free(s->wake);
   free(s->steps);
+  kept_clear(&s->kept);
   free(s);
 }
 
@@ -145,6 +152,7 @@ void wire_break(struct session *s) {
   /* PQfinish() sends its farewell without waiting for anybody. */
   PQfinish(s->connection);
   s->connection = NULL;
+  forget_unsent(s);
   s->operation++;
   s->step_count = 0;
   s->step_started = false;
@@ -209,7 +217,8 @@ static void step_start(struct session *s) {
   if (s->step_count == 0 || s->step_started) return;
   s->step_started = true;
   /* Refused for a statement that is skipped after an error: it has no rows. */
-  if (s->steps[s->step_first].kind == STEP_STATEMENT) (void)PQsetSingleRowMode(s->connection);
+  const struct step *step = &s->steps[s->step_first];
+  if (step->kind == STEP_STATEMENT && !step->parse) (void)PQsetSingleRowMode(s->connection);
 }
 
 /* Takes one result to where it belongs. False: the connection is of no use any more. */
@@ -239,6 +248,8 @@ static bool take_result(struct session *s, PGresult *result) {
     s->op->result(s, step, result);
     return true;
   case PGRES_COMMAND_OK:
+    if (!step.parse) s->op->result(s, step, result);
+    return true;
   case PGRES_TUPLES_OK:
   case PGRES_SINGLE_TUPLE:
   case PGRES_EMPTY_QUERY:
@@ -421,18 +432,43 @@ void wire_query(struct session *s, enum step_kind kind, unsigned index, const ch
                 size_t param_count, const char *const *params) {
   if (s->state == SESSION_BROKEN || s->send_failed) return;
   assert(s->op && param_count <= 65535);
-  step_push(s, kind, index);
+  step_push(s, (struct step){.kind = kind, .index = index});
   if (PQsendQueryParams(s->connection, sql, (int)param_count, NULL, params, NULL, NULL, 0) != 1)
     s->send_failed = true;
 }
 
+void wire_kept_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
+                     size_t param_count, const char *const *params) {
+  const char *name = NULL;
+  if (s->state == SESSION_BROKEN || s->send_failed) return;
+  assert(s->op && param_count <= 65535);
+  enum kept_answer answer = kept_look_up(&s->kept, &s->postgres->seen, sql, &name);
+  if (answer == KEPT_NOT) {
+    wire_query(s, kind, index, sql, param_count, params);
+    return;
+  }
+  if (answer == KEPT_NEW) {
+    step_push(s, (struct step){.kind = kind, .index = index, .parse = true});
+    if (PQsendPrepare(s->connection, name, sql, 0, NULL) != 1) s->send_failed = true;
+  }
+  step_push(s, (struct step){.kind = kind, .index = index});
+  if (PQsendQueryPrepared(s->connection, name, (int)param_count, params, NULL, NULL, 0) != 1)
+    s->send_failed = true;
+}
+
+void wire_discard(struct session *s, enum step_kind kind) {
+  wire_query(s, kind, 0, "DISCARD ALL", 0, NULL);
+  kept_clear(&s->kept);
+  s->discarded = true;
+}
+
 void wire_sync(struct session *s) {
   if (s->state == SESSION_BROKEN || s->send_failed) return;
-  step_push(s, STEP_SYNC, 0);
+  step_push(s, (struct step){.kind = STEP_SYNC});
   if (PQpipelineSync(s->connection) != 1) s->send_failed = true;
 }
 
-void wire_flush(struct session *s) {
+void wire_flush_now(struct session *s) {
   if (s->state == SESSION_BROKEN) return;
   int flushed = s->send_failed ? -1 : PQflush(s->connection);
   if (flushed < 0) {
@@ -445,4 +481,20 @@ void wire_flush(struct session *s) {
   } else if (flushed == 1) {
     watch(s, true);
   }
+}
+
+void wire_flush_all(void *data) {
+  struct postgres *postgres = data;
+  while (postgres->unsent) {
+    struct session *s = postgres->unsent;
+    forget_unsent(s);
+    wire_flush_now(s);
+  }
+}
+
+void wire_flush(struct session *s) {
+  if (s->state == SESSION_BROKEN || s->is_unsent) return;
+  s->is_unsent = true;
+  DL_APPEND2(s->postgres->unsent, s, unsent_prev, unsent_next);
+  loop_soon_ask(s->postgres->send);
 }

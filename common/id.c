@@ -73,6 +73,16 @@ static char *put_hex(char *to, uint64_t value, unsigned digits) {
   return to + digits;
 }
 
+/* Random bits for the next ids: asking the kernel for those of each would be a call a transaction. */
+struct fresh_bits {
+  uint64_t b;
+  uint32_t step;
+  uint16_t a;
+};
+enum { FRESH_MAX = 16 };
+static struct fresh_bits fresh_bits[FRESH_MAX];
+static unsigned fresh_left;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t last_ms, last_b;
 static unsigned last_a;
@@ -80,19 +90,28 @@ static unsigned last_a;
 void txid_forget(void) {
   (void)pthread_mutex_lock(&lock);
   last_ms = last_b = last_a = 0;
+  fresh_left = 0;
   (void)pthread_mutex_unlock(&lock);
 }
 
+struct txid txid_least(int64_t wall_us) {
+  struct txid txid;
+  uint64_t ms = wall_us < 0 ? 0 : (uint64_t)(wall_us / 1000);
+  if (ms > MS_MASK) ms = MS_MASK;
+  (void)snprintf(txid.text, sizeof txid.text, "%08" PRIx64 "-%04" PRIx64 "-7000-8000-000000000000",
+                 ms >> 16, ms & UINT16_MAX);
+  return txid;
+}
+
 struct txid txid_make(int64_t wall_us) {
-  struct {
-    uint64_t b;
-    uint32_t step;
-    uint16_t a;
-  } fresh;
-  id_random(&fresh, sizeof fresh);
   uint64_t ms = wall_us < 0 ? 0 : (uint64_t)(wall_us / 1000) & MS_MASK;
 
   (void)pthread_mutex_lock(&lock);
+  if (fresh_left == 0) {
+    id_random(fresh_bits, sizeof fresh_bits);
+    fresh_left = FRESH_MAX;
+  }
+  struct fresh_bits fresh = fresh_bits[--fresh_left];
   if (ms > last_ms) {
     last_ms = ms;
     last_a = fresh.a & 0x7FF; /* the top bit stays free: room for the counter to grow */

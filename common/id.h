@@ -44,6 +44,8 @@ void run_id_make(char out[RUN_ID_SIZE]);
 struct txid txid_make(int64_t wall_us);
 /* Forgets the newest id, as a new process does: for the simulator, whose processes share one. */
 void txid_forget(void);
+/* Ids begin with their time, in milliseconds: the least that one of this time can be. */
+struct txid txid_least(int64_t wall_us);
 bool txid_parse(const char *text, struct txid *out);
 
 void gid_format(const struct gid *gid, char out[GID_SIZE]);

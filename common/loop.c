@@ -161,6 +161,37 @@ void loop_defer(struct loop *loop, loop_fn fn, void *data) {
   list->items[list->count++] = (struct deferred){fn, data};
 }
 
+/* ---- the end of a turn ------------------------------------------------------------------------
+ */
+
+struct loop_soon {
+  uv_prepare_t uv; /* runs before the loop waits for events */
+  loop_fn fn;
+  void *data;
+};
+
+static void on_prepare(uv_prepare_t *handle) {
+  struct loop_soon *soon = (struct loop_soon *)handle;
+  must(uv_prepare_stop(handle));
+  soon->fn(soon->data);
+}
+
+struct loop_soon *loop_soon_new(struct loop *loop, loop_fn fn, void *data) {
+  struct loop_soon *soon = allocate(sizeof *soon);
+  soon->fn = fn;
+  soon->data = data;
+  must(uv_prepare_init(&loop->uv, &soon->uv));
+  return soon;
+}
+
+void loop_soon_ask(struct loop_soon *soon) {
+  must(uv_prepare_start(&soon->uv, on_prepare));
+}
+
+void loop_soon_free(struct loop_soon *soon) {
+  if (soon) uv_close((uv_handle_t *)&soon->uv, free_closed);
+}
+
 /* ---- timers -----------------------------------------------------------------------------------
  */
 

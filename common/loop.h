@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct loop;
+struct loop_soon;
 struct loop_timer;
 struct loop_poll;
 struct loop_wakeup;
@@ -36,6 +37,12 @@ uint64_t loop_now_ms(struct loop *loop);
 /* Calls fn(data) on a later turn of the loop, in the order of the calls, never from inside this
  * call. What `data` points to must live until then. */
 void loop_defer(struct loop *loop, loop_fn fn, void *data);
+
+/* Calls fn(data) once after each asking, when this turn has nothing more to do: for what many calls of a
+ * turn are to share. Not to be asked for from inside fn. */
+struct loop_soon *loop_soon_new(struct loop *loop, loop_fn fn, void *data);
+void loop_soon_ask(struct loop_soon *soon);
+void loop_soon_free(struct loop_soon *soon); /* NULL is allowed; what was asked for does not come */
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_fn fn, void *data);
 /* Fires once after delay_ms (at least 1); starting a running timer moves it. */

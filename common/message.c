@@ -119,3 +119,40 @@ enum server_relation server_relation(const char *was, const char *is) {
   if (now.timeline < before.timeline) return SERVER_PREDECESSOR;
   return strcmp(before.database, now.database) == 0 ? SERVER_SUCCESSOR : SERVER_UNRELATED;
 }
+
+/* ---- statements ------------------------------------------------------------------------------ */
+
+static size_t text_size(const char *text) {
+  return text ? strlen(text) + 1 : 0;
+}
+
+static char *put_text(char **at, const char *text) {
+  if (!text) return NULL;
+  size_t size = strlen(text) + 1;
+  char *copy = *at;
+  memcpy(copy, text, size);
+  *at += size;
+  return copy;
+}
+
+struct statement *statements_copy(const struct statement *statements, size_t count) {
+  size_t params = 0, text = 0;
+  for (size_t i = 0; i < count; i++) {
+    params += statements[i].param_count;
+    text += text_size(statements[i].sql);
+    for (size_t k = 0; k < statements[i].param_count; k++)
+      text += text_size(statements[i].params[k]);
+  }
+  struct statement *copy = malloc(count * sizeof *copy + params * sizeof(char *) + text + 1);
+  if (!copy) return NULL;
+  const char **param = (const char **)(copy + count);
+  char *at = (char *)(param + params);
+  for (size_t i = 0; i < count; i++) {
+    copy[i] = statements[i];
+    copy[i].sql = put_text(&at, statements[i].sql);
+    copy[i].params = param;
+    for (size_t k = 0; k < statements[i].param_count; k++)
+      *param++ = put_text(&at, statements[i].params[k]);
+  }
+  return copy;
+}

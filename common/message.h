@@ -74,6 +74,9 @@ struct statement {
   int64_t expect_rows; /* -1: any */
 };
 
+/* Into one block that also holds all they point to. Owner: the caller, free(). NULL without memory. */
+struct statement *statements_copy(const struct statement *statements, size_t count);
+
 enum run_end {
   RUN_KEEP_OPEN, /* leave the branch active: more will come */
   RUN_PREPARE,   /* then PREPARE TRANSACTION; the reply is a vote */

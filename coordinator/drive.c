@@ -243,6 +243,29 @@ static void log_decision(struct transaction *t, enum wal_kind kind) {
   free(results);
 }
 
+/* ---- confirmations ---------------------------------------------------------------------------- */
+
+/* The end tells of all branches how they have ended. A record for each is for a transaction that is held
+ * up, so that after a restart its branches are not asked again, and for one whose branches differ. */
+static void log_confirmation(struct transaction_branch *branch) {
+  struct transaction *t = branch->transaction;
+  enum txn_branch_state state = t->core.branches[branch->id - 1].state;
+  bool committed = state == TXN_BRANCH_COMMITTED;
+  /* An abort is not in the log, so neither is its confirmation. */
+  if (!t->logged || !t->held_up || branch->confirmation_logged) return;
+  if (!committed && state != TXN_BRANCH_ABORTED) return;
+  branch->confirmation_logged = true;
+  wal_confirm(t->coordinator->wal, &t->id, branch->id,
+              committed ? BRANCH_OUTCOME_COMMITTED : BRANCH_OUTCOME_ABORTED, clock_wall_us());
+}
+
+static void hold_up(struct transaction *t) {
+  if (t->held_up) return;
+  t->held_up = true;
+  for (unsigned i = 0; i < t->core.branch_count; i++)
+    log_confirmation(t->branches[i]);
+}
+
 /* ---- phase two -------------------------------------------------------------------------------- */
 
 /* The database does not let us end the branch (another role's, rights taken away). Time alone will
@@ -258,6 +281,8 @@ static void warn_of_refusal(struct transaction_branch *branch, const struct caus
 
 static void note_outcome(struct transaction_branch *branch, const struct decide_reply *reply) {
   branch->told = true;
+  if (reply->outcome == BRANCH_OUTCOME_RETRY || reply->outcome == BRANCH_OUTCOME_UNVERIFIABLE)
+    hold_up(branch->transaction);
   if (reply->outcome == BRANCH_OUTCOME_RETRY) warn_of_refusal(branch, &reply->cause);
   if (reply->outcome == BRANCH_OUTCOME_UNVERIFIABLE) branch->hazard = true;
   /* That it has aborted is an error only where it was to commit. */
@@ -321,6 +346,7 @@ static void decide(struct transaction_branch *branch, enum decision decision) {
                                   .detail = decision_name(decision),
                                   .error = &branch->last_error});
     member_park(branch);
+    hold_up(t);
     return;
   }
   branch->attempts++;
@@ -403,6 +429,7 @@ static void note_mixed(struct transaction *t) {
 static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
   struct transaction *t = branch->transaction;
   bool hazard = outcome == BRANCH_OUTCOME_UNVERIFIABLE;
+  hold_up(t);
   /* A hazard is found again at every retry; it is told and recorded once. */
   if (hazard && branch->alarmed) return;
   branch->alarmed = true;
@@ -468,10 +495,7 @@ void drive_actions(struct transaction *t, const struct txn_actions *actions) {
     case TXN_DO_LOG: log_decision(t, action->log_kind); break;
     case TXN_DO_DECIDE: decide(branch_of(t, action->branch), action->decision); break;
     case TXN_DO_PARK: member_park(branch_of(t, action->branch)); break;
-    case TXN_DO_CONFIRM:
-      /* An abort is not in the log, so neither is its confirmation. */
-      if (t->logged) wal_confirm(c->wal, &t->id, action->branch, action->outcome, clock_wall_us());
-      break;
+    case TXN_DO_CONFIRM: log_confirmation(branch_of(t, action->branch)); break;
     case TXN_DO_ALARM: alarm_branch(branch_of(t, action->branch), action->outcome); break;
     case TXN_DO_END: end(t); break;
     case TXN_DO_HALT: c->options.halt("the decision log failed"); break;

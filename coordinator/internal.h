@@ -69,6 +69,7 @@ struct transaction_branch {
   bool hazard; /* how it ended cannot be found out, as far as is known now */
   bool alarmed;
   bool refusal_told;
+  bool confirmation_logged;
   enum branch_outcome resolved; /* by an operator; RETRY: not */
   struct loop_timer *not_sent;  /* the answer to a run that could not be sent is due; or NULL */
   struct cause last_error;
@@ -95,6 +96,8 @@ struct transaction {
   uint64_t deadline_ms; /* loop time */
   bool wait_decided;
   bool logged; /* its decision is durable in the log */
+  bool
+      held_up; /* its end will be long in coming, or not say all: confirmations are logged; drive.c */
   struct cause cause;
   struct transaction_branch *branches[TXN_BRANCHES_MAX];
   struct loop_timer *deadline;

@@ -51,7 +51,7 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
   t->decided_at_us = record->decided_at_us;
   t->timeout_ms = record->timeout_ms;
   t->wait_decided = record->wait_decided;
-  t->logged = true;
+  t->logged = t->held_up = true;
   for (size_t i = 0; i < record->branch_count; i++) {
     const struct wal_branch *was = &record->branches[i];
     struct member *member = member_find(c, was->participant);

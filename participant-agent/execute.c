@@ -25,43 +25,9 @@ static void step(struct entry *entry, struct branch_event event) {
 /* ---- a run's statements ------------------------------------------------------------------------
  */
 
-static size_t text_size(const char *text) {
-  return text ? strlen(text) + 1 : 0;
-}
-
-static char *put_text(char **at, const char *text) {
-  if (!text) return NULL;
-  size_t size = strlen(text) + 1;
-  char *copy = *at;
-  memcpy(copy, text, size);
-  *at += size;
-  return copy;
-}
-
-/* Into one block that also holds all they point to. */
-static struct statement *copy_statements(const struct statement *statements, size_t count) {
-  size_t params = 0, text = 0;
-  for (size_t i = 0; i < count; i++) {
-    params += statements[i].param_count;
-    text += text_size(statements[i].sql);
-    for (size_t k = 0; k < statements[i].param_count; k++)
-      text += text_size(statements[i].params[k]);
-  }
-  struct statement *copy = must_allocate(count * sizeof *copy + params * sizeof(char *) + text + 1);
-  const char **param = (const char **)(copy + count);
-  char *at = (char *)(param + params);
-  for (size_t i = 0; i < count; i++) {
-    copy[i] = statements[i];
-    copy[i].sql = put_text(&at, statements[i].sql);
-    copy[i].params = param;
-    for (size_t k = 0; k < statements[i].param_count; k++)
-      *param++ = put_text(&at, statements[i].params[k]);
-  }
-  return copy;
-}
-
 static void keep_statements(struct entry *entry) {
-  entry->statements_owned = copy_statements(entry->statements, entry->statement_count);
+  entry->statements_owned = statements_copy(entry->statements, entry->statement_count);
+  if (!entry->statements_owned) abort(); /* no memory */
   entry->statements = entry->statements_owned;
 }
 

@@ -372,7 +372,7 @@ static enum store_result add_made(struct store *to, const struct log_rebuilt *ma
 
 static enum store_result fill(struct log_rebuild *r, struct store *to, const char *path,
                               const struct log_rebuilt *made, struct error *err) {
-  char sql[160];
+  char sql[200];
   enum store_result result = sqlite_fill(to, path, &made->cluster, err);
   if (result == STORE_OK) result = sqlite_prepare_all(to, err);
   to->cluster = made->cluster;
@@ -384,8 +384,10 @@ static enum store_result fill(struct log_rebuild *r, struct store *to, const cha
     if (is_ours(r, i)) result = copy_keys(r->stores[i], to, err);
   if (result == STORE_OK) result = copy_lives(r, to, made, err);
   if (result == STORE_OK) result = add_made(to, made, err);
-  (void)snprintf(sql, sizeof sql, "UPDATE meta SET epoch = %" PRIu64 ", commits = %" PRIu64,
-                 made->epoch, r->commits + 1);
+  (void)snprintf(sql, sizeof sql,
+                 "UPDATE meta SET epoch = %" PRIu64 ", commits = %" PRIu64
+                 ", unfinished = %" PRIu64,
+                 made->epoch, r->commits + 1, to->unfinished);
   if (result == STORE_OK) result = sqlite_run_text(to, sql, err);
   return result == STORE_OK ? sqlite_run_text(to, "COMMIT", err) : result;
 }

@@ -95,6 +95,18 @@ const char *record_fault(const struct wal_record *record, const struct cluster_i
   return key_fault(record->key);
 }
 
+/* ---- the end -------------------------------------------------------------------------------- */
+
+void record_end_branches(struct wal_branch *branches, size_t count, enum wal_outcome outcome) {
+  if (outcome != WAL_OUTCOME_COMMITTED && outcome != WAL_OUTCOME_ABORTED) return;
+  for (size_t i = 0; i < count; i++) {
+    if (branches[i].read_only || branches[i].confirmed) continue;
+    branches[i].confirmed = true;
+    branches[i].outcome =
+        outcome == WAL_OUTCOME_COMMITTED ? BRANCH_OUTCOME_COMMITTED : BRANCH_OUTCOME_ABORTED;
+  }
+}
+
 /* ---- the sum: FNV-1a, 64 bits --------------------------------------------------------------- */
 
 static uint64_t sum_bytes(uint64_t sum, const void *data, size_t size) {

@@ -12,6 +12,10 @@ const char *record_fault(const struct wal_record *record, const struct cluster_i
  * the branches stand). It is kept in the file, so that a bit that flipped there is noticed. */
 int64_t record_sum(const struct wal_record *record);
 
+/* Of a transaction that has ended: all its branches have, the same way, whether each was confirmed in the
+ * log or not. Where one has not (mixed), the log has every confirmation. */
+void record_end_branches(struct wal_branch *branches, size_t count, enum wal_outcome outcome);
+
 /* Owner: free(), one block. Never NULL: see memory_must(). */
 struct wal_record *record_copy(const struct wal_record *record);
 

@@ -1,21 +1,23 @@
 /* The decision log on SQLite: the format, the writes, commit and checkpoint. Reading is in
  * sqlite_read.c; making, checking and opening the file in sqlite_open.c.
  *
- * The file. application_id "ASNT", user_version = format (3), journal_mode=WAL, synchronous=FULL,
+ * The file. application_id "ASNT", user_version = format (4), journal_mode=WAL, synchronous=FULL,
  * locking_mode=EXCLUSIVE (so there is no -shm file, and no other process can write or read it while
  * a coordinator runs). Beside PATH: PATH-wal (part of the log: never to be separated from it) and
  * PATH.lock (lock.c). PATH.new exists only while a log is being made.
  *
  *   meta    one row: cluster, epoch of the latest start, when it was made; how many transactions
  *           SQLite has committed in it (PATH.lock notes the same number, see lock.c) and how many rows
- *           of txn are unfinished (kept by triggers, checked at start); in a backup, when it was
+ *           of txn are unfinished (written with each commit, checked at start); in a backup, when it was
  *           taken: such a file is not opened as a log.
  *   life    one row a start of the coordinator: epoch and run id, as participants are told. What a
  *           participant knows and this table does not, another copy of the log has done.
  *   txn     one row a decided, delegated or noted transaction. Written whole by the decision;
  *           outcome, times, cause and ended_at_us change with its end. `sum` covers the record's
  *           part that never changes, its branches included (record_sum()).
- *   branch  one row a branch. confirmed_at_us and outcome change when the branch has confirmed.
+ *   branch  one row a branch. confirmed_at_us and outcome change when the branch has confirmed; in a
+ *           transaction that has ended committed or aborted they need not have: then every branch has
+ *           ended so.
  *   request one row a request with a key, from the decision of its transaction on (or from its answer,
  *           where there was no decision), until its retention is over: sqlite_request.c. Since format
  *           3; a log of format 2 gets an empty one (sqlite_upgrade.c).
@@ -33,6 +35,9 @@
  *  5. Nothing is written before COMMIT: cache_spill is off and temporary data stays in memory. So a
  *     full disk shows at COMMIT, and lazy records can wait in an open transaction at no cost.
  *
+ * Txids grow with the time at which they were made: so what has expired is found among the first ones,
+ * with no index of its own. Format 3 had one, and triggers that counted (sqlite_upgrade.c).
+ *
  * Limits: text as in store.h; the epoch is a positive int64. Listing reads on this thread: at most
  * 1000 records a call, found through an index for state, label and participant; a filter by age, or
  * two filters at once, walks what the index leaves. The audit table grows with operators' actions.
@@ -43,71 +48,73 @@
 #include <stdio.h>
 #include <string.h>
 
-const char sqlite_schema[] =
-    "CREATE TABLE meta ("
-    " id INTEGER PRIMARY KEY CHECK (id = 1),"
-    " cluster TEXT NOT NULL,"
-    " epoch INTEGER NOT NULL,"
-    " created_at_us INTEGER NOT NULL,"
-    " commits INTEGER NOT NULL,"
-    " unfinished INTEGER NOT NULL,"
-    " copied_at_us INTEGER) STRICT;"
-    "CREATE TABLE life ("
-    " epoch INTEGER NOT NULL PRIMARY KEY,"
-    " run_id TEXT NOT NULL,"
-    " began_at_us INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE txn ("
-    " txid TEXT NOT NULL PRIMARY KEY,"
-    " kind INTEGER NOT NULL,"
-    " outcome INTEGER NOT NULL,"
-    " label TEXT,"
-    " created_at_us INTEGER NOT NULL,"
-    " decided_at_us INTEGER NOT NULL,"
-    " applied_at_us INTEGER NOT NULL,"
-    " timeout_ms INTEGER NOT NULL,"
-    " wait_decided INTEGER NOT NULL,"
-    " cause_kind INTEGER NOT NULL,"
-    " cause_branch INTEGER NOT NULL,"
-    " cause_statement INTEGER NOT NULL,"
-    " cause_sqlstate TEXT NOT NULL,"
-    " cause_text TEXT NOT NULL,"
-    " sum INTEGER NOT NULL,"
-    " ended_at_us INTEGER) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX txn_unfinished ON txn (txid) WHERE ended_at_us IS NULL;"
-    "CREATE TRIGGER txn_begun AFTER INSERT ON txn WHEN new.ended_at_us IS NULL BEGIN"
-    " UPDATE meta SET unfinished = unfinished + 1; END;"
-    "CREATE TRIGGER txn_done AFTER UPDATE OF ended_at_us ON txn"
-    " WHEN old.ended_at_us IS NULL AND new.ended_at_us IS NOT NULL BEGIN"
-    " UPDATE meta SET unfinished = unfinished - 1; END;"
-    "CREATE INDEX txn_ended ON txn (ended_at_us, txid) WHERE ended_at_us IS NOT NULL;"
-    "CREATE INDEX txn_outcome ON txn (outcome, txid);"
-    "CREATE INDEX txn_label ON txn (label, txid) WHERE label IS NOT NULL;"
-    "CREATE TABLE branch ("
-    " txid TEXT NOT NULL,"
-    " id INTEGER NOT NULL,"
-    " participant TEXT NOT NULL,"
-    " gid TEXT NOT NULL,"
-    " xid TEXT NOT NULL,"
-    " server TEXT NOT NULL,"
-    " read_only INTEGER NOT NULL,"
-    " confirmed INTEGER NOT NULL,"
-    " outcome INTEGER NOT NULL,"
-    " confirmed_at_us INTEGER,"
-    " PRIMARY KEY (txid, id)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX branch_participant ON branch (participant, txid, id);"
-    "CREATE TABLE audit ("
-    " id INTEGER PRIMARY KEY,"
-    " at_us INTEGER NOT NULL,"
-    " txid TEXT NOT NULL,"
-    " branch INTEGER NOT NULL,"
-    " event TEXT NOT NULL,"
-    " detail TEXT NOT NULL) STRICT;";
+const char sqlite_schema[] = "CREATE TABLE meta ("
+                             " id INTEGER PRIMARY KEY CHECK (id = 1),"
+                             " cluster TEXT NOT NULL,"
+                             " epoch INTEGER NOT NULL,"
+                             " created_at_us INTEGER NOT NULL,"
+                             " commits INTEGER NOT NULL,"
+                             " unfinished INTEGER NOT NULL,"
+                             " copied_at_us INTEGER) STRICT;"
+                             "CREATE TABLE life ("
+                             " epoch INTEGER NOT NULL PRIMARY KEY,"
+                             " run_id TEXT NOT NULL,"
+                             " began_at_us INTEGER NOT NULL) STRICT;"
+                             "CREATE TABLE txn ("
+                             " txid TEXT NOT NULL PRIMARY KEY,"
+                             " kind INTEGER NOT NULL,"
+                             " outcome INTEGER NOT NULL,"
+                             " label TEXT,"
+                             " created_at_us INTEGER NOT NULL,"
+                             " decided_at_us INTEGER NOT NULL,"
+                             " applied_at_us INTEGER NOT NULL,"
+                             " timeout_ms INTEGER NOT NULL,"
+                             " wait_decided INTEGER NOT NULL,"
+                             " cause_kind INTEGER NOT NULL,"
+                             " cause_branch INTEGER NOT NULL,"
+                             " cause_statement INTEGER NOT NULL,"
+                             " cause_sqlstate TEXT NOT NULL,"
+                             " cause_text TEXT NOT NULL,"
+                             " sum INTEGER NOT NULL,"
+                             " ended_at_us INTEGER) STRICT, WITHOUT ROWID;"
+                             "CREATE INDEX txn_unfinished ON txn (txid) WHERE ended_at_us IS NULL;"
+                             "CREATE INDEX txn_outcome ON txn (outcome, txid);"
+                             "CREATE INDEX txn_label ON txn (label, txid) WHERE label IS NOT NULL;"
+                             "CREATE TABLE branch ("
+                             " txid TEXT NOT NULL,"
+                             " id INTEGER NOT NULL,"
+                             " participant TEXT NOT NULL,"
+                             " gid TEXT NOT NULL,"
+                             " xid TEXT NOT NULL,"
+                             " server TEXT NOT NULL,"
+                             " read_only INTEGER NOT NULL,"
+                             " confirmed INTEGER NOT NULL,"
+                             " outcome INTEGER NOT NULL,"
+                             " confirmed_at_us INTEGER,"
+                             " PRIMARY KEY (txid, id)) STRICT, WITHOUT ROWID;"
+                             "CREATE INDEX branch_participant ON branch (participant, txid, id);"
+                             "CREATE TABLE audit ("
+                             " id INTEGER PRIMARY KEY,"
+                             " at_us INTEGER NOT NULL,"
+                             " txid TEXT NOT NULL,"
+                             " branch INTEGER NOT NULL,"
+                             " event TEXT NOT NULL,"
+                             " detail TEXT NOT NULL) STRICT;";
 
 #define PUT_TXN "INSERT INTO txn VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
+#define END_TXN                                                                                    \
+  "UPDATE txn SET outcome = ?2,"                                                                   \
+  " decided_at_us = CASE ?3 WHEN 0 THEN decided_at_us ELSE ?3 END,"                                \
+  " applied_at_us = CASE ?4 WHEN 0 THEN applied_at_us ELSE ?4 END,"                                \
+  " ended_at_us = ?5, cause_kind = coalesce(?6, cause_kind),"                                      \
+  " cause_branch = coalesce(?7, cause_branch), cause_statement = coalesce(?8, cause_statement),"   \
+  " cause_sqlstate = coalesce(?9, cause_sqlstate), cause_text = coalesce(?10, cause_text)"         \
+  " WHERE txid = ?1"
+/* ?1 when it must have ended, ?2 the least txid that is younger than that, ?3 how many */
 #define EXPIRED                                                                                    \
-  "(SELECT txid FROM txn WHERE ended_at_us <= ?1 AND NOT EXISTS"                                   \
+  "(SELECT txid FROM txn WHERE txid < ?2 AND ended_at_us <= ?1 AND NOT EXISTS"                     \
   " (SELECT 1 FROM request r WHERE r.txid = txn.txid AND r.status = 0)"                            \
-  " ORDER BY ended_at_us, txid LIMIT ?2)"
+  " ORDER BY txid LIMIT ?3)"
 
 /* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 created before, ?6 applied only, ?7 limit.
  * Each list walks one index from the newest, and holds what it finds against the whole filter. */
@@ -122,34 +129,30 @@ const char sqlite_schema[] =
 
 static const char *const texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
-    [SQL_COUNT_COMMIT] = "UPDATE meta SET commits = ?1",
+    [SQL_COUNT_COMMIT] = "UPDATE meta SET commits = ?1, unfinished = ?2",
     [SQL_COMMIT] = "COMMIT",
     [SQL_PUT_TXN] = PUT_TXN,
     [SQL_PUT_NOTE] = PUT_TXN " ON CONFLICT DO NOTHING",
     [SQL_PUT_BRANCH] = "INSERT INTO branch VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     [SQL_CONFIRM] = "UPDATE branch SET confirmed = 1, outcome = ?3, confirmed_at_us = ?4"
                     " WHERE txid = ?1 AND id = ?2",
-    [SQL_END] = "UPDATE txn SET outcome = ?2,"
-                " decided_at_us = CASE ?3 WHEN 0 THEN decided_at_us ELSE ?3 END,"
-                " applied_at_us = CASE ?4 WHEN 0 THEN applied_at_us ELSE ?4 END,"
-                " ended_at_us = ?5, cause_kind = coalesce(?6, cause_kind),"
-                " cause_branch = coalesce(?7, cause_branch),"
-                " cause_statement = coalesce(?8, cause_statement),"
-                " cause_sqlstate = coalesce(?9, cause_sqlstate),"
-                " cause_text = coalesce(?10, cause_text) WHERE txid = ?1",
+    [SQL_END] = END_TXN " AND ended_at_us IS NULL",
+    [SQL_END_AGAIN] = END_TXN,
     [SQL_AUDIT] = "INSERT INTO audit VALUES (?1,?2,?3,?4,?5,?6)",
     [SQL_REMOVE_BRANCHES] = "DELETE FROM branch WHERE txid IN " EXPIRED,
     [SQL_REMOVE_TXNS] = "DELETE FROM txn WHERE txid IN " EXPIRED,
     [SQL_FIND_TXN] = "SELECT kind, outcome, label, created_at_us, decided_at_us, applied_at_us,"
                      " timeout_ms, wait_decided, cause_kind, cause_branch, cause_statement,"
-                     " cause_sqlstate, cause_text, sum FROM txn WHERE txid = ?1",
+                     " cause_sqlstate, cause_text, sum, ended_at_us IS NOT NULL"
+                     " FROM txn WHERE txid = ?1",
     [SQL_FIND_BRANCHES] = "SELECT id, participant, gid, xid, server, read_only, confirmed, outcome"
                           " FROM branch WHERE txid = ?1 ORDER BY id",
     [SQL_KIND] = "SELECT kind FROM txn WHERE txid = ?1",
     [SQL_HAS_AUDIT] = "SELECT 1 FROM audit WHERE id = ?1",
     [SQL_UNFINISHED] = "SELECT txid FROM txn WHERE ended_at_us IS NULL ORDER BY txid",
-    [SQL_EARLIEST_END] = "SELECT ended_at_us FROM txn WHERE ended_at_us IS NOT NULL"
-                         " ORDER BY ended_at_us LIMIT 1",
+    /* Among the oldest ones: a later one that ends before them can wait for them. */
+    [SQL_EARLIEST_END] = "SELECT min(ended_at_us) FROM (SELECT ended_at_us FROM txn"
+                         " WHERE ended_at_us IS NOT NULL ORDER BY txid LIMIT 100)",
     [SQL_LIST_ALL] = "SELECT t.txid FROM txn t WHERE" LIST_WHERE LIST_PARTICIPANT LIST_END,
     [SQL_LIST_BY_OUTCOME] =
         "SELECT t.txid FROM txn t WHERE t.outcome = ?2 AND" LIST_WHERE LIST_PARTICIPANT
@@ -254,6 +257,7 @@ enum store_result store_commit(struct store *store, struct error *err) {
   assert(store->in_transaction);
   struct binder b = sqlite_bind(store, SQL_COUNT_COMMIT);
   bind_int(&b, (int64_t)store->commits + 1);
+  bind_int(&b, (int64_t)store->unfinished);
   enum store_result result = sqlite_run(store, &b, NULL, "cannot count", err);
   if (result != STORE_OK) return result;
   b = sqlite_bind(store, SQL_COMMIT);
@@ -326,6 +330,7 @@ enum store_result store_put(struct store *store, const struct wal_record *record
     assert(result != STORE_OK || !decided); /* an abort of what was decided */
     return result;
   }
+  if (!ended_at_us) store->unfinished++;
   for (size_t i = 0; i < record->branch_count && result == STORE_OK; i++)
     result = put_branch(store, &record->txid, &record->branches[i], err);
   if (result == STORE_OK && record->key) result = store_put_key(store, record->key, err);
@@ -344,10 +349,9 @@ enum store_result store_confirm(struct store *store, const struct store_confirm 
   return sqlite_run(store, &b, NULL, "cannot write a confirmation", err);
 }
 
-enum store_result store_end(struct store *store, const struct store_end *end, struct error *err) {
-  enum store_result result = sqlite_ensure_begun(store, err);
-  if (result != STORE_OK) return result;
-  struct binder b = sqlite_bind(store, SQL_END);
+static enum store_result put_end(struct store *store, enum statement_id id,
+                                 const struct store_end *end, struct error *err) {
+  struct binder b = sqlite_bind(store, id);
   bind_text(&b, end->txid.text);
   bind_int(&b, (int64_t)end->outcome);
   bind_int(&b, end->decided_at_us);
@@ -355,6 +359,15 @@ enum store_result store_end(struct store *store, const struct store_end *end, st
   bind_int(&b, end->ended_at_us);
   if (end->has_cause) bind_cause(&b, &end->cause); /* unbound is NULL: the cause stays */
   return sqlite_run(store, &b, NULL, "cannot write an end", err);
+}
+
+enum store_result store_end(struct store *store, const struct store_end *end, struct error *err) {
+  enum store_result result = sqlite_ensure_begun(store, err);
+  if (result == STORE_OK) result = put_end(store, SQL_END, end, err);
+  if (result != STORE_OK) return result;
+  if (sqlite3_changes(store->db) == 0) return put_end(store, SQL_END_AGAIN, end, err);
+  store->unfinished--;
+  return STORE_OK;
 }
 
 int64_t store_next_audit_id(struct store *store) {
@@ -380,9 +393,12 @@ enum store_result store_remove_ended(struct store *store, int64_t ended_at_us, u
                                      struct error *err) {
   static const enum statement_id steps[] = {SQL_REMOVE_BRANCHES, SQL_REMOVE_TXNS};
   enum store_result result = sqlite_ensure_begun(store, err);
+  const struct txid younger =
+      txid_least(ended_at_us < INT64_MAX - 1000 ? ended_at_us + 1000 : INT64_MAX);
   for (size_t i = 0; i < 2 && result == STORE_OK; i++) {
     struct binder b = sqlite_bind(store, steps[i]);
     bind_int(&b, ended_at_us);
+    bind_text(&b, younger.text);
     bind_int(&b, REMOVE_STEP_MAX);
     result = sqlite_run(store, &b, NULL, "cannot remove expired records", err);
   }

@@ -10,12 +10,12 @@
 
 enum {
   LOG_APPLICATION_ID = 0x41534e54, /* "ASNT" */
-  LOG_FORMAT = 3,
+  LOG_FORMAT = 4,
   LOG_FORMAT_OLDEST = 2,   /* that can be read, and is brought up to date by a start */
   CHECKPOINT_FRAMES = 1000 /* about 4 MiB */
 };
 
-/* CREATE statements of LOG_FORMAT_OLDEST; and what the later formats have added. */
+/* CREATE statements: of all tables but `request`; and of that, which format 3 has added. */
 extern const char sqlite_schema[], sqlite_request_schema[];
 
 /* What the row of meta says. */
@@ -34,6 +34,7 @@ enum statement_id {
   SQL_PUT_BRANCH,
   SQL_CONFIRM,
   SQL_END,
+  SQL_END_AGAIN,
   SQL_AUDIT,
   SQL_REMOVE_BRANCHES,
   SQL_REMOVE_TXNS,
@@ -66,6 +67,7 @@ struct store {
   struct log_lock lock;
   struct cluster_id cluster;
   uint64_t epoch, commits; /* as durable in the file */
+  uint64_t unfinished;     /* with what is in the open transaction */
   struct log_life *lives;
   size_t life_count;
   int64_t last_audit_id;

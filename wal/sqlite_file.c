@@ -54,14 +54,22 @@ static enum store_result expect(struct store *store, const char *sql, const char
   return STORE_FAILED;
 }
 
+/* Small memory that is used again and again; SQLite's own default is for fewer statements. */
+enum { LOOKASIDE_SIZE = 512, LOOKASIDE_COUNT = 512 };
+
 /* ---- connecting ----------------------------------------------------------------------------- */
 
 enum store_result sqlite_open_file(struct store *store, const char *path, struct error *err) {
   /* An absolute path: SQLite would take "file:..." and ":memory:" for something else. */
   assert(path[0] == '/');
+  /* Nobody asks how much memory it has taken; else each allocation is counted under a mutex of all. It
+   * is refused after the first opening of the process, and stays as it is. */
+  (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   int rc = sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
   if (rc != SQLITE_OK) return sqlite_failed(store, rc, "cannot open it", err);
   (void)sqlite3_extended_result_codes(store->db, 1);
+  (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, LOOKASIDE_SIZE,
+                          LOOKASIDE_COUNT);
   (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
   (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
   return STORE_OK;

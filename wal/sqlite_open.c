@@ -157,6 +157,7 @@ static enum store_result begin_epoch(struct store *store, const struct log_meta 
   store->cluster = meta->cluster;
   store->epoch = life.epoch;
   store->commits = meta->commits + 1;
+  store->unfinished = meta->unfinished;
   return STORE_OK;
 }
 
@@ -242,6 +243,7 @@ enum store_result store_reopen(struct store *store, struct error *err) {
     return STORE_FAILED;
   }
   store->commits = meta.commits;
+  store->unfinished = meta.unfinished;
   /* With all of it copied into the database, the -wal file begins anew, in the space it has: this
    * may be what lets the next write succeed. No space for the copy itself is no failure. */
   struct error failure = {0};

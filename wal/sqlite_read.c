@@ -67,7 +67,7 @@ static enum store_result unreadable(const struct store *store, const char *why, 
 }
 
 /* On STORE_OK, *found tells whether there is one; *sum is the file's. */
-static enum store_result read_txn(struct store *store, bool *found, int64_t *sum,
+static enum store_result read_txn(struct store *store, bool *found, int64_t *sum, bool *ended,
                                   struct error *err) {
   struct wal_record *r = &store->found;
   struct binder b = sqlite_bind(store, SQL_FIND_TXN);
@@ -90,6 +90,7 @@ static enum store_result read_txn(struct store *store, bool *found, int64_t *sum
   row_need_text(&row, r->cause.sqlstate, sizeof r->cause.sqlstate);
   row_need_text(&row, r->cause.text, sizeof r->cause.text);
   *sum = row_int(&row, INT64_MIN, INT64_MAX);
+  *ended = get_bool(&row);
   sqlite_done(&b);
   return row.bad ? unreadable(store, "its row does not decode", err) : STORE_OK;
 }
@@ -144,17 +145,19 @@ static enum store_result read_branches(struct store *store, struct error *err) {
 
 enum store_result store_find(struct store *store, const struct txid *txid,
                              const struct wal_record **out, struct error *err) {
-  bool found = false;
+  bool found = false, ended = false;
   int64_t sum = 0;
   *out = NULL;
   store->found = (struct wal_record){.txid = *txid};
-  enum store_result result = read_txn(store, &found, &sum, err);
+  enum store_result result = read_txn(store, &found, &sum, &ended, err);
   if (result != STORE_OK || !found) return result;
   result = read_branches(store, err);
   if (result != STORE_OK) return result;
   const char *fault = record_fault(&store->found, &store->cluster);
   if (fault) return unreadable(store, fault, err);
   if (record_sum(&store->found) != sum) return unreadable(store, "its sum is wrong", err);
+  if (ended && store->found.kind != WAL_KIND_ABORTED)
+    record_end_branches(store->branches, store->found.branch_count, store->found.outcome);
   *out = &store->found;
   return STORE_OK;
 }

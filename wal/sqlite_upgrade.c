@@ -1,6 +1,7 @@
 /* Logs of an older format. See sqlite.c for the format.
  *
  *   2 -> 3   the table `request` is added
+ *   3 -> 4   an index of ends goes, and the triggers that counted what is unfinished: who writes counts
  *
  * A start brings the log to the present format, after it was found sound and before anything is written
  * to it, in one SQLite transaction, which counts as a commit like any other. Who only reads a log (a
@@ -13,13 +14,15 @@
 #include "common/log.h"
 #include "wal/sqlite.h"
 
+enum { FORMAT_BEFORE_REQUESTS = LOG_FORMAT_OLDEST };
+
 enum store_result sqlite_learn_format(struct store *store, struct error *err) {
   char answer[16];
   enum store_result result = sqlite_ask(store, "PRAGMA user_version", answer, sizeof answer, err);
   if (result != STORE_OK) return result;
   store->format = (unsigned)strtoul(answer, NULL, 10);
-  if (store->format == LOG_FORMAT) return STORE_OK;
-  if (store->format >= LOG_FORMAT_OLDEST && store->format < LOG_FORMAT)
+  if (store->format > FORMAT_BEFORE_REQUESTS && store->format <= LOG_FORMAT) return STORE_OK;
+  if (store->format == FORMAT_BEFORE_REQUESTS)
     return sqlite_run_text(store,
                            "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE request (id, name_space,"
                            " name, fingerprint, txid, at_us, status, body, results, sum,"
@@ -37,9 +40,16 @@ enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, str
   (void)snprintf(end, sizeof end,
                  "PRAGMA user_version=%d; UPDATE meta SET commits = commits + 1; COMMIT",
                  LOG_FORMAT);
+  bool had_requests = store->format > FORMAT_BEFORE_REQUESTS;
   enum store_result result =
-      sqlite_run_text(store, "DROP TABLE temp.request; BEGIN IMMEDIATE", err);
-  if (result == STORE_OK) result = sqlite_run_text(store, sqlite_request_schema, err);
+      had_requests ? STORE_OK : sqlite_run_text(store, "DROP TABLE temp.request", err);
+  if (result == STORE_OK) result = sqlite_run_text(store, "BEGIN IMMEDIATE", err);
+  if (result == STORE_OK && !had_requests)
+    result = sqlite_run_text(store, sqlite_request_schema, err);
+  if (result == STORE_OK)
+    result =
+        sqlite_run_text(store,
+                        "DROP INDEX txn_ended; DROP TRIGGER txn_begun; DROP TRIGGER txn_done", err);
   if (result == STORE_OK) result = sqlite_run_text(store, end, err);
   if (result != STORE_OK) return result;
   log_info("decision_log_upgraded", "from", "d", (int64_t)store->format, "to", "d",

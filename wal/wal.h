@@ -136,7 +136,8 @@ void wal_decide(struct wal *wal, const struct wal_record *record, wal_decided_fn
  * wal_end() do nothing where retention has removed the record. */
 void wal_confirm(struct wal *wal, const struct txid *txid, unsigned id, enum branch_outcome outcome,
                  int64_t at_us);
-/* Lazy: all branches confirmed. `outcome` settles a DELEGATED record (with `cause` when it
+/* Lazy: all branches confirmed, each with this outcome unless it is MIXED: then wal_confirm() has been
+ * called for each. `outcome` settles a DELEGATED record (with `cause` when it
  * aborted, else NULL), and records MIXED after a heuristic. A time of 0 leaves what is there. */
 void wal_end(struct wal *wal, const struct txid *txid, enum wal_outcome outcome,
              const struct cause *cause, int64_t decided_at_us, int64_t applied_at_us);

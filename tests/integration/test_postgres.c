@@ -489,7 +489,7 @@ static void assert_clean(void) {
   pg_run(&pg, session, RUN_PREPARE, pg.gid[PG_GID_COUNT - 1], &answer,
          "SELECT current_setting('work_mem') = '77kB' a, current_setting('application_name') b, "
          "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') c, "
-         "(SELECT count(*) FROM pg_prepared_statements) d, "
+         "(SELECT count(*) FROM pg_prepared_statements WHERE name NOT LIKE 'assent\\_kept\\_%') d, "
          "(SELECT count(*) FROM pg_cursors WHERE is_holdable) e",
          NULL);
   CU_ASSERT_PTR_NOT_NULL(strstr(answer.results, "[false,\"assent test\",0,0,0]"));
@@ -532,6 +532,100 @@ static void session_advisory_lock_does_not_outlive_a_read_only_branch(void) {
   pg_run(&pg, session, RUN_PREPARE, pg.gid[0], &answer, "SELECT pg_advisory_lock(7)", NULL);
   CU_ASSERT_EQUAL(answer.ran, RAN_READ_ONLY);
   assert_clean();
+  end();
+}
+
+static void settings_and_locks_of_a_plain_branch_do_not_outlive_it(void) {
+  begin();
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[0], &answer,
+         "SELECT set_config('work_mem', '77kB', false)", "SELECT pg_advisory_lock(7)", TAKE, NULL);
+  CU_ASSERT_EQUAL(answer.ran, RAN_PREPARED);
+  assert_clean();
+  end();
+}
+
+/* ---- texts that are kept --------------------------------------------------------------------- */
+
+static const char *const READ = "SELECT * FROM account WHERE id = 1";
+
+static void read_account(unsigned gid) {
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[gid], &answer, READ, NULL);
+  CU_ASSERT_EQUAL(answer.ran, RAN_READ_ONLY);
+}
+
+/* As the session itself sees it. */
+static bool is_kept(const char *part) {
+  char sql[200];
+  (void)snprintf(sql, sizeof sql,
+                 "SELECT 'kept ' || count(*) FROM pg_prepared_statements WHERE name LIKE "
+                 "'assent_kept_%%' AND statement = $$%s$$",
+                 part);
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[PG_GID_COUNT - 1], &answer, sql, NULL);
+  return strstr(answer.results, "kept 1") != NULL;
+}
+
+static void text_that_comes_again_is_kept(void) {
+  begin();
+  read_account(0);
+  CU_ASSERT_FALSE(is_kept(READ));
+  read_account(1);
+  CU_ASSERT_TRUE(is_kept(READ));
+  read_account(2);
+  CU_ASSERT_PTR_NOT_NULL(strstr(answer.results, "[1,100]"));
+  CU_ASSERT_TRUE(is_kept(READ));
+  end();
+}
+
+static void text_of_other_columns_by_now_is_run_anew(void) {
+  begin();
+  read_account(0);
+  read_account(1);
+  pg_sql(pg.dsn, "ALTER TABLE account ADD COLUMN note text DEFAULT 'new'");
+  read_account(2);
+  CU_ASSERT_PTR_NOT_NULL(strstr(answer.results, "[1,100,\"new\"]"));
+  CU_ASSERT_TRUE(answer.reusable);
+  pg_sql(pg.dsn, "ALTER TABLE account DROP COLUMN note");
+  end();
+}
+
+static void text_that_somebody_deallocates_is_run_anew(void) {
+  begin();
+  pg_sql(pg.dsn, "CREATE OR REPLACE FUNCTION forget() RETURNS int LANGUAGE plpgsql AS "
+                 "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN 1; END $$");
+  read_account(0);
+  read_account(1);
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[2], &answer, "SELECT forget()", NULL);
+  CU_ASSERT_NOT_EQUAL(answer.ran, RAN_PREPARED);
+  read_account(3);
+  CU_ASSERT_PTR_NOT_NULL(strstr(answer.results, "[1,100]"));
+  end();
+}
+
+static void text_of_a_branch_that_failed_is_kept_no_more(void) {
+  begin();
+  read_account(0);
+  read_account(1);
+  pg_run(&pg, session, RUN_PREPARE, pg.gid[2], &answer, READ, "SELECT 1/0", NULL);
+  CU_ASSERT_EQUAL(answer.ran, RAN_FAILED);
+  CU_ASSERT_FALSE(is_kept(READ));
+  read_account(3);
+  CU_ASSERT_TRUE(is_kept(READ));
+  end();
+}
+
+/* More than are kept: all are run, and room is made. */
+static void texts_beyond_the_table_are_run_all_the_same(void) {
+  begin();
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 100; i++) {
+      char sql[60];
+      (void)snprintf(sql, sizeof sql, "SELECT %d + balance FROM account WHERE id = 1", i);
+      pg_run(&pg, session, RUN_PREPARE, pg.gid[0], &answer, sql, NULL);
+      CU_ASSERT_EQUAL(answer.ran, RAN_READ_ONLY);
+      (void)snprintf(sql, sizeof sql, "[%d]", i + 100);
+      CU_ASSERT_PTR_NOT_NULL(strstr(answer.results, sql));
+    }
+  }
   end();
 }
 
@@ -583,4 +677,9 @@ SUITE(postgres, CASE(prepare_of_a_write_is_prepared),
       CASE(rollback_of_a_ready_branch_leaves_nothing), CASE(session_after_prepare_is_clean),
       CASE(session_after_commit_is_clean), CASE(session_after_failure_is_clean),
       CASE(session_advisory_lock_does_not_outlive_a_read_only_branch),
+      CASE(settings_and_locks_of_a_plain_branch_do_not_outlive_it),
+      CASE(text_that_comes_again_is_kept), CASE(text_of_other_columns_by_now_is_run_anew),
+      CASE(text_that_somebody_deallocates_is_run_anew),
+      CASE(text_of_a_branch_that_failed_is_kept_no_more),
+      CASE(texts_beyond_the_table_are_run_all_the_same),
       CASE(warning_of_a_statement_leaves_the_vote_alone), CASE(warning_at_prepare_makes_it_unknown))

@@ -77,7 +77,9 @@ void errand_write_statement(struct json_writer *w, const struct errand *errand,
   bool reads = errand_has(errand->reading, move->database);
   bool fails = errand->failing == move->database + 1;
   json_key(w, "sql");
-  json_write_string(w, fails && !errand->expects_wrong ? "fail" : reads ? "read" : "add");
+  json_write_string(w, fails && !errand->expects_wrong ? "SELECT 1/0"
+                       : reads                         ? "SELECT balance"
+                                                       : "UPDATE account");
   json_key(w, "params");
   json_array_begin(w);
   if (!fails || errand->expects_wrong) {
@@ -85,6 +87,8 @@ void errand_write_statement(struct json_writer *w, const struct errand *errand,
     if (!reads) json_write_integer(w, move->amount);
   }
   json_array_end(w);
+  /* At no cost in chance. Without, all goes out in one flush. */
+  if (errand->number % 4 == 2 && !fails) return;
   json_key(w, "expect_rows");
   json_write_integer(w, fails && errand->expects_wrong ? 7 : 1);
 }

@@ -243,7 +243,7 @@ void sim_database_prepare(struct sim_database *db, const char *gid, unsigned acc
   begin->gid = gid_entry(db, gid);
   /* Made before: the macro looks at its arguments more than once. */
   struct command *limit = statement("SET LOCAL statement_timeout = 2000", NULL, NULL);
-  struct command *add = statement("add", account_text, amount_text);
+  struct command *add = statement("UPDATE account", account_text, amount_text);
   struct command *prepare = statement(sql, NULL, NULL);
   DL_APPEND(commands, begin);
   DL_APPEND(commands, limit);

@@ -39,12 +39,12 @@ void sim_database_prepare(struct sim_database *db, const char *gid, unsigned acc
                           int64_t amount, void (*done)(void *data, bool prepared), void *data);
 
 /* The statements it understands, one form for each: text of struct statement.sql, params as given.
- *   "add"    params: account id, amount (may be negative): takes the row's lock, changes the balance;
+ *   "UPDATE account"  params: account id, amount (may be negative): takes the row's lock, changes the balance;
  *            fails (23514) below zero; waits for the lock, until nine tenths of the job's timeout
  *            (55P03) or a deadlock inside this database (40P01); touches no row of an account there
  *            is not
- *   "read"   params: account id: no xid; a row with its balance
- *   "fail"   fails with 22012
+ *   "SELECT balance"  params: account id: no xid; a row with its balance
+ *   "SELECT 1/0"      fails with 22012
  * Results as adapter.h says. */
 
 /* ---- faults that come from outside any session, asked for by the run's driver ------------------- */

@@ -248,7 +248,40 @@ static void commit(struct backend *b) {
  * prepared transactions. */
 static void discard(struct backend *b) {
   assert(b->tx == TX_NONE);
+  b->kept_count = 0;
   done_ok(b, "DISCARD ALL");
+}
+
+static void reset(struct backend *b) {
+  done_ok(b, "RESET");
+}
+
+/* ---- texts that are kept ------------------------------------------------------------------------- */
+
+static bool is_kept(const struct backend *b, unsigned number) {
+  for (size_t i = 0; i < b->kept_count; i++)
+    if (b->kept[i] == number) return true;
+  return false;
+}
+
+static void parse(struct backend *b) {
+  assert(b->kept_count < KEPT_MAX && !is_kept(b, b->current->kept));
+  b->kept[b->kept_count++] = b->current->kept;
+  done_ok(b, "");
+}
+
+static bool refuses_kept(struct backend *b) {
+  enum command_kind kind = b->current->kind;
+  bool statement = kind == COMMAND_ADD || kind == COMMAND_READ;
+  if (b->current->kept == 0 || kind == COMMAND_PARSE) return false;
+  if (!is_kept(b, b->current->kept)) {
+    done_error(b, "26000", "prepared statement does not exist");
+  } else if (statement && sim_fault(b->db->sim, SIM_PLAN_STALE, b->application)) {
+    done_error(b, "0A000", "cached plan must not change result type");
+  } else {
+    return false;
+  }
+  return true;
 }
 
 /* ---- COMMIT PREPARED, ROLLBACK PREPARED ----------------------------------------------------------- */
@@ -329,6 +362,8 @@ static const backend_fn commands[COMMAND_COUNT] = {
     [COMMAND_COMMIT] = commit,
     [COMMAND_ROLLBACK] = roll_back,
     [COMMAND_DISCARD] = discard,
+    [COMMAND_RESET] = reset,
+    [COMMAND_PARSE] = parse,
     [COMMAND_COMMIT_PREPARED] = finish,
     [COMMAND_ROLLBACK_PREPARED] = finish,
 };
@@ -339,6 +374,6 @@ void backend_execute(struct backend *b) {
   backend_fn command = commands[kind] ? commands[kind] : ask_command(kind);
   if (b->tx == TX_FAILED && !ends)
     done_error(b, "25P02", "current transaction is aborted");
-  else
+  else if (!refuses_kept(b))
     command(b);
 }

@@ -21,6 +21,7 @@
 #include <libpq-fe.h>
 #include <uthash.h>
 
+#include "adapters/postgres_kept.h"
 #include "tests/sim/database.h"
 
 enum {
@@ -134,6 +135,8 @@ enum command_kind {
   COMMAND_COMMIT,
   COMMAND_ROLLBACK,
   COMMAND_DISCARD,
+  COMMAND_RESET,
+  COMMAND_PARSE, /* a text to be kept under a name */
   COMMAND_COMMIT_PREPARED,
   COMMAND_ROLLBACK_PREPARED,
   COMMAND_BARRIER,
@@ -169,6 +172,7 @@ struct command {
   bool overwrites;                     /* a claim, whatever is known */
   char params[PARAMS_MAX][PARAM_SIZE]; /* a gid between quotes is the first */
   struct gid_entry *gid;               /* BEGIN: of the branch it is for */
+  unsigned kept; /* PARSE: the number in its name; else that of the text used; 0: none */
   struct command *prev, *next;
 };
 
@@ -222,8 +226,10 @@ struct backend {
   backend_fn flushed, ended;  /* of a durable command: on disk; waited for, too */
   bool gone;                  /* the client has: end when there is no input left */
   bool cancelled, terminating;
-  bool warn; /* the answer comes with a warning */
-  bool skip; /* an error: nothing is done up to the next Sync */
+  bool warn;               /* the answer comes with a warning */
+  bool skip;               /* an error: nothing is done up to the next Sync */
+  unsigned kept[KEPT_MAX]; /* texts prepared, by the numbers in their names */
+  size_t kept_count;
   enum backend_tx tx;
   uint64_t xid;
   struct gid_entry *gid; /* of the branch in transaction */

@@ -49,6 +49,11 @@ struct flight {
   struct flight *prev, *next;
 };
 
+struct named_text {
+  unsigned number;
+  char *sql;
+};
+
 struct pg_conn {
   struct client *client;
   struct sim_database *db; /* NULL: it is no more */
@@ -59,6 +64,7 @@ struct pg_conn {
   struct backend *backend; /* NULL: nobody there any more */
   struct sim_event *connecting;
   struct command *outgoing;
+  struct named_text named[KEPT_MAX];
   struct flight *flights;
   uint64_t last_arrival_us;
   struct item *arrived, *items; /* in the socket; taken */
@@ -293,6 +299,8 @@ void PQfinish(PGconn *conn) {
   items_free(conn->arrived);
   items_free(conn->items);
   commands_free(conn->outgoing);
+  for (size_t i = 0; i < KEPT_MAX; i++)
+    free(conn->named[i].sql);
   if (conn->poll) conn->poll->conn = NULL;
   DL_DELETE(conns, conn);
   free(conn);
@@ -319,6 +327,12 @@ static void send_outgoing(PGconn *conn) {
   if (!is_severed(conn)) lose_connection(conn);
 }
 
+static void queue_command(PGconn *conn, struct command *command) {
+  if (command->kind == COMMAND_BEGIN && conn->label[0] && !is_severed(conn))
+    command->gid = gid_entry(conn->db, conn->label);
+  DL_APPEND(conn->outgoing, command);
+}
+
 /* The names of its parameters are the library's. */
 int PQsendQueryParams(PGconn *conn, const char *command, int nParams, const Oid *paramTypes,
                       const char *const *paramValues, const int *paramLengths,
@@ -327,11 +341,49 @@ int PQsendQueryParams(PGconn *conn, const char *command, int nParams, const Oid 
   (void)paramLengths;
   (void)paramFormats;
   (void)resultFormat;
-  struct command *parsed = command_parse(command, (size_t)nParams, paramValues);
-  if (parsed->kind == COMMAND_BEGIN && conn->label[0] && !is_severed(conn))
-    parsed->gid = gid_entry(conn->db, conn->label);
-  if (parsed->kind == COMMAND_DISCARD) conn->label[0] = '\0';
-  DL_APPEND(conn->outgoing, parsed);
+  queue_command(conn, command_parse(command, (size_t)nParams, paramValues));
+  return 1;
+}
+
+static unsigned kept_number(const char *name) {
+  unsigned number = 0;
+  int found = sscanf(name, "assent_kept_%u", &number);
+  assert(found == 1 && number > 0);
+  return number;
+}
+
+static struct named_text *named(PGconn *conn, unsigned number) {
+  return &conn->named[number % KEPT_MAX];
+}
+
+int PQsendPrepare(PGconn *conn, const char *stmtName, const char *query, int nParams,
+                  const Oid *paramTypes) {
+  (void)nParams;
+  (void)paramTypes;
+  struct command *parse = model_allocate(sizeof *parse);
+  parse->kind = COMMAND_PARSE;
+  parse->kept = kept_number(stmtName);
+  struct named_text *text = named(conn, parse->kept);
+  free(text->sql);
+  text->number = parse->kept;
+  text->sql = strdup(query);
+  assert(text->sql);
+  queue_command(conn, parse);
+  return 1;
+}
+
+int PQsendQueryPrepared(PGconn *conn, const char *stmtName, int nParams,
+                        const char *const *paramValues, const int *paramLengths,
+                        const int *paramFormats, int resultFormat) {
+  (void)paramLengths;
+  (void)paramFormats;
+  (void)resultFormat;
+  unsigned number = kept_number(stmtName);
+  const struct named_text *text = named(conn, number);
+  assert(text->number == number);
+  struct command *command = command_parse(text->sql, (size_t)nParams, paramValues);
+  command->kept = number;
+  queue_command(conn, command);
   return 1;
 }
 

@@ -15,9 +15,9 @@ struct text {
 };
 
 static const struct text texts[] = {
-    {"add", NULL, COMMAND_ADD},
-    {"read", NULL, COMMAND_READ},
-    {"fail", NULL, COMMAND_FAIL},
+    {"UPDATE account", NULL, COMMAND_ADD},
+    {"SELECT balance", NULL, COMMAND_READ},
+    {"SELECT 1/0", NULL, COMMAND_FAIL},
     {"BEGIN", NULL, COMMAND_BEGIN},
     {"SET LOCAL statement_timeout = ", NULL, COMMAND_SET_STATEMENT_TIMEOUT},
     {"SET LOCAL lock_timeout = ", NULL, COMMAND_SET_LOCK_TIMEOUT},
@@ -31,6 +31,7 @@ static const struct text texts[] = {
     {"COMMIT", NULL, COMMAND_COMMIT},
     {"ROLLBACK", NULL, COMMAND_ROLLBACK},
     {"DISCARD ALL", NULL, COMMAND_DISCARD},
+    {"RESET ALL", NULL, COMMAND_RESET},
     {"SELECT pg_catalog.pg_logical_emit_message(true", NULL, COMMAND_BARRIER},
     {"SELECT pg_catalog.pg_is_in_recovery()", NULL, COMMAND_IDENTITY},
     {"WITH horizon", "SELECT xid, owner", COMMAND_LOOK_UP},

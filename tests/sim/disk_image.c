@@ -103,6 +103,8 @@ static void apply_end(struct image *image, const struct store_end *end) {
   if (end->has_cause) record->cause = end->cause;
   if (end->decided_at_us) record->decided_at_us = end->decided_at_us;
   if (end->applied_at_us) record->applied_at_us = end->applied_at_us;
+  record_end_branches((struct wal_branch *)(uintptr_t)record->branches, record->branch_count,
+                      end->outcome);
   entry->ended = true;
   entry->ended_at_us = end->ended_at_us;
 }

@@ -52,6 +52,7 @@
   X(SESSION_CUT_BEFORE, "session-cut-before", 40)                                                  \
   X(SESSION_CUT_AFTER, "session-cut-after", 40)                                                    \
   X(BACKEND_LINGERS, "backend-lingers", 3000)                                                      \
+  X(PLAN_STALE, "plan-stale", 100)                                                                 \
   X(STATEMENT_FAILS, "statement-fails", 200)                                                       \
   X(PREPARE_TAG_ROLLBACK, "prepare-tag-rollback", 60)                                              \
   X(REPLICA_WAIT, "replica-wait", 40)                                                              \

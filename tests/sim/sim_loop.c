@@ -31,6 +31,13 @@ struct deferred {
   struct deferred *prev, *next;
 };
 
+struct loop_soon {
+  struct loop *loop;
+  loop_fn fn;
+  void *data;
+  struct sim_event *event; /* NULL: not asked for */
+};
+
 struct loop_timer {
   struct loop *loop;
   loop_fn fn;
@@ -94,6 +101,28 @@ void loop_defer(struct loop *loop, loop_fn fn, void *data) {
   *deferred = (struct deferred){.loop = loop, .fn = fn, .data = data};
   deferred->event = sim_after(loop->sim, loop, 0, call_deferred, deferred);
   DL_APPEND(loop->deferred, deferred);
+}
+
+struct loop_soon *loop_soon_new(struct loop *loop, loop_fn fn, void *data) {
+  struct loop_soon *soon = calloc(1, sizeof *soon);
+  if (!soon) abort();
+  *soon = (struct loop_soon){.loop = loop, .fn = fn, .data = data};
+  return soon;
+}
+
+static void come(void *data) {
+  struct loop_soon *soon = data;
+  soon->event = NULL;
+  soon->fn(soon->data);
+}
+
+void loop_soon_ask(struct loop_soon *soon) {
+  if (!soon->event) soon->event = sim_after(soon->loop->sim, soon->loop, 0, come, soon);
+}
+
+void loop_soon_free(struct loop_soon *soon) {
+  if (soon) sim_cancel(soon->event);
+  free(soon);
 }
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_fn fn, void *data) {

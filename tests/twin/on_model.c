@@ -49,9 +49,9 @@ int main(void) {
   const struct transcript_server server = {.adapter = sim_database_adapter(db, process.loop),
                                            .step = step,
                                            .waiting = waiting,
-                                           .add = "add",
-                                           .read = "read",
-                                           .fail = "fail"};
+                                           .add = "UPDATE account",
+                                           .read = "SELECT balance",
+                                           .fail = "SELECT 1/0"};
   transcript_write(&server);
   server.adapter->ops->free(server.adapter);
   sim_database_free(db);

@@ -13,6 +13,7 @@
 
 struct fixture {
   struct loop *loop;
+  struct loop_soon *soon;
   struct loop_timer *timer, *other;
   struct loop_poll *poll;
   struct loop_wakeup *wakeup;
@@ -306,6 +307,41 @@ static void on_never(void *data, bool readable, bool writable) {
   note(data, '!');
 }
 
+static void ask_twice(void *data) {
+  struct fixture *f = data;
+  note(f, 't');
+  loop_soon_ask(f->soon);
+  loop_soon_ask(f->soon);
+}
+
+static void on_soon(void *data) {
+  struct fixture *f = data;
+  note(f, 's');
+  loop_timer_start(f->timer, 1);
+}
+
+static void soon_comes_once_however_often_it_was_asked_for(void) {
+  struct fixture f;
+  setup(&f);
+  struct loop_timer *first = loop_timer_new(f.loop, ask_twice, &f);
+  f.timer = loop_timer_new(f.loop, on_stop, &f);
+  f.soon = loop_soon_new(f.loop, on_soon, &f);
+  loop_timer_start(first, 1);
+  loop_run(f.loop);
+  CU_ASSERT_STRING_EQUAL(f.trace, "ts.");
+  loop_timer_start(first, 1);
+  loop_run(f.loop);
+  CU_ASSERT_STRING_EQUAL(f.trace, "ts.ts.");
+  loop_soon_ask(f.soon);
+  loop_soon_free(f.soon); /* what was asked for does not come */
+  loop_timer_start(f.timer, 1);
+  loop_run(f.loop);
+  CU_ASSERT_STRING_EQUAL(f.trace, "ts.ts..");
+  loop_timer_free(first);
+  loop_timer_free(f.timer);
+  teardown(&f);
+}
+
 static void poll_set_to_nothing_is_silent(void) {
   struct fixture f;
   setup(&f);
@@ -377,5 +413,5 @@ SUITE(loop, CASE(defer_runs_in_order_and_not_at_once),
       CASE(timer_freed_in_its_callback_is_gone), CASE(timer_without_delay_starves_nobody),
       CASE(poll_is_level_triggered), CASE(poll_of_a_bad_descriptor_is_null),
       CASE(poll_with_an_error_reports_until_freed), CASE(poll_set_to_nothing_is_silent),
-      CASE(wakeup_from_a_thread_arrives), CASE(signal_arrives_on_the_loop),
-      CASE(write_to_a_gone_peer_is_no_signal))
+      CASE(soon_comes_once_however_often_it_was_asked_for), CASE(wakeup_from_a_thread_arrives),
+      CASE(signal_arrives_on_the_loop), CASE(write_to_a_gone_peer_is_no_signal))

@@ -56,5 +56,31 @@ static void statement_of_work_is_allowed(void) {
   allows("/* open");
 }
 
-SUITE(postgres_sql, CASE(statement_of_transaction_control_is_refused),
-      CASE(statement_behind_comments_is_found), CASE(statement_of_work_is_allowed))
+static void statement_of_plain_work_is_plain(void) {
+  static const char *const plain[] = {"SELECT 1",
+                                      "insert into t values (1)",
+                                      "/* a */ UPDATE t SET a = 1",
+                                      "WITH a AS (SELECT 1) DELETE FROM t",
+                                      "CALL f()",
+                                      "SET LOCAL work_mem = 1",
+                                      ";;TABLE t"};
+  static const char *const others[] = {"PREPARE plan AS SELECT 1",
+                                       "EXECUTE plan",
+                                       "DEALLOCATE ALL",
+                                       "DISCARD ALL",
+                                       "DO $$BEGIN END$$",
+                                       "CREATE TABLE t ()",
+                                       "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+                                       "LOAD 'x'",
+                                       "(SELECT 1)",
+                                       "",
+                                       "SELECTED"};
+  for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+    CU_ASSERT_TRUE(statement_is_plain(plain[i]));
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    CU_ASSERT_FALSE(statement_is_plain(others[i]));
+}
+
+SUITE(postgres_sql, CASE(statement_of_plain_work_is_plain),
+      CASE(statement_of_transaction_control_is_refused), CASE(statement_behind_comments_is_found),
+      CASE(statement_of_work_is_allowed))

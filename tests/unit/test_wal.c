@@ -10,6 +10,7 @@
 #include "cli/process.h"
 #include "tests/lib/fault_vfs.h"
 #include "tests/lib/suite.h"
+#include "common/clock.h"
 #include "tests/lib/wal_fixture.h"
 #include "wal/store.h"
 
@@ -187,6 +188,8 @@ static void end_of_delegated_settles_outcome_and_cause(void) {
   s.record.cause = cause;
   s.record.decided_at_us = 5;
   s.record.applied_at_us = 6;
+  s.branches[0].confirmed = true; /* the end says so */
+  s.branches[0].outcome = BRANCH_OUTCOME_ABORTED;
   fixture_reopen(&f);
   const struct wal_record *found = fixture_look_up(&f, &s.record.txid);
   CU_ASSERT_TRUE(found && records_are_equal(found, &s.record));
@@ -379,12 +382,14 @@ static void retention_of_many_removes_all_in_steps(void) {
   fixture_close(&f);
   CU_ASSERT_FATAL(store_open(&store, f.path, NULL) == ERR_OK);
   s.record.branch_count = 0;
+  int64_t last_us = 0;
   for (int i = 0; i < 2 * REMOVE_STEP_MAX + 1; i++) {
-    s.record.txid = txid_make(1);
-    CU_ASSERT_EQUAL(store_put(store, &s.record, 10 + i, NULL), STORE_OK);
+    s.record.txid = txid_make(clock_wall_us());
+    last_us = clock_wall_us() + 1000;
+    CU_ASSERT_EQUAL(store_put(store, &s.record, last_us, NULL), STORE_OK);
   }
   do {
-    CU_ASSERT_EQUAL(store_remove_ended(store, 10 + 2 * REMOVE_STEP_MAX, &removed, NULL), STORE_OK);
+    CU_ASSERT_EQUAL(store_remove_ended(store, last_us, &removed, NULL), STORE_OK);
     total += removed;
     steps++;
   } while (removed > 0 && steps < 10);

@@ -263,12 +263,20 @@ static void damaged_key_is_an_error_and_not_an_unknown_one(void) {
   }
 }
 
-/* ---- format 2 --------------------------------------------------------------------------------- */
+/* ---- older formats --------------------------------------------------------------------------------- */
 
-static const char to_format_2[] =
-    "DROP TABLE request; PRAGMA user_version=2; UPDATE meta SET commits = commits + 1";
+#define TO_FORMAT_3                                                                                \
+  "CREATE TRIGGER txn_begun AFTER INSERT ON txn WHEN new.ended_at_us IS NULL BEGIN"                \
+  " UPDATE meta SET unfinished = unfinished + 1; END;"                                             \
+  "CREATE TRIGGER txn_done AFTER UPDATE OF ended_at_us ON txn"                                     \
+  " WHEN old.ended_at_us IS NULL AND new.ended_at_us IS NOT NULL BEGIN"                            \
+  " UPDATE meta SET unfinished = unfinished - 1; END;"                                             \
+  "CREATE INDEX txn_ended ON txn (ended_at_us, txid) WHERE ended_at_us IS NOT NULL;"               \
+  "PRAGMA user_version=3; UPDATE meta SET commits = commits + 1;"
+static const char to_format_2[] = TO_FORMAT_3 "DROP TABLE request; PRAGMA user_version=2";
+static const char to_format_3[] = TO_FORMAT_3;
 
-static void log_of_format_2_is_brought_up_to_date(void) {
+static void brought_up_to_date(const char *to_older) {
   struct wal_fixture f;
   struct found found = {.f = &f};
   struct sample before, after;
@@ -277,7 +285,7 @@ static void log_of_format_2_is_brought_up_to_date(void) {
   sample_commit(&f, &before);
   CU_ASSERT_EQUAL(fixture_decide(&f, &before.record), WAL_DURABLE);
   fixture_close(&f);
-  run_sql(&f, to_format_2);
+  run_sql(&f, to_older);
   for (int i = 0; i < 2; i++) {
     CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
     const struct wal_record *record = fixture_look_up(&f, &before.record.txid);
@@ -295,6 +303,14 @@ static void log_of_format_2_is_brought_up_to_date(void) {
   CU_ASSERT_TRUE(keys_are_equal(look_up(&found, "k"), &key));
   free(found.key);
   fixture_end(&f);
+}
+
+static void log_of_format_2_is_brought_up_to_date(void) {
+  brought_up_to_date(to_format_2);
+}
+
+static void log_of_format_3_is_brought_up_to_date(void) {
+  brought_up_to_date(to_format_3);
 }
 
 /* A start of format 2 that fails has changed nothing. */
@@ -391,7 +407,7 @@ SUITE(wal_keys, CASE(key_comes_with_its_decision_and_stays),
       CASE(expired_key_is_removed_unless_its_transaction_is_unfinished),
       CASE(expired_record_is_kept_while_its_key_has_no_answer),
       CASE(damaged_key_is_an_error_and_not_an_unknown_one),
-      CASE(log_of_format_2_is_brought_up_to_date),
+      CASE(log_of_format_2_is_brought_up_to_date), CASE(log_of_format_3_is_brought_up_to_date),
       CASE(upgrade_on_a_full_disk_is_refused_and_repeated),
       CASE(keys_outlive_a_backup_and_a_rebuilding),
       CASE(log_of_format_2_can_be_backed_up_and_rebuilt))
