@@ -53,7 +53,7 @@ struct outbox {
   struct batch *sent;
   struct loop_timer *timer; /* for letters that end before their request */
   uint64_t timer_ms;        /* 0: it does not run */
-  bool deferred, closing;
+  struct loop_soon *turn_end;
 };
 
 /* ---- ends ------------------------------------------------------------------------------------- */
@@ -205,12 +205,7 @@ static void send_gathered(struct outbox *outbox) {
 }
 
 static void on_turn_end(void *data) {
-  struct outbox *outbox = data;
-  outbox->deferred = false;
-  if (outbox->closing)
-    free(outbox);
-  else
-    send_gathered(outbox);
+  send_gathered(data);
 }
 
 static struct batch *gather(struct outbox *outbox) {
@@ -248,9 +243,7 @@ static void letter_written(struct outbox *outbox) {
   struct batch *batch = outbox->gathering;
   message_end(&batch->json);
   if (batch->count == BATCH_MAX || batch->json.length >= BATCH_BYTES_MAX) send_gathered(outbox);
-  if (outbox->deferred || !outbox->gathering) return;
-  outbox->deferred = true;
-  loop_defer(outbox->loop, on_turn_end, outbox);
+  if (outbox->gathering) loop_soon_ask(outbox->turn_end);
 }
 
 void outbox_run(struct outbox *outbox, const struct run_request *request, int64_t timeout_ms,
@@ -278,6 +271,7 @@ struct outbox *outbox_new(struct loop *loop, struct http_client *client, const c
   outbox->client = client;
   if (asprintf(&outbox->url, "%s/messages", url) < 0) abort();
   outbox->timer = loop_timer_new(loop, on_timer, outbox);
+  outbox->turn_end = loop_soon_new(loop, on_turn_end, outbox);
   return outbox;
 }
 
@@ -288,7 +282,7 @@ void outbox_free(struct outbox *outbox) {
   }
   if (outbox->gathering) batch_free(outbox->gathering);
   loop_timer_free(outbox->timer);
+  loop_soon_free(outbox->turn_end);
   free(outbox->url);
-  outbox->closing = true;
-  if (!outbox->deferred) free(outbox); /* else on_turn_end() does */
+  free(outbox);
 }

@@ -8,7 +8,6 @@
  */
 #include <assert.h>
 #include <stdlib.h>
-#include <utlist.h>
 
 #include "common/loop.h"
 #include "tests/sim/sim_run.h"
@@ -20,15 +19,6 @@ struct loop {
   struct process *process;
   bool held;
   unsigned timers;
-  struct deferred *deferred;
-};
-
-struct deferred {
-  struct loop *loop;
-  loop_fn fn;
-  void *data;
-  struct sim_event *event;
-  struct deferred *prev, *next;
 };
 
 struct loop_soon {
@@ -53,21 +43,8 @@ struct loop *sim_loop_new(struct sim *sim, struct process *process) {
   return loop;
 }
 
-static void call_deferred(void *data) {
-  struct deferred *deferred = data;
-  loop_fn fn = deferred->fn;
-  void *with = deferred->data;
-  DL_DELETE(deferred->loop->deferred, deferred);
-  free(deferred);
-  fn(with);
-}
-
 void loop_free(struct loop *loop) {
   assert(loop->timers == 0);
-  while (loop->deferred) {
-    sim_cancel(loop->deferred->event);
-    call_deferred(loop->deferred);
-  }
   sim_drop_loop(loop->sim, loop);
   free(loop);
 }
@@ -96,11 +73,7 @@ uint64_t loop_now_ms(struct loop *loop) {
 }
 
 void loop_defer(struct loop *loop, loop_fn fn, void *data) {
-  struct deferred *deferred = calloc(1, sizeof *deferred);
-  if (!deferred) abort();
-  *deferred = (struct deferred){.loop = loop, .fn = fn, .data = data};
-  deferred->event = sim_after(loop->sim, loop, 0, call_deferred, deferred);
-  DL_APPEND(loop->deferred, deferred);
+  (void)sim_after(loop->sim, loop, 0, fn, data);
 }
 
 struct loop_soon *loop_soon_new(struct loop *loop, loop_fn fn, void *data) {
