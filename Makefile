@@ -40,7 +40,7 @@ MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(
 
 # The simulator: the code under test as it is, on models of what is below it.
 SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c common/daemon.c common/door.c common/log.c common/loop.c \
-             common/random.c common/tls.c common/tokens.c common/config.c common/config_value.c coordinator/settings.c \
+             common/random.c common/tls.c common/tokens.c common/trace_settings.c common/config.c common/config_value.c coordinator/settings.c \
              $(wildcard coordinator/rebuild*.c) \
              participant-agent/database.c participant-agent/settings.c participant-agent/state.c
 SIM      := $(wildcard tests/sim/*.c) $(filter-out $(SIM_BELOW),$(DAEMON)) common/http_uri.c common/clock.c
@@ -181,6 +181,7 @@ check-scripts:
 
 check-docs: $(BUILD)/api-docs
 	$(Q)sh tools/check_docs.sh $<
+	$(Q)sh tools/check_reliability.sh
 
 $(BUILD)/api-docs: $(call objects,tools/api_docs.c)
 	@echo "  LINK  $@"
@@ -193,7 +194,7 @@ api-docs: $(BUILD)/api-docs ## write docs/api.md anew, from coordinator/openapi.
 check-packaging:
 	$(Q)sh tools/check_packaging.sh
 
-everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim $(addprefix $(BUILD)/,bench bench-guard bench-recovery bench-count.so)
+everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim $(addprefix $(BUILD)/,bench bench-growth bench-guard bench-recovery bench-count.so)
 test-programs: $(TESTS) $(BUILD)/test/assent-fault.so
 check-gcc check-clang: check-%:
 	@echo "$*: builds everything, warnings are errors"
@@ -226,13 +227,16 @@ valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and wit
 	$(Q)sh tools/valgrind.sh $(BUILD)
 
 # ---- how fast ---------------------------------------------------------------------------------------
-.PHONY: bench bench-guard bench-recovery
-BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c meter.c site.c transfers.c)
+.PHONY: bench bench-growth bench-guard bench-recovery
+BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c measure.c meter.c site.c transfers.c)
+GROWTH := $(addprefix bench/,bench.c chart.c figures.c fill.c growth.c growth_log.c growth_memory.c http.c \
+                             load.c measure.c meter.c site.c)
 GUARD := $(addprefix bench/,bench.c guard.c http.c load.c site.c)
 $(BUILD)/bench: $(call objects,$(BENCH) $(CLI))
+$(BUILD)/bench-growth: $(call objects,$(GROWTH) $(CLI))
 $(BUILD)/bench-recovery: $(call objects,bench/recovery.c bench/bench.c $(CLI))
 $(BUILD)/bench-guard: $(call objects,$(GUARD) $(CLI))
-$(BUILD)/bench $(BUILD)/bench-guard $(BUILD)/bench-recovery:
+$(addprefix $(BUILD)/,bench bench-growth bench-guard bench-recovery):
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 # Loaded into the processes that are measured, to count what they do.
@@ -243,6 +247,9 @@ $(BUILD)/bench-count.so: bench/count.c bench/count.h
 bench: deps ## what a transaction costs, against two-phase commit by hand; QUICK=1, ARGS="--json --svg DIR"
 	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench $(BUILD)/bench-count.so
 	$(Q)$(BUILD)/bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+bench-growth: deps ## how the cost grows: with databases, statements, bytes, clients, the log; QUICK=1, ARGS="--json --svg DIR"
+	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-growth $(BUILD)/bench-count.so
+	$(Q)$(BUILD)/bench-growth $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 bench-guard: deps-dev ## instructions a transaction costs the daemons, against those stored in bench/guard.txt
 	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-guard $(BUILD)/bench-count.so
 	$(Q)$(BUILD)/bench-guard bench/guard.txt

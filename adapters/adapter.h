@@ -138,10 +138,12 @@ struct epoch_claim {
   char run_id[RUN_ID_SIZE];
   uint64_t after_epoch; /* 0: the cluster must not be known here yet */
   char after_run_id[RUN_ID_SIZE];
+  uint64_t former_epoch; /* one that is known elsewhere to have run here; 0: none */
 };
 struct epoch_known {
   uint64_t epoch; /* 0: none */
   char run_id[RUN_ID_SIZE];
+  bool keeps_rows; /* the tables of rows are there, and may say that every branch leaves one */
 };
 enum session_claimed {
   CLAIM_LOST,

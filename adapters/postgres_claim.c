@@ -33,13 +33,20 @@ static void end_and_answer(struct session *s, enum session_claimed claimed) {
 
 /* ---- the four stages ------------------------------------------------------------------------- */
 
+/* In the catalogue, which everybody may read: to_regclass() wants USAGE of the schema, and a role that
+ * has lost it has to be told all the same that there are tables. */
+#define SQL_TABLE(name)                                                                            \
+  "(SELECT oid FROM pg_catalog.pg_class WHERE relname = '" name                                    \
+  "' AND relnamespace = pg_catalog.to_regnamespace('assent'))"
+
 static void send_look(struct session *s) {
   s->ask.stage = STAGE_LOOK;
   s->ask.attempt++;
-  wire_query(s, STEP_QUERY, 0,
-             "SELECT pg_catalog.to_regclass('assent.coordinator'), "
-             "pg_catalog.to_regnamespace('assent'), pg_catalog.to_regclass('assent.outcome_kept')",
-             0, NULL);
+  wire_query(
+      s, STEP_QUERY, 0,
+      "SELECT " SQL_TABLE("coordinator") ", pg_catalog.to_regnamespace('assent'), " SQL_TABLE(
+          "outcome_kept"),
+      0, NULL);
   wire_sync(s);
   wire_flush(s);
 }
@@ -93,10 +100,12 @@ static void send_create(struct session *s) {
   "WHERE (known.epoch = excluded.epoch AND known.run_id = excluded.run_id) OR "                    \
   "(known.epoch < excluded.epoch AND (known.epoch < $4 OR "                                        \
   "(known.epoch = $4 AND known.run_id = $5))) RETURNING epoch)"
-/* Rows begin with an epoch of which no branch has run here, or with the next one. */
+/* Rows begin with an epoch of which no branch has run here, as far as is known here or elsewhere ($6),
+ * or with the next one. */
 #define SQL_ROWS_BEGIN                                                                             \
   ", kept AS (INSERT INTO assent.outcome_kept AS kept (cluster, epoch) SELECT $1, "                \
-  "CASE WHEN COALESCE((SELECT former.epoch FROM former), 0) < $2::pg_catalog.int8 "                \
+  "CASE WHEN GREATEST((SELECT former.epoch FROM former), $6::pg_catalog.int8) < "                  \
+  "$2::pg_catalog.int8 "                                                                           \
   "THEN $2::pg_catalog.int8 ELSE $2::pg_catalog.int8 + 1 END FROM claimed ON CONFLICT (cluster) "  \
   "DO UPDATE SET epoch = excluded.epoch, before = NULL WHERE kept.before IS NOT NULL)"
 #define SQL_ROWS_END                                                                               \
@@ -106,18 +115,19 @@ static void send_create(struct session *s) {
 
 static void send_write(struct session *s) {
   const struct epoch_claim *claim = &s->ask.claim;
-  char epoch[EPOCH_TEXT_SIZE], after[EPOCH_TEXT_SIZE];
+  char epoch[EPOCH_TEXT_SIZE], after[EPOCH_TEXT_SIZE], former[EPOCH_TEXT_SIZE];
   const char *const params[] = {claim->cluster.text, epoch, claim->run_id, after,
-                                claim->after_run_id};
+                                claim->after_run_id, former};
   (void)snprintf(epoch, sizeof epoch, "%" PRIu64, claim->epoch);
   (void)snprintf(after, sizeof after, "%" PRIu64, claim->after_epoch);
+  (void)snprintf(former, sizeof former, "%" PRIu64, claim->former_epoch);
   s->ask.stage = STAGE_WRITE;
   begin(s);
   wire_query(s, STEP_QUERY, 0,
              s->leaves_rows      ? SQL_CLAIM SQL_ROWS_BEGIN SQL_CLAIMED
              : s->ask.rows_there ? SQL_CLAIM SQL_ROWS_END SQL_CLAIMED
                                  : SQL_CLAIM SQL_CLAIMED,
-             5, params);
+             s->leaves_rows ? 6 : 5, params);
   commit(s);
 }
 
@@ -153,7 +163,7 @@ static void claim_result(struct session *s, struct step step, PGresult *result) 
     ask->found = PQntuples(result) > 0 && !PQgetisnull(result, 0, 0);
     if (ask->stage == STAGE_LOOK) {
       ask->remaining = PQgetisnull(result, 0, 1) ? 1 : 0; /* the schema is to be made, too */
-      ask->rows_there = !PQgetisnull(result, 0, 2);
+      ask->rows_there = ask->known.keeps_rows = !PQgetisnull(result, 0, 2);
     } else if (ask->found)
       take_known(&ask->known, result);
   }

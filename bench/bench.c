@@ -19,6 +19,18 @@ void must_go(enum error_code code, const struct error *err, const char *what) {
   must(code == ERR_OK, what, err->text);
 }
 
+volatile sig_atomic_t bench_interrupted;
+
+static void on_signal(int signum) {
+  bench_interrupted = signum;
+}
+
+void bench_catch_signals(void) {
+  struct sigaction action = {.sa_handler = on_signal};
+  (void)sigaction(SIGINT, &action, NULL);
+  (void)sigaction(SIGTERM, &action, NULL);
+}
+
 double median(double *values, unsigned count) {
   for (unsigned i = 1; i < count; i++)
     for (unsigned j = i; j > 0 && values[j - 1] > values[j]; j--) {

@@ -5,6 +5,7 @@
 #define ASSENT_BENCH_BENCH_H
 
 #include <libpq-fe.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,10 @@ static inline void must(bool ok, const char *what, const char *why) {
   if (!ok) bench_fail(what, why);
 }
 void must_go(enum error_code code, const struct error *err, const char *what);
+
+/* From here on SIGINT and SIGTERM only leave their number: a bench ends what it has begun. */
+void bench_catch_signals(void);
+extern volatile sig_atomic_t bench_interrupted;
 
 /* Sorts the values. */
 double median(double *values, unsigned count);

@@ -1,22 +1,21 @@
-/* The charts of a run as SVG, readable on light and dark pages. See figures.h. */
+/* See chart.h. */
+#include "bench/chart.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "bench/bench.h"
-#include "bench/figures.h"
 
 enum { WIDTH = 720, HEIGHT = 380, LEFT = 70, RIGHT = 170, TOP = 46, BOTTOM = 50, TICKS = 5 };
 
-static const enum program drawn[] = {LIMIT, EMBEDDED, AGENTS, BYHAND};
-enum { DRAWN = sizeof drawn / sizeof drawn[0] };
 /* Told apart also by those who do not see all colours (Okabe and Ito). */
-static const char *const colours[DRAWN] = {"#999999", "#0072b2", "#009e73", "#d55e00"};
+static const char *const colours[CHART_SERIES_MAX] = {"#999999", "#0072b2", "#009e73", "#d55e00"};
 
-static FILE *open_chart(const char *directory, const char *name, const char *title) {
+static FILE *open_chart(const struct chart *chart, const char *directory) {
   char path[4096];
-  (void)snprintf(path, sizeof path, "%s/%s", directory, name);
+  (void)snprintf(path, sizeof path, "%s/%s", directory, chart->file);
   FILE *out = fopen(path, "we");
   must(out != NULL, path, strerror(errno));
   (void)fprintf(out,
@@ -26,7 +25,7 @@ static FILE *open_chart(const char *directory, const char *name, const char *tit
                 ".g{stroke:#8884}.e{text-anchor:end}.m{text-anchor:middle}"
                 "@media(prefers-color-scheme:dark){text{fill:#ccc}}</style>\n"
                 "<text class=\"t\" x=\"%d\" y=\"24\">%s</text>\n",
-                WIDTH, HEIGHT, title, LEFT, title);
+                WIDTH, HEIGHT, chart->title, LEFT, chart->title);
   return out;
 }
 
@@ -60,93 +59,72 @@ static double draw_scale(FILE *out, double most) {
   return tick * TICKS;
 }
 
-static void draw_key(FILE *out, int line, const char *colour, const char *text) {
-  int y = TOP + 8 + 22 * line;
-  (void)fprintf(out,
-                "<rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" fill=\"%s\"/>"
-                "<text x=\"%d\" y=\"%d\">%s</text>\n",
-                WIDTH - RIGHT + 20, y - 11, colour, WIDTH - RIGHT + 40, y, text);
+static void draw_key(FILE *out, const struct chart *chart) {
+  for (unsigned k = 0; k < chart->count; k++) {
+    int y = TOP + 8 + 22 * (int)k;
+    (void)fprintf(out,
+                  "<rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" fill=\"%s\"/>"
+                  "<text x=\"%d\" y=\"%d\">%s</text>\n",
+                  WIDTH - RIGHT + 20, y - 11, colours[k], WIDTH - RIGHT + 40, y,
+                  chart->series[k].name);
+  }
 }
 
-/* ---- lines over clients -------------------------------------------------------------------------- */
-
-static double place_of(unsigned index, unsigned count) {
-  double width = WIDTH - LEFT - RIGHT;
-  return count > 1 ? LEFT + width * index / (count - 1) : LEFT + width / 2;
+static void draw_x(FILE *out, const struct chart *chart, unsigned point, double x) {
+  (void)fprintf(out, "<text class=\"m\" x=\"%.1f\" y=\"%d\">%s</text>\n", x, HEIGHT - BOTTOM + 20,
+                chart->x[point]);
+  if (point == 0 && chart->x_title)
+    (void)fprintf(out, "<text class=\"m\" x=\"%d\" y=\"%d\">%s</text>\n",
+                  LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 10, chart->x_title);
 }
 
-static void draw_lines(const struct row *rows, unsigned count, const char *directory,
-                       const char *name, const char *title, enum figure figure) {
-  FILE *out = open_chart(directory, name, title);
-  double most = 0;
-  for (unsigned i = 0; i < count; i++)
-    for (int k = 0; k < DRAWN; k++)
-      most = fmax(most, rows[i].median[drawn[k]].of[figure]);
+void chart_draw_lines(const struct chart *chart, const char *directory) {
+  FILE *out = open_chart(chart, directory);
+  double most = 0, width = WIDTH - LEFT - RIGHT, places[CHART_POINTS_MAX];
+  for (unsigned i = 0; i < chart->points; i++)
+    for (unsigned k = 0; k < chart->count; k++)
+      most = fmax(most, chart->series[k].values[i]);
   double top = draw_scale(out, most);
-  for (unsigned i = 0; i < count; i++)
-    (void)fprintf(out, "<text class=\"m\" x=\"%.1f\" y=\"%d\">%u</text>\n", place_of(i, count),
-                  HEIGHT - BOTTOM + 20, rows[i].clients);
-  (void)fprintf(out, "<text class=\"m\" x=\"%d\" y=\"%d\">clients</text>\n",
-                LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 10);
-  for (int k = 0; k < DRAWN; k++) {
+  for (unsigned i = 0; i < chart->points; i++) {
+    places[i] = LEFT + (chart->points > 1 ? width * i / (chart->points - 1) : width / 2);
+    draw_x(out, chart, i, places[i]);
+  }
+  for (unsigned k = 0; k < chart->count; k++) {
     (void)fprintf(out, "<polyline fill=\"none\" stroke-width=\"2.5\" stroke=\"%s\" points=\"",
                   colours[k]);
-    for (unsigned i = 0; i < count; i++)
-      (void)fprintf(out, "%.1f,%.1f ", place_of(i, count),
-                    height_of(rows[i].median[drawn[k]].of[figure], top));
+    for (unsigned i = 0; i < chart->points; i++)
+      (void)fprintf(out, "%.1f,%.1f ", places[i], height_of(chart->series[k].values[i], top));
     (void)fputs("\"/>\n", out);
-    draw_key(out, k, colours[k], program_name(drawn[k]));
   }
+  draw_key(out, chart);
   close_chart(out);
 }
 
-/* ---- where a transaction's CPU goes -------------------------------------------------------------- */
+static double sum_at(const struct chart *chart, unsigned point) {
+  double sum = 0;
+  for (unsigned k = 0; k < chart->count; k++)
+    sum += chart->series[k].values[point];
+  return sum;
+}
 
-static void draw_cpu(const struct row *row, const char *directory) {
-  static const struct {
-    enum figure figure;
-    const char *colour, *text;
-  } parts[] = {{FIGURE_CPU_SERVERS_US, "#999999", "PostgreSQL"},
-               {FIGURE_CPU_COORDINATOR_US, "#0072b2", "assentd"},
-               {FIGURE_CPU_AGENTS_US, "#009e73", "agents"},
-               {FIGURE_CPU_CLIENT_US, "#d55e00", "client"}};
-  enum { PARTS = sizeof parts / sizeof parts[0] };
-  char title[80];
-  (void)snprintf(title, sizeof title, "CPU microseconds a transaction, %u clients", row->clients);
-  FILE *out = open_chart(directory, "cpu.svg", title);
-  double most = 0;
-  for (int k = 0; k < DRAWN; k++) {
-    double sum = 0;
-    for (int part = 0; part < PARTS; part++)
-      sum += row->median[drawn[k]].of[parts[part].figure];
-    most = fmax(most, sum);
-  }
-  double top = draw_scale(out, most), step = (double)(WIDTH - LEFT - RIGHT) / DRAWN;
-  for (int k = 0; k < DRAWN; k++) {
-    double x = LEFT + step * k + step / 5, sum = 0;
-    for (int part = 0; part < PARTS; part++) {
-      double value = row->median[drawn[k]].of[parts[part].figure];
-      double below = height_of(sum, top), above = height_of(sum + value, top);
-      sum += value;
+void chart_draw_bars(const struct chart *chart, const char *directory) {
+  FILE *out = open_chart(chart, directory);
+  double most = 0, step = (double)(WIDTH - LEFT - RIGHT) / chart->points;
+  for (unsigned i = 0; i < chart->points; i++)
+    most = fmax(most, sum_at(chart, i));
+  double top = draw_scale(out, most);
+  for (unsigned i = 0; i < chart->points; i++) {
+    double x = LEFT + step * i + step / 5, below = height_of(0, top), sum = 0;
+    for (unsigned k = 0; k < chart->count; k++) {
+      sum += chart->series[k].values[i];
+      double above = height_of(sum, top);
       (void)fprintf(out,
                     "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\"/>\n", x,
-                    above, step * 3 / 5, below - above, parts[part].colour);
+                    above, step * 3 / 5, below - above, colours[k]);
+      below = above;
     }
-    (void)fprintf(out, "<text class=\"m\" x=\"%.1f\" y=\"%d\">%s</text>\n", x + step * 3 / 10,
-                  HEIGHT - BOTTOM + 20, program_name(drawn[k]));
+    draw_x(out, chart, i, x + step * 3 / 10);
   }
-  for (int part = 0; part < PARTS; part++)
-    draw_key(out, part, parts[part].colour, parts[part].text);
+  draw_key(out, chart);
   close_chart(out);
-}
-
-void rows_draw(const struct row *rows, unsigned count, const char *directory) {
-  const struct row *typical = &rows[0];
-  for (unsigned i = 0; i < count; i++)
-    if (rows[i].clients <= 32) typical = &rows[i];
-  draw_lines(rows, count, directory, "throughput.svg", "Transactions a second over two databases",
-             FIGURE_TPS);
-  draw_lines(rows, count, directory, "latency.svg", "Median latency of a transaction, ms",
-             FIGURE_P50_MS);
-  draw_cpu(typical, directory);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bench/bench.h"
+#include "bench/chart.h"
 #include "cli/table.h"
 
 enum { CELL_SIZE = 24, SUMMARY_CLIENTS = 32 };
@@ -20,11 +21,7 @@ static const char *const names[PROGRAMS] = {
     [AGENTS_STEPS] = "agents, in steps",
 };
 
-static const struct {
-  const char *name;  /* in JSON */
-  const char *title; /* in the table; NULL: not there */
-  int decimals;
-} columns[FIGURES] = {
+static const struct figure_column columns[FIGURES] = {
     [FIGURE_TPS] = {"tps", "per s", 0},
     [FIGURE_OVER_LIMIT] = {"over_limit", "/limit", 2},
     [FIGURE_OVER_BYHAND] = {"over_byhand", "/byhand", 2},
@@ -43,6 +40,10 @@ static const struct {
     [FIGURE_BYTES_SERVERS] = {"bytes_servers", "sql", 0},
     [FIGURE_PEAK_MB] = {"peak_mb", "peak MB", 1},
 };
+
+const struct figure_column *figure_column(enum figure figure) {
+  return &columns[figure];
+}
 
 const char *program_name(enum program program) {
   return names[program];
@@ -108,8 +109,7 @@ void row_print_table(const struct row *row, FILE *out) {
   (void)fflush(out);
 }
 
-/* JSON has no NaN. */
-static void print_number(FILE *out, const char *name, int decimals, double value) {
+void print_number(FILE *out, const char *name, int decimals, double value) {
   if (isnan(value))
     (void)fprintf(out, "\"%s\": null", name);
   else
@@ -158,4 +158,61 @@ void rows_print_summary(const struct row *rows, unsigned count, FILE *out) {
                  find(rows, count, lines[i].clients, lines[i].program, lines[i].figure));
   }
   (void)fputs("}\n", out);
+}
+
+/* ---- charts -------------------------------------------------------------------------------------- */
+
+static const enum program drawn[] = {LIMIT, EMBEDDED, AGENTS, BYHAND};
+enum { DRAWN = sizeof drawn / sizeof drawn[0], CLIENTS_SIZE = 12 };
+
+static void draw_over_clients(const struct row *rows, unsigned count, const char *directory,
+                              struct chart *chart, enum figure figure) {
+  char clients[COUNTS_MAX][CLIENTS_SIZE];
+  chart->x_title = "clients";
+  chart->points = count;
+  chart->count = DRAWN;
+  for (unsigned i = 0; i < count; i++) {
+    (void)snprintf(clients[i], CLIENTS_SIZE, "%u", rows[i].clients);
+    chart->x[i] = clients[i];
+    for (int k = 0; k < DRAWN; k++) {
+      chart->series[k].name = program_name(drawn[k]);
+      chart->series[k].values[i] = rows[i].median[drawn[k]].of[figure];
+    }
+  }
+  chart_draw_lines(chart, directory);
+}
+
+/* Where a transaction's CPU goes. */
+static void draw_cpu(const struct row *row, const char *directory) {
+  static const struct {
+    enum figure figure;
+    const char *text;
+  } parts[] = {{FIGURE_CPU_SERVERS_US, "PostgreSQL"},
+               {FIGURE_CPU_COORDINATOR_US, "assentd"},
+               {FIGURE_CPU_AGENTS_US, "agents"},
+               {FIGURE_CPU_CLIENT_US, "client"}};
+  enum { PARTS = sizeof parts / sizeof parts[0] };
+  char title[80];
+  (void)snprintf(title, sizeof title, "CPU microseconds a transaction, %u clients", row->clients);
+  struct chart chart = {.file = "cpu.svg", .title = title, .points = DRAWN, .count = PARTS};
+  for (int k = 0; k < DRAWN; k++) {
+    chart.x[k] = program_name(drawn[k]);
+    for (int part = 0; part < PARTS; part++) {
+      chart.series[part].name = parts[part].text;
+      chart.series[part].values[k] = row->median[drawn[k]].of[parts[part].figure];
+    }
+  }
+  chart_draw_bars(&chart, directory);
+}
+
+void rows_draw(const struct row *rows, unsigned count, const char *directory) {
+  const struct row *typical = &rows[0];
+  for (unsigned i = 0; i < count; i++)
+    if (rows[i].clients <= 32) typical = &rows[i];
+  struct chart throughput = {.file = "throughput.svg",
+                             .title = "Transactions a second over two databases"};
+  struct chart latency = {.file = "latency.svg", .title = "Median latency of a transaction, ms"};
+  draw_over_clients(rows, count, directory, &throughput, FIGURE_TPS);
+  draw_over_clients(rows, count, directory, &latency, FIGURE_P50_MS);
+  draw_cpu(typical, directory);
 }

@@ -59,6 +59,15 @@ struct row {
 
 const char *program_name(enum program program);
 
+struct figure_column {
+  const char *name;  /* in JSON */
+  const char *title; /* in a table; NULL: not there */
+  int decimals;
+};
+const struct figure_column *figure_column(enum figure figure);
+/* A member of an object; NaN, which JSON has not, is null. */
+void print_number(FILE *out, const char *name, int decimals, double value);
+
 /* Fills the ratios in, of the last round. */
 void row_compare(struct row *row);
 void row_medians(struct row *row);

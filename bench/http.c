@@ -9,18 +9,20 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
 #include "bench/load.h"
 #include "common/clock.h"
 
-enum { EVENTS_MAX = 64, REQUEST_SIZE = 1024, BODY_SIZE = 768, ANSWER_SIZE = 8192, ID_SIZE = 40 };
+enum { EVENTS_MAX = 64, HEAD_SIZE = 256, STATEMENT_SIZE = 256, ANSWER_SIZE = 65536, ID_SIZE = 40 };
 
 /* Of a transfer in steps; a whole one has only its last. */
 enum step { STEP_BEGIN, STEP_FIRST, STEP_SECOND, STEP_COMMIT };
@@ -41,60 +43,111 @@ struct http {
   int epoll;
   unsigned under_way, begun;
   struct client *clients;
+  unsigned participants, statements;
+  size_t body_size;
+  char *body; /* of the request that is being sent */
 };
 
 /* ---- requests ------------------------------------------------------------------------------------ */
 
-#define UPDATE_SQL "UPDATE account SET balance = balance + $1 WHERE id = $2"
+static void send_all(const struct client *client, struct iovec *parts, int count) {
+  struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
+  while (count > 0) {
+    ssize_t sent = sendmsg(client->fd, &message, MSG_NOSIGNAL);
+    must(sent > 0 || errno == EINTR, "sending", strerror(errno));
+    for (; count > 0 && sent >= (ssize_t)parts->iov_len; parts++, count--)
+      sent -= (ssize_t)parts->iov_len;
+    if (count > 0 && sent > 0) {
+      parts->iov_base = (char *)parts->iov_base + sent;
+      parts->iov_len -= (size_t)sent;
+    }
+    message.msg_iov = parts;
+    message.msg_iovlen = (size_t)count;
+  }
+}
 
+/* With http->body. */
 static void send_request(const struct http *http, const struct client *client, const char *path,
-                         const char *body, size_t body_length) {
-  char request[REQUEST_SIZE];
-  int length = snprintf(request, sizeof request,
+                         size_t body_length) {
+  char head[HEAD_SIZE];
+  int length = snprintf(head, sizeof head,
                         "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
-                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                        path, (unsigned)http->load->port, body_length, body);
-  must(length > 0 && (size_t)length < sizeof request, "a request", "is too long");
-  must(send(client->fd, request, (size_t)length, MSG_NOSIGNAL) == length, "sending",
-       strerror(errno));
-  (void)atomic_fetch_add_explicit(&http->load->http_bytes, (uint_fast64_t)length,
+                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                        path, (unsigned)http->load->port, body_length);
+  must(length > 0 && (size_t)length < sizeof head, "a request", "is too long");
+  struct iovec parts[] = {{head, (size_t)length}, {http->body, body_length}};
+  (void)atomic_fetch_add_explicit(&http->load->http_bytes, (uint_fast64_t)length + body_length,
                                   memory_order_relaxed);
+  send_all(client, parts, 2);
 }
 
-static const char *expectation(const struct http *http) {
-  return http->load->expect_rows ? ",\"expect_rows\":1" : "";
+/* Appends to http->body. */
+static void write_text(struct http *http, size_t *length, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void write_text(struct http *http, size_t *length, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int more = vsnprintf(http->body + *length, http->body_size - *length, format, args);
+  va_end(args);
+  must(more >= 0 && (size_t)more < http->body_size - *length, "a request", "is too long");
+  *length += (size_t)more;
 }
 
-static void send_whole(const struct http *http, const struct client *client) {
-  char body[BODY_SIZE];
+/* The members of a statement of the n-th participant. Only the first of a branch moves money. */
+static void write_statement(struct http *http, size_t *length, const struct client *client,
+                            unsigned participant, unsigned statement) {
+  const struct load *load = http->load;
   const struct transfer *t = &client->transfer;
-  int length =
-      snprintf(body, sizeof body,
-               "{\"commit\":true,\"wait\":\"%s\",\"branches\":["
-               "{\"participant\":\"bank_a\",\"statements\":[{\"sql\":\"" UPDATE_SQL
-               "\",\"params\":[%" PRId64 ",%" PRId64 "]%s}]},"
-               "{\"participant\":\"bank_b\",\"statements\":[{\"sql\":\"" UPDATE_SQL
-               "\",\"params\":[%" PRId64 ",%" PRId64 "]%s}]}]}",
-               http->load->way == WAY_DECIDED ? "decided" : "applied", t->change[0], t->account[0],
-               expectation(http), t->change[1], t->account[1], expectation(http));
-  send_request(http, client, "/v1/transactions", body, (size_t)length);
+  int64_t account = t->account[participant % BANKS] + (int64_t)statement * load->clients;
+  int64_t change = statement == 0 ? t->change[participant % BANKS] : 0;
+  write_text(http, length,
+             "\"sql\":\"UPDATE account SET balance = balance + $1%s WHERE id = $2\","
+             "\"params\":[%" PRId64 ",%" PRId64,
+             load->payload ? ", note = $3" : "", change,
+             account > ACCOUNTS ? account - ACCOUNTS / load->clients * load->clients : account);
+  if (load->payload) write_text(http, length, ",\"%s\"", load->payload);
+  write_text(http, length, "]%s", load->expect_rows ? ",\"expect_rows\":1" : "");
 }
 
-static void send_statement(const struct http *http, const struct client *client, int bank) {
-  char path[100], body[BODY_SIZE];
+static void send_whole(struct http *http, const struct client *client) {
+  size_t length = 0;
+  write_text(http, &length, "{\"commit\":true,\"wait\":\"%s\",\"branches\":[",
+             http->load->way == WAY_DECIDED ? "decided" : "applied");
+  for (unsigned i = 0; i < http->participants; i++) {
+    write_text(http, &length, "%s{\"participant\":\"bank_%c\",\"statements\":[", i ? "," : "",
+               'a' + i);
+    for (unsigned k = 0; k < http->statements; k++) {
+      write_text(http, &length, "%s{", k ? "," : "");
+      write_statement(http, &length, client, i, k);
+      write_text(http, &length, "}");
+    }
+    write_text(http, &length, "]}");
+  }
+  write_text(http, &length, "]}");
+  send_request(http, client, "/v1/transactions", length);
+}
+
+static void send_statement(struct http *http, const struct client *client, unsigned bank) {
+  char path[100];
+  size_t length = 0;
   (void)snprintf(path, sizeof path, "/v1/transactions/%s/statements", client->id);
-  int length = snprintf(body, sizeof body,
-                        "{\"participant\":\"bank_%c\",\"sql\":\"" UPDATE_SQL
-                        "\",\"params\":[%" PRId64 ",%" PRId64 "]%s}",
-                        'a' + bank, client->transfer.change[bank], client->transfer.account[bank],
-                        expectation(http));
-  send_request(http, client, path, body, (size_t)length);
+  write_text(http, &length, "{\"participant\":\"bank_%c\",", 'a' + bank);
+  write_statement(http, &length, client, bank, 0);
+  write_text(http, &length, "}");
+  send_request(http, client, path, length);
 }
 
-static void send_step(const struct http *http, const struct client *client) {
+static void send_empty(struct http *http, const struct client *client, const char *path) {
+  size_t length = 0;
+  write_text(http, &length, "{}");
+  send_request(http, client, path, length);
+}
+
+static void send_step(struct http *http, const struct client *client) {
   char path[100];
   switch (client->step) {
-  case STEP_BEGIN: send_request(http, client, "/v1/transactions", "{}", 2); break;
+  case STEP_BEGIN: send_empty(http, client, "/v1/transactions"); break;
   case STEP_FIRST: send_statement(http, client, 0); break;
   case STEP_SECOND: send_statement(http, client, 1); break;
   case STEP_COMMIT:
@@ -102,7 +155,7 @@ static void send_step(const struct http *http, const struct client *client) {
       send_whole(http, client);
     } else {
       (void)snprintf(path, sizeof path, "/v1/transactions/%s/commit", client->id);
-      send_request(http, client, path, "{}", 2);
+      send_empty(http, client, path);
     }
     break;
   }
@@ -193,6 +246,14 @@ static int open_socket(uint16_t port) {
 
 static void set_up(struct http *http) {
   struct load *load = http->load;
+  http->participants = load->participants ? load->participants : BANKS;
+  http->statements = load->statements ? load->statements : 1;
+  size_t payload = load->payload ? strlen(load->payload) : 0;
+  http->body_size =
+      STATEMENT_SIZE +
+      (size_t)http->participants * (STATEMENT_SIZE + http->statements * (STATEMENT_SIZE + payload));
+  http->body = malloc(http->body_size);
+  must(http->body, "memory", "not enough");
   http->epoll = epoll_create1(EPOLL_CLOEXEC);
   http->clients = calloc(load->clients, sizeof *http->clients);
   must(http->epoll >= 0 && http->clients, "memory", "not enough");
@@ -221,4 +282,5 @@ void http_run(struct load *load) {
     (void)close(http.clients[i].fd);
   (void)close(http.epoll);
   free(http.clients);
+  free(http.body);
 }

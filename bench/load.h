@@ -30,10 +30,13 @@ struct load {
   const struct site *site;
   unsigned clients;
   unsigned connections; /* limit: to each database */
-  int program;          /* which one it is, for the conductor */
   uint16_t port;        /* over HTTP */
   enum way way;
   bool expect_rows;
+  /* Over HTTP, and not in steps: */
+  unsigned participants;  /* 0: the two banks; else bank_a to as many as these */
+  unsigned statements;    /* of each branch, on rows of their own; 0: one */
+  const char *payload;    /* a text that each statement stores; NULL: none. Needs no escapes */
   unsigned transfers_max; /* over HTTP: ends after so many; 0: when it is told to */
   uint64_t seed;
   atomic_int phase;
@@ -53,7 +56,7 @@ void limit_run(struct load *load);
 void http_run(struct load *load);
 
 struct transfer {
-  int64_t account[BANKS];
+  int64_t account[BANKS]; /* the first of the client's that are changed in it */
   int64_t change[BANKS];
 };
 

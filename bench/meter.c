@@ -87,7 +87,8 @@ static void reset_peak(struct process *process) {
   (void)fclose(file); /* a kernel without it: the peak is that of the whole life */
 }
 
-static uint64_t peak_kb(struct process *process) {
+/* NAME: and kilobytes, of the kernel's account. */
+static uint64_t read_kb(struct process *process, const char *name) {
   char path[64], line[200];
   unsigned long kb = 0;
   if (!process) return 0;
@@ -95,7 +96,7 @@ static uint64_t peak_kb(struct process *process) {
   FILE *file = fopen(path, "re");
   must(file != NULL, path, "cannot be read");
   while (fgets(line, sizeof line, file))
-    if (strncmp(line, "VmHWM:", 6) == 0) kb = strtoul(line + 6, NULL, 10);
+    if (strncmp(line, name, strlen(name)) == 0) kb = strtoul(line + strlen(name), NULL, 10);
   (void)fclose(file);
   return kb;
 }
@@ -109,8 +110,12 @@ void meter_reset_peaks(const struct site *site, enum hosting hosting) {
 
 uint64_t meter_peak_kb(const struct site *site, enum hosting hosting) {
   const struct daemons *daemons = &site->daemons[hosting];
-  uint64_t kb = peak_kb(daemons->coordinator);
+  uint64_t kb = read_kb(daemons->coordinator, "VmHWM:");
   for (int bank = 0; bank < BANKS; bank++)
-    kb += peak_kb(daemons->agents[bank]);
+    kb += read_kb(daemons->agents[bank], "VmHWM:");
   return kb;
+}
+
+uint64_t meter_resident_kb(struct process *process) {
+  return read_kb(process, "VmRSS:");
 }

@@ -21,6 +21,8 @@ struct meter {
 /* `hosting`: whose daemons. The client is this process, with all that it does. */
 void meter_read(const struct site *site, enum hosting hosting, struct meter *out);
 
+uint64_t meter_resident_kb(struct process *process);
+
 /* Begins anew with what they use now. */
 void meter_reset_peaks(const struct site *site, enum hosting hosting);
 /* The most since then, of coordinator and agents together. */

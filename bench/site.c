@@ -16,7 +16,13 @@
 #include "bench/bench.h"
 #include "common/clock.h"
 
-enum { PATIENCE_US = 60 * 1000000, STOP_MS_MAX = 15000, CONFIG_SIZE = 4096, NAME_SIZE = 32 };
+enum {
+  PATIENCE_US = 60 * 1000000,
+  STOP_MS_MAX = 15000,
+  CONFIG_SIZE = 16384,
+  NAME_SIZE = 32,
+  PATH_SIZE = 512
+};
 
 static const char *const bank_names[BANKS] = {"bank_a", "bank_b"};
 
@@ -142,22 +148,21 @@ static void add_connections(const struct site *site, char *config) {
                    site->connections_setting);
 }
 
-static void make_directory(const struct site *site, const char *name) {
-  char path[512];
-  (void)snprintf(path, sizeof path, "%s/%s", site->directory, name);
+static void make_directory(const struct site *site, const char *name, char path[PATH_SIZE]) {
+  (void)snprintf(path, PATH_SIZE, "%s/%s", site->directory, name);
   must(mkdir(path, 0700) == 0, path, strerror(errno));
 }
 
 static uint16_t start_agent(struct site *site, int bank) {
-  char config[CONFIG_SIZE], name[NAME_SIZE];
+  char config[CONFIG_SIZE], name[NAME_SIZE], state_dir[PATH_SIZE];
   uint16_t port;
   struct counted counted;
   (void)snprintf(name, sizeof name, "agent_%u", ++site->lives);
-  make_directory(site, name);
+  make_directory(site, name, state_dir);
   (void)snprintf(config, sizeof config,
-                 "[agent]\nlisten = 127.0.0.1:0\nstate_dir = %s/%s\nlog_level = warn\n"
+                 "[agent]\nlisten = 127.0.0.1:0\nstate_dir = %s\nlog_level = warn\n"
                  "[database.%s]\ndsn = %s\n",
-                 site->directory, name, bank_names[bank], site->dsn[bank]);
+                 state_dir, bank_names[bank], site->dsn[bank]);
   add_connections(site, config);
   counted_in(site, COUNT_AGENTS, &counted);
   struct bench_daemon daemon = {.directory = site->directory,
@@ -170,29 +175,41 @@ static uint16_t start_agent(struct site *site, int bank) {
   return port;
 }
 
-void site_start(struct site *site, enum hosting hosting) {
-  char config[CONFIG_SIZE];
-  struct daemons *daemons = &site->daemons[hosting];
-  char name[NAME_SIZE];
-  (void)snprintf(name, sizeof name, "assentd_%u", ++site->lives);
-  struct counted counted;
-  make_directory(site, name);
-  (void)snprintf(config, sizeof config,
-                 "[coordinator]\nlisten = 127.0.0.1:0\ndata_dir = %s/%s\nlog_level = warn\n%s",
-                 site->directory, name,
-                 site->quiet ? "sweep_interval = 1h\nhealth_interval = 1h\n" : "");
+/* Begins agents of their own, where they are. */
+static void write_config(struct site *site, enum hosting hosting, const char *data_dir,
+                         char config[CONFIG_SIZE]) {
+  (void)snprintf(config, CONFIG_SIZE,
+                 "[coordinator]\nlisten = 127.0.0.1:0\ndata_dir = %s\nlog_level = warn\n%s%s",
+                 data_dir, site->quiet ? "sweep_interval = 1h\nhealth_interval = 1h\n" : "",
+                 site->settings ? site->settings : "");
   for (int bank = 0; bank < BANKS; bank++) {
     size_t length = strlen(config);
     char *at = config + length;
     if (hosting == HOSTING_AGENTS) {
-      (void)snprintf(at, sizeof config - length, "[participant.%s]\nagent = http://127.0.0.1:%u\n",
+      (void)snprintf(at, CONFIG_SIZE - length, "[participant.%s]\nagent = http://127.0.0.1:%u\n",
                      bank_names[bank], (unsigned)start_agent(site, bank));
     } else {
-      (void)snprintf(at, sizeof config - length, "[participant.%s]\ndsn = %s\n", bank_names[bank],
+      (void)snprintf(at, CONFIG_SIZE - length, "[participant.%s]\ndsn = %s\n", bank_names[bank],
                      site->dsn[bank]);
       add_connections(site, config);
     }
   }
+  size_t length = strlen(config);
+  int more = snprintf(config + length, CONFIG_SIZE - length, "%s",
+                      site->participants ? site->participants : "");
+  must((size_t)more < CONFIG_SIZE - length, "the configuration", "is too long");
+}
+
+void site_start(struct site *site, enum hosting hosting) {
+  char config[CONFIG_SIZE], name[NAME_SIZE], data_dir[PATH_SIZE];
+  struct daemons *daemons = &site->daemons[hosting];
+  struct counted counted;
+  (void)snprintf(name, sizeof name, "assentd_%u", ++site->lives);
+  if (site->data_dir)
+    (void)snprintf(data_dir, sizeof data_dir, "%s", site->data_dir);
+  else
+    make_directory(site, name, data_dir);
+  write_config(site, hosting, data_dir, config);
   counted_in(site, COUNT_COORDINATOR, &counted);
   struct bench_daemon daemon = {.directory = site->directory,
                                 .program = "assentd",

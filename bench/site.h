@@ -16,7 +16,8 @@
 
 enum { BANKS = 2, ACCOUNTS = 100000, BALANCE = 1000000000, CLIENTS_MAX = 512 };
 
-enum hosting { HOSTING_NONE, HOSTING_EMBEDDED, HOSTING_AGENTS, HOSTINGS };
+/* OTHER: embedded, too; a second one, or one with settings of its own. */
+enum hosting { HOSTING_NONE, HOSTING_EMBEDDED, HOSTING_AGENTS, HOSTING_OTHER, HOSTINGS };
 
 struct daemons {
   struct process *coordinator, *agents[BANKS]; /* NULL: none */
@@ -34,6 +35,9 @@ struct site {
   struct count_file *counts;
   unsigned connections_setting; /* of the daemons; 0: their default */
   const char *const *wrapper;   /* words before the daemons' programs; NULL: none */
+  const char *data_dir;         /* of the next coordinator; NULL: a new one */
+  const char *settings;         /* more lines of its section; NULL: none */
+  const char *participants;     /* more sections of its file; NULL: none */
   bool quiet;                   /* the daemons do nothing by the clock */
   unsigned lives;               /* daemons started; each has a name of its own */
 };

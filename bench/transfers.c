@@ -15,8 +15,6 @@
  * every transfer must be found in the accounts.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +22,8 @@
 #include "bench/bench.h"
 #include "bench/figures.h"
 #include "bench/load.h"
-#include "bench/meter.h"
+#include "bench/measure.h"
 #include "cli/options.h"
-#include "common/clock.h"
-
-enum { PAUSE_MS = 5, READY_US_MAX = 60 * 1000000 };
 
 static const struct {
   void (*run)(struct load *load);
@@ -56,11 +51,6 @@ struct bench {
 };
 
 static struct bench bench;
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signum) {
-  interrupted = signum;
-}
 
 static void tear_down(void) {
   site_close(&bench.site);
@@ -74,94 +64,20 @@ struct turn {
   int64_t warm_ms, measure_ms;
 };
 
-static void *run_program(void *data) {
-  struct load *load = data;
-  enum program program = (enum program)load->program;
-  programs[program].run(load);
-  return NULL;
-}
-
-static void pause_for(int64_t ms) {
-  uint64_t end_us = clock_monotonic_us() + (uint64_t)ms * 1000;
-  while (!interrupted && clock_monotonic_us() < end_us)
-    process_pause_ms(PAUSE_MS);
-}
-
-static void wait_ready(struct load *load) {
-  for (uint64_t start_us = clock_monotonic_us(); !atomic_load(&load->is_ready);) {
-    must(clock_monotonic_us() - start_us < READY_US_MAX, "connecting", "takes longer than 1 min");
-    process_pause_ms(1);
-  }
-}
-
-static double each(uint64_t before, uint64_t after, double count) {
-  return count > 0 ? (double)(after - before) / count : 0;
-}
-
-struct measured {
-  struct meter meter;
-  uint64_t committed, http_bytes;
-};
-
-static void read_all(struct load *load, enum hosting hosting, struct measured *out) {
-  out->committed = atomic_load(&load->committed);
-  out->http_bytes = atomic_load(&load->http_bytes);
-  meter_read(load->site, hosting, &out->meter);
-}
-
-static uint64_t bytes_of(const struct meter *meter, enum count_slot slot) {
-  return meter->counts[slot].sent + meter->counts[slot].received;
-}
-
-static void judge(struct load *load, const struct measured *before, const struct measured *after,
-                  struct figures *out) {
-  const struct meter *b = &before->meter, *a = &after->meter;
-  double n = (double)(after->committed - before->committed);
-  double *of = out->of;
-  of[FIGURE_TPS] = n * 1e6 / (double)(a->at_us - b->at_us);
-  of[FIGURE_P50_MS] = latencies_percentile_ms(&load->latencies, 50);
-  of[FIGURE_P99_MS] = latencies_percentile_ms(&load->latencies, 99);
-  of[FIGURE_P999_MS] = latencies_percentile_ms(&load->latencies, 99.9);
-  for (int group = 0; group < METER_GROUPS; group++)
-    of[FIGURE_CPU_CLIENT_US + group] = each(b->cpu_us[group], a->cpu_us[group], n);
-  of[FIGURE_SYNCS_LOG] =
-      each(b->counts[COUNT_COORDINATOR].syncs, a->counts[COUNT_COORDINATOR].syncs, n);
-  of[FIGURE_SYNCS_SERVERS] =
-      each(b->counts[COUNT_SERVERS].syncs, a->counts[COUNT_SERVERS].syncs, n);
-  of[FIGURE_BYTES_HTTP] = each(before->http_bytes, after->http_bytes, n);
-  of[FIGURE_BYTES_SERVERS] = each(bytes_of(b, COUNT_SERVERS), bytes_of(a, COUNT_SERVERS), n);
-  /* An agent's other bytes are those to and from its server. */
-  double agents = each(bytes_of(b, COUNT_AGENTS), bytes_of(a, COUNT_AGENTS), n);
-  of[FIGURE_BYTES_AGENTS] = of[FIGURE_CPU_AGENTS_US] > 0 ? agents - of[FIGURE_BYTES_SERVERS] : 0;
-}
-
 static void take_turn(const struct turn *turn, struct figures *out) {
   enum hosting hosting = programs[turn->program].hosting;
   struct load load = {.site = &bench.site,
-                      .program = (int)turn->program,
                       .clients = turn->clients,
                       .connections = turn->connections,
                       .port = bench.site.daemons[hosting].port,
                       .way = programs[turn->program].way,
                       .expect_rows = bench.expect_rows,
                       .seed = ++bench.seed};
-  pthread_t thread;
-  struct measured before, after;
-  *out = (struct figures){0};
-  meter_reset_peaks(&bench.site, hosting);
-  must(pthread_create(&thread, NULL, run_program, &load) == 0, "threads", "cannot be made");
-  wait_ready(&load);
-  pause_for(turn->warm_ms);
-  atomic_store(&load.phase, PHASE_MEASURE);
-  read_all(&load, hosting, &before);
-  pause_for(turn->measure_ms);
-  read_all(&load, hosting, &after);
-  atomic_store(&load.phase, PHASE_DRAIN);
-  (void)pthread_join(thread, NULL);
-  judge(&load, &before, &after, out);
-  out->of[FIGURE_PEAK_MB] = (double)meter_peak_kb(&bench.site, hosting) / 1024;
-  free(load.latencies.us);
-  site_check(&bench.site, atomic_load(&load.moved));
+  const struct measure measure = {.run = programs[turn->program].run,
+                                  .hosting = hosting,
+                                  .warm_ms = turn->warm_ms,
+                                  .measure_ms = turn->measure_ms};
+  measure_load(&bench.site, &load, &measure, out);
 }
 
 /* ---- rounds -------------------------------------------------------------------------------------- */
@@ -173,7 +89,7 @@ static unsigned find_connections(unsigned clients) {
   double most = 0;
   struct turn turn = {
       .program = LIMIT, .clients = clients, .warm_ms = 50, .measure_ms = bench.cell_ms / 6};
-  for (size_t i = 0; i < sizeof tried / sizeof tried[0] && !interrupted; i++) {
+  for (size_t i = 0; i < sizeof tried / sizeof tried[0] && !bench_interrupted; i++) {
     struct figures figures;
     bool skipped = tried[i] > clients || (clients >= 8 && tried[i] < 4) ||
                    (bench.is_quick && tried[i] % 8 != 0 && clients >= 8);
@@ -190,7 +106,7 @@ static unsigned find_connections(unsigned clients) {
 static void run_round(struct row *row) {
   unsigned round = row->rounds++;
   site_checkpoint(&bench.site);
-  for (unsigned i = 0; i < PROGRAMS && !interrupted; i++) {
+  for (unsigned i = 0; i < PROGRAMS && !bench_interrupted; i++) {
     unsigned program = (i + 3 * round) % PROGRAMS;
     if (!row->is_run[program]) continue;
     struct turn turn = {.program = (enum program)program,
@@ -214,9 +130,9 @@ static void run_row(struct row *row, unsigned clients) {
   for (int program = 0; program < PROGRAMS; program++)
     row->is_run[program] = is_asked_for((enum program)program);
   if (row->is_run[LIMIT]) row->limit_connections = find_connections(clients);
-  for (int64_t i = 0; i < bench.rounds && !interrupted; i++)
+  for (int64_t i = 0; i < bench.rounds && !bench_interrupted; i++)
     run_round(row);
-  if (interrupted) return;
+  if (bench_interrupted) return;
   row_medians(row);
   if (bench.json)
     row_print_json(row, stdout);
@@ -313,21 +229,19 @@ static enum parsed read_options(int argc, char **argv) {
 int main(int argc, char **argv) {
   enum parsed parsed = read_options(argc - 1, argv + 1);
   if (parsed != PARSED_GO) return parsed == PARSED_HELP ? 0 : EXIT_USAGE;
-  struct sigaction action = {.sa_handler = on_signal};
-  (void)sigaction(SIGINT, &action, NULL);
-  (void)sigaction(SIGTERM, &action, NULL);
+  bench_catch_signals();
   must(atexit(tear_down) == 0, "atexit", strerror(errno));
   bench.site.connections_setting = (unsigned)bench.connections;
   site_open(&bench.site);
   site_start(&bench.site, HOSTING_EMBEDDED);
   site_start(&bench.site, HOSTING_AGENTS);
-  for (unsigned i = 0; i < bench.count_count && !interrupted; i++)
+  for (unsigned i = 0; i < bench.count_count && !bench_interrupted; i++)
     run_row(&bench.rows[i], bench.counts[i]);
   site_stop(&bench.site, HOSTING_EMBEDDED);
   site_stop(&bench.site, HOSTING_AGENTS);
-  if (interrupted) {
-    (void)fprintf(stderr, "bench: interrupted by signal %d\n", (int)interrupted);
-    return 128 + (int)interrupted;
+  if (bench_interrupted) {
+    (void)fprintf(stderr, "bench: interrupted by signal %d\n", (int)bench_interrupted);
+    return 128 + (int)bench_interrupted;
   }
   if (bench.svg) rows_draw(bench.rows, bench.count_count, bench.svg);
   rows_print_summary(bench.rows, bench.count_count, stdout);

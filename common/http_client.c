@@ -35,6 +35,7 @@ struct request {
   struct http_transfer transfer; /* first: on_more() gets it */
   struct request *previous, *next;
   struct http_client *client;
+  struct curl_slist *headers; /* owned; NULL: the client's */
   char *body;
   http_client_line_fn line; /* NULL: the answer is wanted as a whole */
   http_client_fn fn;
@@ -54,6 +55,7 @@ struct http_client {
   struct socket_watch *watches;
   CURL *handles[HANDLES_KEPT_MAX]; /* idle ones */
   size_t handle_count;
+  int64_t retry_after_s; /* of the response being told */
   bool kicked, closing;
 };
 
@@ -87,11 +89,16 @@ static void request_end(struct request *request, int status, const struct error 
   if (request->next) request->next->previous = request->previous;
   (void)curl_multi_remove_handle(client->multi, transfer->handle);
 
+  client->retry_after_s = err ? 0 : http_transfer_retry_after_s(transfer);
   if (err)
     request->fn(request->data, 0, NULL, 0, err);
   else
     request->fn(request->data, status, transfer->response, transfer->length, NULL);
   http_transfer_close(transfer);
+  if (request->headers) {
+    http_curl_set_headers(transfer->handle, client->headers);
+    curl_slist_free_all(request->headers);
+  }
   handle_put(client, transfer->handle);
   free(request->body);
   free(request);
@@ -266,15 +273,35 @@ void http_client_free(struct http_client *client) {
   if (!client->kicked) free(client); /* else on_kick() does */
 }
 
+int64_t http_client_retry_after_s(const struct http_client *client) {
+  return client->retry_after_s;
+}
+
 void http_client_send(struct http_client *client, const char *url, char *body, size_t length,
                       uint64_t timeout_ms, size_t response_bytes_max, http_client_fn fn,
                       void *data) {
   http_client_send_lines(client, url, body, length, timeout_ms, response_bytes_max, NULL, fn, data);
 }
 
+static void send_request(struct http_client *client, const char *const *headers, const char *url,
+                         char *body, size_t length, uint64_t timeout_ms, size_t response_bytes_max,
+                         http_client_line_fn line, http_client_fn fn, void *data);
+
 void http_client_send_lines(struct http_client *client, const char *url, char *body, size_t length,
                             uint64_t timeout_ms, size_t response_bytes_max,
                             http_client_line_fn line, http_client_fn fn, void *data) {
+  send_request(client, NULL, url, body, length, timeout_ms, response_bytes_max, line, fn, data);
+}
+
+void http_client_send_headers(struct http_client *client, const char *const *headers,
+                              const char *url, char *body, size_t length, uint64_t timeout_ms,
+                              size_t response_bytes_max, http_client_fn fn, void *data) {
+  send_request(client, headers, url, body, length, timeout_ms, response_bytes_max, NULL, fn, data);
+}
+
+static void send_request(struct http_client *client, const char *const *headers, const char *url,
+                         char *body, size_t length, uint64_t timeout_ms, size_t response_bytes_max,
+                         http_client_line_fn line, http_client_fn fn, void *data) {
   struct request *request = calloc(1, sizeof *request);
   if (!request) abort(); /* out of memory, and a caller that waits for a callback */
   request->client = client;
@@ -290,6 +317,10 @@ void http_client_send_lines(struct http_client *client, const char *url, char *b
   http_transfer_init(&request->transfer, handle, response_bytes_max);
   if (line) request->transfer.on_more = on_more;
   http_transfer_target(&request->transfer, url, body, length, timeout_ms);
+  if (headers && *headers) {
+    request->headers = http_curl_headers_with(client->headers, headers);
+    http_curl_set_headers(handle, request->headers);
+  }
   (void)curl_easy_setopt(handle, CURLOPT_PRIVATE, request);
   CURLMcode added = curl_multi_add_handle(client->multi, handle);
   assert(added == CURLM_OK || added == CURLM_OUT_OF_MEMORY);

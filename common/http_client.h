@@ -49,6 +49,14 @@ void http_client_send_lines(struct http_client *client, const char *url, char *b
                             uint64_t timeout_ms, size_t response_bytes_max,
                             http_client_line_fn line, http_client_fn fn, void *data);
 
+/* The same as http_client_send(), with further header lines ("Name: value"; the array ends with NULL, and is copied). NULL:
+ * none. */
+void http_client_send_headers(struct http_client *client, const char *const *headers,
+                              const char *url, char *body, size_t length, uint64_t timeout_ms,
+                              size_t response_bytes_max, http_client_fn fn, void *data);
+/* Retry-After of the response whose callback is under way; 0: none. */
+int64_t http_client_retry_after_s(const struct http_client *client);
+
 /* The same, blocking, for command-line programs. `*response` (NUL-terminated) is the caller's,
  * free(). Returns ERR_OK when a whole response was read, whatever its status.
  * method: "GET" or "POST"; body may be NULL. */

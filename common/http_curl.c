@@ -24,7 +24,7 @@ void http_curl_global(void) {
 
 static void add_header(struct curl_slist **list, const char *line) {
   struct curl_slist *longer = curl_slist_append(*list, line);
-  if (!longer) abort(); /* at start: nothing can run */
+  if (!longer) abort(); /* at start, or with a caller that waits for a callback */
   *list = longer;
 }
 
@@ -41,6 +41,19 @@ struct curl_slist *http_curl_headers(const char *token) {
     free(line);
   }
   return list;
+}
+
+struct curl_slist *http_curl_headers_with(const struct curl_slist *list, const char *const *lines) {
+  struct curl_slist *longer = NULL;
+  for (; list; list = list->next)
+    add_header(&longer, list->data);
+  for (; *lines; lines++)
+    add_header(&longer, *lines);
+  return longer;
+}
+
+void http_curl_set_headers(CURL *handle, struct curl_slist *headers) {
+  (void)curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
 }
 
 /* ---- callbacks of a transfer ------------------------------------------------------------------
@@ -106,7 +119,7 @@ void http_curl_prepare(CURL *handle, struct curl_slist *headers) {
   (void)curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
   (void)curl_easy_setopt(handle, CURLOPT_TCP_NODELAY, 1L);
   (void)curl_easy_setopt(handle, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS_MAX);
-  (void)curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+  http_curl_set_headers(handle, headers);
   (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_received);
   (void)curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, on_head_line);
   (void)curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, on_sending);
@@ -178,6 +191,12 @@ enum error_code http_transfer_result(struct http_transfer *transfer, CURLcode re
   if (!transfer->response) return error_set(err, ERR_LOST, "out of memory for the response");
   *status = http_transfer_status(transfer);
   return ERR_OK;
+}
+
+int64_t http_transfer_retry_after_s(const struct http_transfer *transfer) {
+  curl_off_t seconds = 0;
+  (void)curl_easy_getinfo(transfer->handle, CURLINFO_RETRY_AFTER, &seconds);
+  return seconds > 0 ? (int64_t)seconds : 0;
 }
 
 void http_transfer_close(struct http_transfer *transfer) {

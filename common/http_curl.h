@@ -32,6 +32,10 @@ struct http_transfer {
 void http_curl_global(void);
 /* `token` may be NULL. Owner: the caller, curl_slist_free_all(). */
 struct curl_slist *http_curl_headers(const char *token);
+/* A copy of `list` with further lines behind (the array ends with NULL). Owner: as above. */
+struct curl_slist *http_curl_headers_with(const struct curl_slist *list, const char *const *lines);
+/* Borrowed until other ones are set. */
+void http_curl_set_headers(CURL *handle, struct curl_slist *headers);
 /* The options that all requests share. `headers` is borrowed for the life of the handle. */
 void http_curl_prepare(CURL *handle, struct curl_slist *headers);
 /* All of it but the token. */
@@ -48,6 +52,8 @@ void http_transfer_consume(struct http_transfer *transfer, size_t length);
 /* ERR_OK: a whole response was read, transfer->response holds it, never NULL. */
 enum error_code http_transfer_result(struct http_transfer *transfer, CURLcode result, int *status,
                                      struct error *err) __attribute__((warn_unused_result));
+/* Of the response; 0: none. */
+int64_t http_transfer_retry_after_s(const struct http_transfer *transfer);
 /* The handle may be used for another one afterwards. */
 void http_transfer_close(struct http_transfer *transfer);
 

@@ -57,7 +57,7 @@ enum {
   BODY_FIRST_BYTES = 4096, /* at most: a Content-Length alone makes nobody wealthy */
   CONNECTIONS_DEFAULT = 12000,
   IDLE_SECONDS_DEFAULT = 30,
-  CONNECTION_MEMORY_BYTES = 32768, /* headers both ways; twice what we accept */
+  CONNECTION_MEMORY_BYTES = 24576, /* the headers we accept, and half as much for the rest */
   FAREWELL_RUNS = 100,
   PENALTY_MS = 500, /* a wrong token's */
   ALLOW_SIZE = 64
@@ -91,6 +91,8 @@ struct http_server {
   const struct tls *tls;
   struct loop_timer *penalty; /* runs while a request waits out its own */
   const struct http_media *media;
+  const struct http_observer *observer;
+  void *observer_data;
   void *data;
   size_t body_bytes_max;
   uint64_t idle_ms;
@@ -112,6 +114,7 @@ struct http_request {
   struct http_captures captures;
   const char *method;
   const struct http_route *route;
+  void *observed; /* the observer's; NULL: it need not know of the answer */
   char principal[TOKEN_NAME_SIZE];
   enum role role;         /* of the principal; 0: no token was needed */
   uint64_t penalty_until; /* in ms; 0: none */
@@ -271,6 +274,8 @@ static void answer(struct http_request *request, int status, struct MHD_Response
   request->state = ANSWERED;
   request->response = response;
   request->status = status;
+  if (request->observed) server->observer->answered(request->observed, status);
+  request->observed = NULL;
   if (!server->acceptor && response)
     http_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
   if (!request->suspended) return;
@@ -549,6 +554,8 @@ static enum MHD_Result hand_over(struct http_request *request) {
   if (request->refusal.code != ERR_OK) return refuse(request, false);
   request->connection->deadline_ms = 0;
   hold(request);
+  if (server->observer)
+    request->observed = server->observer->begun(server->observer_data, request, request->route);
   request->route->handler(request, server->data);
   /* The request may be gone only after on_completed(), which MHD does not call from in here. */
   if (request->state == ANSWERED) return queue_answer(request);
@@ -648,6 +655,8 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
       .tokens = options->tokens,
       .tls = options->tls,
       .media = options->media,
+      .observer = options->observer,
+      .observer_data = options->observer_data,
       .data = data,
       .body_bytes_max = options->body_bytes_max ? options->body_bytes_max : BODY_BYTES_DEFAULT,
       .idle_ms = (uint64_t)idle_seconds * 1000,
@@ -792,6 +801,38 @@ unsigned http_header_count(const struct http_request *request, const char *name)
   struct header_count counted = {.name = name};
   (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_header, &counted);
   return counted.count;
+}
+
+struct header_join {
+  const char *name;
+  char *out;
+  size_t size, length;
+  bool came, too_long;
+};
+
+static enum MHD_Result join_header(void *data, enum MHD_ValueKind kind, const char *name,
+                                   const char *value) {
+  struct header_join *join = data;
+  (void)kind;
+  if (strcasecmp(name, join->name) != 0) return MHD_YES;
+  int length = snprintf(join->out + join->length, join->size - join->length, "%s%s",
+                        join->came ? "," : "", value ? value : "");
+  join->came = true;
+  join->too_long = length < 0 || (size_t)length >= join->size - join->length;
+  if (join->too_long) return MHD_NO;
+  join->length += (size_t)length;
+  return MHD_YES;
+}
+
+bool http_header_joined(const struct http_request *request, const char *name, char *out,
+                        size_t size) {
+  struct header_join join = {.name = name, .out = out, .size = size};
+  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, join_header, &join);
+  return join.came && !join.too_long;
+}
+
+void *http_observed(const struct http_request *request) {
+  return request->observed;
 }
 
 const char *http_body(const struct http_request *request, size_t *length) {

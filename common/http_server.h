@@ -48,6 +48,13 @@ struct http_media {
   const char *path, *type; /* "/metrics", "text/plain" */
 };
 
+/* Told of each request that is handed to a handler, and of its answer. What begun() returns is
+ * http_observed() until then; NULL: answered() is not called. Static. */
+struct http_observer {
+  void *(*begun)(void *data, const struct http_request *request, const struct http_route *route);
+  void (*answered)(void *observed, int status);
+};
+
 struct http_server_options {
   const char *listen_host;     /* an IPv4 or IPv6 address, or "localhost" */
   uint16_t listen_port;        /* 0: any free one, see http_server_port() */
@@ -58,7 +65,9 @@ struct http_server_options {
   unsigned idle_seconds;       /* 0: 30; also the time a request may take to arrive */
   const char *host_names; /* further names for Host and Origin, separated by blanks or commas; NULL:
                              none. Borrowed, as are routes and data; listen_host is copied */
-  const struct http_media *media; /* ended by a path NULL; NULL: all is JSON. Borrowed */
+  const struct http_media *media;       /* ended by a path NULL; NULL: all is JSON. Borrowed */
+  const struct http_observer *observer; /* NULL: none */
+  void *observer_data;                  /* borrowed */
 };
 
 /* Routes and data are borrowed and must outlive the server. ERR_IO with the address and errno's
@@ -97,6 +106,10 @@ const char *http_header(const struct http_request *request,
                         const char *name); /* NULL when absent */
 /* How often it came. */
 unsigned http_header_count(const struct http_request *request, const char *name);
+/* All of them, in their order, with commas between. False: none, or too long. */
+bool http_header_joined(const struct http_request *request, const char *name, char *out,
+                        size_t size);
+void *http_observed(const struct http_request *request);
 /* NULL when the request had none. */
 const char *http_body(const struct http_request *request, size_t *length);
 

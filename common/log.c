@@ -122,17 +122,23 @@ static void put_head(struct line *line, enum log_level level, const char *event)
 static void put_field(struct line *line, const char *name, const char *type, va_list *args) {
   size_t before = line->length;
   char number[24];
+  const char *text = NULL;
+  if (type[0] == 'o') {
+    text = va_arg(*args, const char *);
+    if (!text) return;
+  }
   put_text(line, settings.json ? ",\"" : " ");
   put_text(line, name);
   put_text(line, settings.json ? "\":" : "=");
   switch (type[0]) {
   case 's': put_string(line, va_arg(*args, const char *)); break;
+  case 'o': put_string(line, text); break;
   case 'd':
     (void)snprintf(number, sizeof number, "%" PRId64, va_arg(*args, int64_t));
     put_text(line, number);
     break;
   case 'b': put_text(line, va_arg(*args, int) ? "true" : "false"); break;
-  default: assert(false && "a field's type is s, d or b");
+  default: assert(false && "a field's type is s, o, d or b");
   }
   if (line->full) line->length = before; /* half a field would be half a JSON value */
 }

@@ -18,8 +18,8 @@ enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
 void log_setup(const char *program, enum log_level level, enum log_format format);
 bool log_level_parse(const char *text, enum log_level *out);
 
-/* Fields: triples of name, type and value, then NULL. Types: "s" const char* (NULL prints null),
- * "d" int64_t (cast it), "b" int as boolean. */
+/* Fields: triples of name, type and value, then NULL. Types: "s" const char* (NULL prints null), "o" the same, but
+ * NULL leaves the field out, "d" int64_t (cast it), "b" int as boolean. */
 void log_event(enum log_level level, const char *event, ...) __attribute__((sentinel));
 
 #define log_debug(...) log_event(LOG_DEBUG, __VA_ARGS__)

@@ -17,6 +17,7 @@
 
 #include "common/error.h"
 #include "common/id.h"
+#include "common/trace.h"
 
 /* One database server as seen at connect: "<system_identifier>/<timeline>/<database oid>". A
  * transaction id (xid) means something only together with it: after a failover (another timeline)
@@ -93,7 +94,8 @@ struct run_request {
   enum run_end end;
   const struct statement *statements;
   size_t statement_count;
-  int64_t timeout_ms; /* time left until the transaction's deadline */
+  int64_t timeout_ms;                /* time left until the transaction's deadline */
+  const struct trace_context *trace; /* the asking side's span; NULL: none. Nothing depends on it */
 };
 
 /* Why a branch failed, in the words of the API's `cause.kind`. */
@@ -157,8 +159,9 @@ struct decide_request {
   const char *gid;
   uint64_t epoch; /* of the coordinator's life that asks, not of the gid */
   enum decision decision;
-  const char *xid;    /* as voted; "" when not known */
-  const char *server; /* as voted; "" when not known */
+  const char *xid;                   /* as voted; "" when not known */
+  const char *server;                /* as voted; "" when not known */
+  const struct trace_context *trace; /* as in run_request */
 };
 
 /* How a branch stands after a decision was applied. Only COMMITTED and ABORTED are ends. */

@@ -234,6 +234,22 @@ enum error_code fence_reply_decode(const json_t *json, const struct fence_asked 
   return ERR_OK;
 }
 
+/* A batch is of many transactions, so each message tells its own trace. */
+static void encode_trace(struct json_writer *w, const struct trace_context *trace) {
+  char parent[TRACEPARENT_SIZE];
+  if (!trace) return;
+  traceparent_format(trace, parent);
+  encode_text(w, TRACEPARENT_HEADER, parent);
+  if (trace->state) encode_text(w, TRACESTATE_HEADER, trace->state);
+}
+
+bool request_trace_decode(const json_t *json, struct trace_context *out) {
+  const char *state = json_get_string(json, TRACESTATE_HEADER, NULL);
+  if (!traceparent_parse(json_get_string(json, TRACEPARENT_HEADER, ""), out)) return false;
+  if (state && tracestate_is_valid(state)) out->state = state;
+  return true;
+}
+
 /* ---- run --------------------------------------------------------------------------------------
  */
 
@@ -265,6 +281,7 @@ void run_request_encode(struct json_writer *w, const struct run_request *request
   for (size_t i = 0; i < request->statement_count; i++)
     encode_statement(w, &request->statements[i]);
   json_array_end(w);
+  encode_trace(w, request->trace);
   json_object_end(w);
 }
 
@@ -283,6 +300,8 @@ enum error_code run_request_decode(const json_t *json, struct run_request *out,
   static const struct json_field fields[] = {
       {"gid", JSON_KIND_STRING, true, 0, 0},
       EPOCH_FIELD,
+      {TRACEPARENT_HEADER, JSON_KIND_STRING, false, 0, 0},
+      {TRACESTATE_HEADER, JSON_KIND_STRING, false, 0, 0},
       {"incarnation", JSON_KIND_STRING, true, 0, 0},
       {"sequence", JSON_KIND_INTEGER, true, 0, INT_MAX},
       {"end", JSON_KIND_STRING, true, 0, 0},
@@ -367,15 +386,20 @@ void decide_request_encode(struct json_writer *w, const struct decide_request *r
   encode_text(w, "decision", decision_name(request->decision));
   encode_text(w, "xid", request->xid);
   encode_text(w, "server", request->server);
+  encode_trace(w, request->trace);
   json_object_end(w);
 }
 
 enum error_code decide_request_decode(const json_t *json, struct decide_request *out,
                                       struct error *err) {
   static const struct json_field fields[] = {
-      {"gid", JSON_KIND_STRING, true, 0, 0},      EPOCH_FIELD,
-      {"decision", JSON_KIND_STRING, true, 0, 0}, {"xid", JSON_KIND_STRING, false, 0, 0},
+      {"gid", JSON_KIND_STRING, true, 0, 0},
+      EPOCH_FIELD,
+      {"decision", JSON_KIND_STRING, true, 0, 0},
+      {"xid", JSON_KIND_STRING, false, 0, 0},
       {"server", JSON_KIND_STRING, false, 0, 0},
+      {TRACEPARENT_HEADER, JSON_KIND_STRING, false, 0, 0},
+      {TRACESTATE_HEADER, JSON_KIND_STRING, false, 0, 0},
   };
   enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code == ERR_OK) code = decode_gid(json, &out->gid, err);

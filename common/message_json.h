@@ -53,6 +53,9 @@ enum error_code run_reply_decode(const json_t *json, const char *gid, struct run
 void decide_request_encode(struct json_writer *w, const struct decide_request *request);
 enum error_code decide_request_decode(const json_t *json, struct decide_request *out,
                                       struct error *err);
+/* The trace of a run or a decision, borrowed from `json`; false: none, or one that is malformed, which is no mistake in the
+ * message. Decoding leaves out->trace alone. */
+bool request_trace_decode(const json_t *json, struct trace_context *out);
 /* The reply repeats the gid: an answer meant for another is refused. */
 void decide_reply_encode(struct json_writer *w, const char *gid, const struct decide_reply *reply);
 enum error_code decide_reply_decode(const json_t *json, const char *gid, struct decide_reply *out,

@@ -11,6 +11,7 @@
 
 #include "common/json.h"
 #include "common/message_json.h"
+#include "common/tracer.h"
 #include "coordinator/participant.h"
 #include "coordinator/txn.h"
 #include "wal/wal.h"
@@ -24,6 +25,7 @@ struct coordinator_options {
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
   const char *drained_path;  /* a file, of participants that drain; NULL: not over a restart */
+  struct tracer *tracer;     /* borrowed; NULL: transactions make no spans */
   int64_t prepared_alert_ms; /* age of a prepared transaction that is worth an alert; 0: never */
   /* The process must stop at once, sending nothing more: the log cannot say what it holds, or
    * another coordinator with a later epoch has taken over. Must not return. */
@@ -76,8 +78,9 @@ size_t coordinator_live_count(const struct coordinator *c);
 /* ---- transactions ----------------------------------------------------------------------------- */
 
 struct begin_request {
-  const char *label;  /* NULL: none */
-  int64_t timeout_ms; /* 0: the default */
+  const char *label;                 /* NULL: none */
+  int64_t timeout_ms;                /* 0: the default */
+  const struct trace_context *trace; /* of whoever asks; NULL: none */
 };
 
 /* A new, open transaction with its deadline running, held once for the caller. ERR_STOPPING, ERR_OVERLOADED, ERR_LOG_FULL. */
@@ -154,6 +157,8 @@ void transaction_forget_results(struct transaction *t);
 bool transaction_waits_decided(const struct transaction *t); /* what its commit was to wait for */
 
 int64_t transaction_timeout_ms(const struct transaction *t);
+/* What it passes on; NULL: it belongs to no trace. */
+const struct trace_context *transaction_trace(const struct transaction *t);
 const char *transaction_gid(const struct transaction *t, unsigned branch);
 
 /* ---- reading ---------------------------------------------------------------------------------- */

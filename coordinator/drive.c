@@ -162,6 +162,7 @@ static void run(struct transaction_branch *branch, enum run_end end) {
   branch->runs++;
   t->in_flight++;
   observe_run(branch, end);
+  request.trace = spans_context_of(t, branch->run_span);
   if (branch->member->usable) {
     branch->member->participant->ops->run(branch->member->participant, &request, run_answered,
                                           branch);
@@ -276,7 +277,7 @@ static void warn_of_refusal(struct transaction_branch *branch, const struct caus
   branch->refusal_told = true;
   log_error("decision_refused", "transaction", "s", branch->transaction->id.text, "participant",
             "s", branch->member->name, "gid", "s", branch->gid, "sqlstate", "s", cause->sqlstate,
-            "error", "s", cause->text, NULL);
+            "error", "s", cause->text, "trace_id", "o", spans_trace_id(branch->transaction), NULL);
 }
 
 static void note_outcome(struct transaction_branch *branch, const struct decide_reply *reply) {
@@ -359,7 +360,8 @@ static void decide(struct transaction_branch *branch, enum decision decision) {
                                    .epoch = t->coordinator->epoch,
                                    .decision = decision,
                                    .xid = branch->xid,
-                                   .server = branch->server};
+                                   .server = branch->server,
+                                   .trace = spans_context_of(t, branch->decide_span)};
   member->participant->ops->decide(member->participant, &request, decide_answered, branch);
 }
 
@@ -396,7 +398,7 @@ static void audited(void *data, enum wal_result result, const struct error *err)
   struct loop *loop = t->coordinator->loop;
   if (result != WAL_DURABLE && !alarm->again)
     log_error("audit_not_recorded", "transaction", "s", t->id.text, "error", "s",
-              err ? err->text : "", NULL);
+              err ? err->text : "", "trace_id", "o", spans_trace_id(t), NULL);
   if (result == WAL_REFUSED) {
     if (!alarm->again) alarm->again = loop_timer_new(loop, record_alarm, alarm);
     loop_timer_start(alarm->again, LOG_FULL_PAUSE_MS);
@@ -447,7 +449,8 @@ static void alarm_branch(struct transaction_branch *branch, enum branch_outcome 
                    outcome == BRANCH_OUTCOME_COMMITTED ? "committed" : "rolled back",
                    *why ? ": " : "", why);
   log_error(alarm->event, "transaction", "s", t->id.text, "participant", "s", branch->member->name,
-            "gid", "s", branch->gid, "detail", "s", alarm->detail, NULL);
+            "gid", "s", branch->gid, "detail", "s", alarm->detail, "trace_id", "o",
+            spans_trace_id(t), NULL);
   observe(t, &(struct observed){.kind = STEP_ALARM,
                                 .branch = branch,
                                 .detail = alarm->event,

@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "common/loop.h"
+#include "common/tracer.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/events.h"
 #include "coordinator/figures.h"
@@ -73,6 +74,7 @@ struct transaction_branch {
   enum branch_outcome resolved; /* by an operator; RETRY: not */
   struct loop_timer *not_sent;  /* the answer to a run that could not be sent is due; or NULL */
   struct cause last_error;
+  struct span *run_span, *decide_span;    /* of the calls under way; spans.c */
   struct transaction_branch *prev, *next; /* in member->parked */
 };
 
@@ -108,8 +110,10 @@ struct transaction {
   bool ended;
   bool recovered; /* from the log, at this start */
   struct timeline timeline;
-  uint64_t begun_us, phase_us; /* monotonic; when it began, and the phase it is in; 0: not known */
-  const char *state_seen;      /* the last that was told of: see observe.c */
+  struct trace *trace;          /* the transaction's; NULL: it has none */
+  struct span *span, *log_span; /* spans.c */
+  uint64_t begun_us, phase_us;  /* monotonic; when it began, and the phase it is in; 0: not known */
+  const char *state_seen;       /* the last that was told of: see observe.c */
   bool mixed_seen;
   UT_hash_handle hh;
 };
@@ -182,6 +186,15 @@ void observe_member(struct member *member);
 /* Before a transaction is freed. */
 void observe_freed(struct transaction *t);
 void history_free(struct coordinator *c);
+
+/* spans.c: what a trace is told of a transaction. `parent` NULL: it belongs to none. */
+void spans_begin(struct transaction *t, const struct trace_context *parent);
+void spans_observe(struct transaction *t, const struct observed *what);
+void spans_drop(struct transaction *t);
+/* What a message is to have as parent: the span of its call, or else what the transaction passes on.
+ * NULL: nothing. */
+const struct trace_context *spans_context_of(const struct transaction *t, const struct span *span);
+const char *spans_trace_id(const struct transaction *t); /* NULL: it has no trace */
 
 /* member.c */
 struct member *member_find(struct coordinator *c, const char *name);

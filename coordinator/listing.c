@@ -25,12 +25,10 @@ struct listing {
   size_t live_count;
 };
 
-static bool matches(const struct transaction *t, const struct list_filter *filter,
-                    int64_t created_before_us) {
+static bool matches(const struct transaction *t, const struct list_filter *filter) {
   if (filter->before.text[0] && strcmp(t->id.text, filter->before.text) >= 0) return false;
   if (filter->state && strcmp(filter->state, txn_state_name(t->core.state)) != 0) return false;
   if (filter->label && (!t->label || strcmp(filter->label, t->label) != 0)) return false;
-  if (created_before_us && t->created_at_us >= created_before_us) return false;
   if (!filter->participant) return true;
   for (unsigned i = 0; i < t->core.branch_count; i++)
     if (strcmp(t->branches[i]->member->name, filter->participant) == 0) return true;
@@ -42,13 +40,12 @@ static int newest_first(const void *a, const void *b) {
   return strcmp(y->id.text, x->id.text);
 }
 
-static void collect_live(struct listing *listing, const struct list_filter *filter,
-                         int64_t created_before_us) {
+static void collect_live(struct listing *listing, const struct list_filter *filter) {
   struct coordinator *c = listing->coordinator;
   listing->live = calloc(HASH_COUNT(c->transactions) + 1, sizeof *listing->live);
   if (!listing->live) abort();
   for (struct transaction *t = c->transactions; t; t = t->hh.next)
-    if (matches(t, filter, created_before_us)) listing->live[listing->live_count++].id = t->id;
+    if (matches(t, filter)) listing->live[listing->live_count++].id = t->id;
   qsort(listing->live, listing->live_count, sizeof *listing->live, newest_first);
   /* One more than asked for tells that there is a next page. */
   if (listing->live_count > listing->limit + 1) listing->live_count = listing->limit + 1;
@@ -107,17 +104,26 @@ static void merge(void *data, const struct wal_record *records, size_t count,
   listing_free(listing);
 }
 
-void transactions_list(struct coordinator *c, const struct list_filter *filter,
+/* Ids tell the age: so what is too young is not even looked at. */
+static struct list_filter old_enough(const struct list_filter *asked) {
+  struct list_filter filter = *asked;
+  if (asked->older_than_ms == 0) return filter;
+  struct txid border = txid_least(clock_wall_us() - asked->older_than_ms * 1000);
+  if (filter.before.text[0] == '\0' || strcmp(border.text, filter.before.text) < 0)
+    filter.before = border;
+  return filter;
+}
+
+void transactions_list(struct coordinator *c, const struct list_filter *asked,
                        transactions_listed_fn fn, void *data) {
+  const struct list_filter narrowed = old_enough(asked), *filter = &narrowed;
   struct listing *listing = calloc(1, sizeof *listing);
   if (!listing) abort();
   *listing = (struct listing){.coordinator = c, .limit = filter->limit, .fn = fn, .data = data};
-  int64_t before = filter->older_than_ms ? clock_wall_us() - filter->older_than_ms * 1000 : 0;
-  collect_live(listing, filter, before);
+  collect_live(listing, filter);
   struct wal_filter in_log = {.before = filter->before,
                               .participant = filter->participant,
                               .label = filter->label,
-                              .created_before_us = before,
                               .applied_only = true, /* all others are live */
                               .limit = filter->limit + 1};
   if (filter->state && strcmp(filter->state, "committed") == 0)

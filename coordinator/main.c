@@ -43,6 +43,7 @@ static const char help[] =
 
 struct daemon_state {
   struct loop *loop;
+  struct tracer *tracer; /* NULL: none is configured */
   struct settings settings;
   char drained_path[PATH_MAX];
   struct wal *wal;
@@ -56,6 +57,11 @@ struct daemon_state {
 
 /* ---- stop ------------------------------------------------------------------------------------- */
 
+static void end(void *data) {
+  struct daemon_state *d = data;
+  loop_stop(d->loop);
+}
+
 static void check_stopped(void *data) {
   struct daemon_state *d = data;
   bool idle =
@@ -68,7 +74,10 @@ static void check_stopped(void *data) {
   if (!idle)
     log_warn("left_to_next_start", "transactions", "d",
              (int64_t)coordinator_live_count(d->coordinator), NULL);
-  loop_stop(d->loop);
+  if (d->tracer)
+    tracer_flush(d->tracer, end, d); /* in bounded time */
+  else
+    end(d);
 }
 
 static void stop(void *data) {
@@ -113,8 +122,9 @@ static enum error_code add_participant(struct daemon_state *d, const struct part
         participant_http_new(d->loop, d->client, p->agent, p->name, d->settings.agent_timeout_ms);
   } else {
     /* The cluster id names this log for ever: sessions of a former life are found by it. */
-    struct agent *agent = database_agent_new(d->loop, &p->database, p->name,
-                                             wal_cluster(d->wal)->text, d->settings.data_dir, err);
+    struct agent *agent =
+        database_agent_new(d->loop, &p->database, p->name, wal_cluster(d->wal)->text,
+                           d->settings.data_dir, d->tracer, err);
     if (!agent) return error_wrap(err, "[participant.%s]", p->name);
     participant = participant_local_new(agent);
   }
@@ -133,6 +143,7 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
                                         .sweep_interval_ms = s->sweep_interval_ms,
                                         .health_interval_ms = s->health_interval_ms,
                                         .prepared_alert_ms = s->prepared_alert_ms,
+                                        .tracer = d->tracer,
                                         .drained_path = d->drained_path,
                                         .halt = halt};
   d->client = http_client_new(d->loop);
@@ -151,8 +162,15 @@ static enum error_code open_door(struct daemon_state *d, const char *port_file, 
   struct http_server_options options = {.body_bytes_max = (size_t)s->body_bytes_max,
                                         .connections_max = (unsigned)s->connections_max,
                                         .idle_seconds = (unsigned)(s->idle_ms / 1000),
-                                        .media = routes_media()};
-  d->routes = (struct routes_context){d->coordinator, s->timeout_max_ms};
+                                        .media = routes_media(),
+                                        .observer = &request_tracing_observer,
+                                        .observer_data = &d->routes.tracing};
+  d->routes = (struct routes_context){.coordinator = d->coordinator,
+                                      .timeout_max_ms = s->timeout_max_ms,
+                                      .tracing = {.tracer = d->tracer,
+                                                  .path = "/v1/transactions",
+                                                  .begins = true,
+                                                  .secure = s->door.certificate != NULL}};
   size_t count;
   const struct http_route *routes = routes_table(&count);
   enum error_code code =
@@ -164,7 +182,8 @@ static enum error_code open_door(struct daemon_state *d, const char *port_file, 
 static int run_daemon(struct daemon_state *d, const char *port_file) {
   struct error err = {0};
   d->loop = loop_new();
-  enum error_code code = open_log(d, &err);
+  enum error_code code = trace_settings_open(&d->settings.trace, d->loop, &d->tracer, &err);
+  if (code == ERR_OK) code = open_log(d, &err);
   if (code == ERR_OK) code = start_coordinator(d, &err);
   if (code == ERR_OK) code = open_door(d, port_file, &err);
   if (code == ERR_OK) {
@@ -188,6 +207,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
   if (d->coordinator) coordinator_free(d->coordinator);
   if (d->client) http_client_free(d->client);
   if (d->wal) wal_close(d->wal);
+  tracer_free(d->tracer);
   loop_free(d->loop);
   return code == ERR_OK ? 0 : 1;
 }

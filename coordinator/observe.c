@@ -89,6 +89,7 @@ void observe_recovery(struct coordinator *c) {
 
 void observe(struct transaction *t, const struct observed *what) {
   count(t, what);
+  if (t->trace) spans_observe(t, what);
   struct step step = {.at_us = what->at_us ? what->at_us : clock_wall_us(),
                       .detail = what->detail,
                       .attempt = what->attempt,

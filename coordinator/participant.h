@@ -30,6 +30,8 @@ struct participant_ops {
 
 struct participant {
   const struct participant_ops *ops;
+  char host[64]; /* of a remote agent; "": in this process */
+  uint16_t port;
 };
 
 /* Takes the agent over. */

@@ -222,14 +222,28 @@ static const struct participant_ops http_ops = {.fence = http_fence,
                                                 .health = http_health,
                                                 .free = http_free};
 
+/* ".../HOST:PORT", for readers only. */
+static void note_address(struct participant *participant, const char *url) {
+  const char *authority = strstr(url, "://");
+  authority = authority ? authority + 3 : url;
+  const char *colon = strrchr(authority, ':');
+  bool bracketed = authority[0] == '[' && colon && colon[-1] == ']';
+  size_t length = colon ? (size_t)(colon - authority) : strlen(authority);
+  (void)snprintf(participant->host, sizeof participant->host, "%.*s",
+                 (int)length - (bracketed ? 2 : 0), authority + bracketed);
+  if (colon) participant->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+}
+
 struct participant *participant_http_new(struct loop *loop, struct http_client *client,
                                          const char *url, const char *name,
                                          int64_t call_timeout_ms) {
   struct remote *remote = calloc(1, sizeof *remote);
   if (!remote) abort();
-  *remote =
-      (struct remote){.base = {&http_ops}, .client = client, .call_timeout_ms = call_timeout_ms};
+  *remote = (struct remote){.base = {.ops = &http_ops},
+                            .client = client,
+                            .call_timeout_ms = call_timeout_ms};
   if (asprintf(&remote->url, "%s/v1/databases/%s", url, name) < 0) abort();
+  note_address(&remote->base, url);
   remote->outbox = outbox_new(loop, client, remote->url);
   remote->name = strrchr(remote->url, '/') + 1;
   return &remote->base;

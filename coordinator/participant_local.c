@@ -57,6 +57,6 @@ static const struct participant_ops local_ops = {.fence = local_fence,
 struct participant *participant_local_new(struct agent *agent) {
   struct local *local = calloc(1, sizeof *local);
   if (!local) abort();
-  *local = (struct local){{&local_ops}, agent};
+  *local = (struct local){{.ops = &local_ops}, agent};
   return &local->base;
 }

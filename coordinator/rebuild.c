@@ -76,7 +76,7 @@ static enum error_code connect_all(struct rebuild *r, const char *agent_id, stru
       continue;
     }
     struct agent *agent =
-        database_agent_new(r->loop, &p->database, p->name, agent_id, s->data_dir, err);
+        database_agent_new(r->loop, &p->database, p->name, agent_id, s->data_dir, NULL, err);
     if (!agent) return error_wrap(err, "[participant.%s]", p->name);
     r->peers[i].participant = participant_local_new(agent);
   }

@@ -100,7 +100,7 @@ enum error_code transaction_resolve(struct transaction *t, unsigned branch,
                  reason);
   log_warn("branch_resolved_by_hand", "transaction", "s", t->id.text, "participant", "s",
            t->branches[branch - 1]->member->name, "gid", "s", t->branches[branch - 1]->gid,
-           "detail", "s", detail, NULL);
+           "detail", "s", detail, "trace_id", "o", spans_trace_id(t), NULL);
   transaction_hold(t);
   wal_audit(t->coordinator->wal, &t->id, branch, "resolve", detail, clock_wall_us(), recorded, r);
   return ERR_OK;

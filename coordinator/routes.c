@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/crash_point.h"
+#include "common/request_trace.h"
 #include "common/tokens.h"
 #include "coordinator/answer.h"
 #include "coordinator/openapi.h"
@@ -76,7 +77,11 @@ static struct transaction *find(struct routes_context *context, struct http_requ
     return NULL;
   }
   struct transaction *t = transaction_find(context->coordinator, &id);
-  if (t) return t;
+  if (t) {
+    (void)request_trace(request, transaction_trace(t));
+    span_text(request_span(request), "assent.transaction.id", id.text);
+    return t;
+  }
   struct waiting *waiting = calloc(1, sizeof *waiting);
   if (!waiting) abort();
   *waiting = (struct waiting){request, purpose, WAIT_APPLIED, 0};

@@ -3,11 +3,13 @@
 #define ASSENT_COORDINATOR_ROUTES_H
 
 #include "common/http_server.h"
+#include "common/request_trace.h"
 #include "coordinator/coordinator.h"
 
 struct routes_context {
   struct coordinator *coordinator;
   int64_t timeout_max_ms;
+  struct request_tracing tracing;
 };
 
 /* Static. Handlers get a `struct routes_context *`. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/crash_point.h"
+#include "common/request_trace.h"
 #include "coordinator/answer.h"
 #include "coordinator/keys.h"
 #include "coordinator/requests.h"
@@ -131,9 +132,11 @@ static void run(struct routes_context *context, struct http_request *request,
   struct transaction *t = NULL;
   enum error_code code = begin_body_decode(request, context->timeout_max_ms, &body, &err);
   if (code == ERR_OK) code = check_participants(context->coordinator, &body, &err);
+  body.begin.trace = request_trace(request, NULL);
   if (code == ERR_OK) code = transaction_begin(context->coordinator, &body.begin, &t, &err);
   if (code == ERR_OK) {
     CRASH_POINT("C1");
+    span_text(request_span(request), "assent.transaction.id", transaction_id(t)->text);
     if (claim) key_claim_attach(claim, t);
     code = start_branches(t, &body, &err);
   }

@@ -273,6 +273,7 @@ void get_metrics(struct http_request *request, void *data) {
   write_events(&page, c);
   write_calls(&page, c);
   write_participants(&page, c);
+  tracer_metrics(&page, context->tracing.tracer);
   metrics_process(&page);
   size_t length;
   char *text = metrics_take(&page, &length);

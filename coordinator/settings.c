@@ -39,6 +39,8 @@ static const struct config_key keys[] = {
     COORDINATOR("agent_certificate", CONFIG_STRING, agent_certificate, NULL, 0, 0),
     COORDINATOR("agent_key", CONFIG_STRING, agent_key, NULL, 0, 0),
     COORDINATOR("agent_timeout", CONFIG_DURATION, agent_timeout_ms, "5s", 100, 600000),
+    TRACE_CONFIG_KEYS("coordinator", struct settings, trace, "assentd"),
+    TRACE_RATIO_CONFIG_KEY("coordinator", struct settings, trace),
     {"participant.*", "agent", CONFIG_STRING, offsetof(struct participant_settings, agent), NULL, 0,
      0, NULL, false},
     DATABASE_CONFIG_KEYS("participant.*", struct participant_settings, database),
@@ -92,6 +94,7 @@ static enum error_code check_settings(const struct settings *s, struct error *er
   if (!s->data_dir)
     return error_set(err, ERR_CONFIG, "[coordinator] data_dir is missing: where the log is kept");
   if (door_settings_check(&s->door, true, err) != ERR_OK) return error_wrap(err, "[coordinator]");
+  if (trace_settings_check(&s->trace, err) != ERR_OK) return error_wrap(err, "[coordinator]");
   if (!s->agent_certificate != !s->agent_key)
     return error_set(err, ERR_CONFIG,
                      "[coordinator] agent_certificate and agent_key belong together");

@@ -9,6 +9,7 @@
 #include "common/door.h"
 #include "common/error.h"
 #include "common/http_client.h"
+#include "common/trace_settings.h"
 #include "participant-agent/database.h"
 
 enum { PARTICIPANTS_MAX = 64 };
@@ -21,6 +22,7 @@ struct participant_settings {
 
 struct settings {
   struct door_settings door;
+  struct trace_settings trace;
   char *agent_ca, *agent_certificate, *agent_key; /* of https agents, and what we show them */
   char *data_dir;
   int log_level, log_format;

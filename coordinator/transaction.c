@@ -64,6 +64,7 @@ static void waiter_free(struct waiter *waiter) {
 
 void transaction_free(struct transaction *t) {
   observe_freed(t);
+  spans_drop(t);
   HASH_DEL(t->coordinator->transactions, t);
   if (t->claim) key_claim_drop(t->claim);
   loop_timer_free(t->deadline);
@@ -110,6 +111,7 @@ enum error_code transaction_begin(struct coordinator *c, const struct begin_requ
   t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;
   t->deadline = loop_timer_new(c->loop, deadline_passed, t);
   loop_timer_start(t->deadline, (uint64_t)t->timeout_ms);
+  spans_begin(t, request->trace);
   observe(t, &(struct observed){.kind = STEP_BEGUN});
   observe_state(t);
   transaction_hold(t);
@@ -370,6 +372,10 @@ bool transaction_waits_decided(const struct transaction *t) {
 
 int64_t transaction_timeout_ms(const struct transaction *t) {
   return t->timeout_ms;
+}
+
+const struct trace_context *transaction_trace(const struct transaction *t) {
+  return spans_context_of(t, NULL);
 }
 
 const char *transaction_gid(const struct transaction *t, unsigned branch) {

@@ -190,6 +190,7 @@ void agent_run(struct agent *agent, const struct run_request *request, run_fn fn
     struct entry *entry = entry_find(agent, request->gid);
     if (!entry) entry = entry_make(agent, request->gid, &gid);
     DL_APPEND(entry->runs, asked);
+    spans_note_trace(entry, request->trace);
     take_run(entry, request);
   }
   agent_leave(agent);
@@ -235,6 +236,7 @@ void agent_decide(struct agent *agent, const struct decide_request *request, dec
     struct entry *entry = entry_find(agent, request->gid);
     if (!entry) entry = entry_make(agent, request->gid, &gid);
     DL_APPEND(entry->decisions, asked);
+    spans_note_trace(entry, request->trace);
     take_decision(entry, request);
   }
   agent_leave(agent);
@@ -513,6 +515,7 @@ struct agent *agent_new(struct loop *loop, struct adapter *adapter,
   agent->result_bytes_max = options->result_bytes_max;
   agent->latency_us = -1;
   agent->rows_retention_ms = options->rows_retention_ms;
+  agent->tracer = options->tracer;
   if (agent->rows_retention_ms > 0) adapter->ops->leave_rows(adapter);
   run_id_make(agent->incarnation);
   session_names_init(&agent->names, options->agent_id, agent->incarnation);

@@ -10,6 +10,7 @@
 #include "adapters/adapter.h"
 #include "common/loop.h"
 #include "common/message.h"
+#include "common/tracer.h"
 
 struct agent;
 
@@ -26,6 +27,7 @@ struct agent_options {
   /* Not 0: every branch leaves a row in the database when it commits, which is removed when its
    * transaction is older than this. */
   int64_t rows_retention_ms;
+  struct tracer *tracer; /* borrowed; NULL: what the database is asked makes no spans */
 };
 
 /* Everything is copied; the adapter is taken over. Starts connecting in the background. */

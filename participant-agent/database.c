@@ -44,7 +44,7 @@ enum error_code database_settings_check(const struct database_settings *settings
 
 struct agent *database_agent_new(struct loop *loop, const struct database_settings *settings,
                                  const char *participant, const char *agent_id,
-                                 const char *state_dir, struct error *err) {
+                                 const char *state_dir, struct tracer *tracer, struct error *err) {
   char *dsn = find_dsn(settings, err);
   if (!dsn) return NULL;
   struct adapter *adapter = postgres_adapter_new(loop, dsn, err);
@@ -60,6 +60,7 @@ struct agent *database_agent_new(struct loop *loop, const struct database_settin
                                   .result_bytes_max = (size_t)settings->result_bytes,
                                   .synchronous_failover = settings->synchronous_failover,
                                   .rows_retention_ms =
-                                      settings->outcome_table ? settings->outcome_retention_ms : 0};
+                                      settings->outcome_table ? settings->outcome_retention_ms : 0,
+                                  .tracer = tracer};
   return agent_new(loop, adapter, &options);
 }

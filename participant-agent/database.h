@@ -77,6 +77,6 @@ enum error_code database_settings_check(const struct database_settings *settings
 /* Owner: the caller, agent_free(). NULL on error (the dsn file cannot be read, a bad dsn). */
 struct agent *database_agent_new(struct loop *loop, const struct database_settings *settings,
                                  const char *participant, const char *agent_id,
-                                 const char *state_dir, struct error *err);
+                                 const char *state_dir, struct tracer *tracer, struct error *err);
 
 #endif

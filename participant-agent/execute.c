@@ -62,6 +62,7 @@ static void on_ran(void *data, const struct session_result *result) {
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   forget_cancel(entry);
+  spans_end_work(entry, &result->cause);
   if (result->xid[0]) memcpy(entry->xid, result->xid, sizeof entry->xid);
   if (result->ran == RAN_FAILED || result->ran == RAN_UNKNOWN)
     entry_note(entry, &result->cause);
@@ -102,6 +103,8 @@ static void begin_run(struct entry *entry, struct work *work) {
                             .result_rows_max = agent->result_rows_max,
                             .result_bytes_max = agent->result_bytes_max};
   if (begin) CRASH_POINT("A1");
+  spans_begin_work(entry, job.end == RUN_PREPARE ? "PREPARE TRANSACTION" : NULL,
+                   job.statement_count);
   ops(entry)->run(work->session, &job, on_ran, entry);
   drop_statements(entry);
 }
@@ -196,6 +199,7 @@ static void abandon_run(struct entry *entry) {
   bool may_be_prepared = entry->branch.end == RUN_PREPARE;
   copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
   entry_note_text(entry, CAUSE_UNREACHABLE, "the database server was replaced by another");
+  spans_end_work(entry, entry->cause);
   give_back(entry, false);
   step(entry, (struct branch_event){.kind = BRANCH_EV_RAN,
                                     .ran = may_be_prepared ? RAN_UNKNOWN : RAN_FAILED});
@@ -228,7 +232,8 @@ static void on_grace_over(void *data) {
   struct cancelling *c = data;
   c->end = true;
   log_warn("cancel_not_heeded", "participant", "s", c->agent->participant, "gid", "s",
-           c->entry->gid, "session", "s", c->session_name, NULL);
+           c->entry->gid, "session", "s", c->session_name, "trace_id", "o",
+           trace_id_of(c->entry->trace), NULL);
   control_borrow(c->agent->control, &c->turn, cancel_turn, c);
 }
 
@@ -273,12 +278,14 @@ static void on_rolled_back(void *data, const struct session_result *result) {
   struct entry *entry = data;
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
+  spans_end_work(entry, NULL);
   give_back(entry, result->reusable);
   step(entry, (struct branch_event){.kind = BRANCH_EV_ROLLED_BACK});
   agent_leave(agent);
 }
 
 void execute_rollback(struct entry *entry) {
+  spans_begin_work(entry, "ROLLBACK", 0);
   ops(entry)->rollback(entry->work->session, on_rolled_back, entry);
 }
 
@@ -287,6 +294,7 @@ static void on_committed(void *data, enum branch_outcome outcome, const struct c
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   entry_note(entry, outcome == BRANCH_OUTCOME_COMMITTED ? NULL : cause);
+  spans_end_work(entry, entry->cause);
   copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
   give_back(entry, outcome != BRANCH_OUTCOME_RETRY);
   char *results = entry->results_kept;
@@ -299,6 +307,7 @@ static void on_committed(void *data, enum branch_outcome outcome, const struct c
 }
 
 void execute_commit(struct entry *entry) {
+  spans_begin_work(entry, "COMMIT", 0);
   ops(entry)->commit(entry->work->session, on_committed, entry);
 }
 
@@ -335,7 +344,8 @@ static void end_session_turn(void *data, struct session *session) {
 void execute_end_session(struct entry *entry) {
   log_warn("branch_answer_lost", "participant", "s", entry->agent->participant, "gid", "s",
            entry->gid, "session", "s", entry->lost_name, "error", "s",
-           entry->cause ? entry->cause->text : "", NULL);
+           entry->cause ? entry->cause->text : "", "trace_id", "o", trace_id_of(entry->trace),
+           NULL);
   control_borrow(entry->agent->control, &entry->turn, end_session_turn, entry);
 }
 
@@ -399,7 +409,8 @@ static void take_found(struct entry *entry, const char *xid, struct branch_event
   event->same_xid = !expected[0] || strcmp(expected, xid) == 0;
   if (!event->same_xid) {
     log_warn("branch_stray_found", "participant", "s", entry->agent->participant, "gid", "s",
-             entry->gid, "xid", "s", xid, "voted_xid", "s", expected, NULL);
+             entry->gid, "xid", "s", xid, "voted_xid", "s", expected, "trace_id", "o",
+             trace_id_of(entry->trace), NULL);
     if (!told) { /* what was voted stays what is asked for */
       memcpy(entry->told_xid, entry->xid, sizeof entry->told_xid);
       memcpy(entry->told_server, entry->server, sizeof entry->told_server);
@@ -423,6 +434,7 @@ static void on_looked(void *data, enum session_looked looked, const char *xid,
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   struct branch_event event = {.kind = BRANCH_EV_LOOKED, .looked = looked, .same_xid = true};
+  spans_end_work(entry, looked == LOOKED_LOST || looked == LOOKED_REFUSED ? cause : NULL);
   if (looked == LOOKED_LOST)
     entry_note(entry, cause);
   else if (looked == LOOKED_ABSENT)
@@ -438,6 +450,7 @@ static void on_looked(void *data, enum session_looked looked, const char *xid,
 static void look_up_turn(void *data, struct session *session) {
   struct entry *entry = data;
   if (session) {
+    spans_begin_work(entry, "SELECT pg_prepared_xacts", 0);
     ops(entry)->look_up(session, entry->gid, entry->branch.barrier, on_looked, entry);
     return;
   }
@@ -514,6 +527,7 @@ static void on_status(void *data, enum xact_status status, const struct cause *c
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   const char *xid, *server;
+  spans_end_work(entry, status == XACT_STATUS_LOST ? cause : NULL);
   asked_xid(entry, &xid, &server);
   bool elsewhere = server[0] && strcmp(server, current_server(agent)) != 0;
   struct cause why = {.kind = CAUSE_NONE};
@@ -538,6 +552,7 @@ static void status_turn(void *data, struct session *session) {
   const char *xid, *server;
   asked_xid(entry, &xid, &server);
   if (session) {
+    spans_begin_work(entry, "SELECT pg_xact_status", 0);
     ops(entry)->xact_status(session, xid, on_status, entry);
     return;
   }
@@ -560,6 +575,7 @@ static void on_finished(void *data, enum session_finished finished, const struct
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   entry_note(entry, finished == FINISH_DONE ? NULL : cause);
+  spans_end_work(entry, entry->cause);
   const char *name = entry->finish.session_name;
   bool sent = name[0] != '\0';
   if (finished == FINISH_LOST && sent) copy_text(entry->lost_name, sizeof entry->lost_name, name);
@@ -569,6 +585,7 @@ static void on_finished(void *data, enum session_finished finished, const struct
 }
 
 void execute_finish(struct entry *entry, bool commit) {
+  spans_begin_work(entry, commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED", 0);
   finisher_submit(entry->agent->finisher, &entry->finish, entry->gid, commit, on_finished, entry);
 }
 

@@ -249,11 +249,18 @@ static void on_claim_refused(struct fencing *f, const struct epoch_known *known)
     unavailable(f, "another claim of the epoch came between");
 }
 
-/* Rights can be lost. What the database has been told before counts all the same. */
+/* Rights can be lost. What the database has been told before counts all the same: also that every
+ * branch leaves a row. Where nobody takes that back, one that commits without is taken for rolled back
+ * when the log is lost. */
 static void on_claim_not_kept(struct fencing *f, const struct epoch_known *known) {
   if (is_refused(f, known->epoch, known->run_id)) return;
   if (known->epoch > f->former_epoch) f->former_epoch = known->epoch;
-  keep_in_state_dir(f);
+  if (known->keeps_rows && f->agent->rows_retention_ms == 0)
+    unavailable(f,
+                "outcome_table was on here, and the role may not note in schema assent that it no "
+                "longer is: let it write assent.coordinator and assent.outcome_kept");
+  else
+    keep_in_state_dir(f);
 }
 
 static void on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
@@ -287,7 +294,7 @@ static bool is_refused_by_file(struct fencing *f) {
     finish(f, &err);
     return true;
   }
-  f->former_epoch = known;
+  f->former_epoch = f->claim.former_epoch = known;
   return is_refused(f, known, run_id);
 }
 

@@ -90,13 +90,19 @@ struct entry {
   struct control_turn turn;
   struct finish finish;
 
+  struct trace *trace; /* owned; of who asked last; NULL: none. spans.c */
+  struct span *span;   /* of what the database is asked now */
+
   struct request *runs, *decisions; /* who waits */
   uint64_t since;                   /* agent->moment when it came to rest as it is */
   uint64_t listed;                  /* the moment of the last listing that showed it */
-  bool entombed;                    /* in agent->tombstones */
+  bool entombed;                    /* ended: in agent->ended */
   struct entry *prev, *next;        /* there */
   UT_hash_handle hh;
 };
+
+/* What is kept of a branch that has ended, once nothing of it is under way: tomb.c. */
+struct tomb;
 
 struct fenced {
   struct cluster_id cluster;
@@ -120,6 +126,7 @@ struct agent {
   char incarnation[RUN_ID_SIZE]; /* this life, as coordinators know it; a new one when the server
                                     changes, which is as good as a restart */
   struct session_names names;
+  struct tracer *tracer; /* borrowed; NULL: none */
   struct control *control;
   struct finisher *finisher;
   struct pool *pool;
@@ -135,10 +142,11 @@ struct agent {
   bool server_changed; /* in this life: what it remembers is of two servers */
   struct cancelling *cancellings;
 
-  struct entry *entries;    /* by gid */
-  struct entry *tombstones; /* ended ones, oldest first */
-  unsigned tombstone_count;
-  uint64_t moment; /* counts lists begun and branches come to rest */
+  struct entry *entries;     /* by gid */
+  struct entry *ended;       /* of them, oldest first; at rest, they go to: */
+  struct tomb *tombs;        /* by gid */
+  struct tomb *oldest_tombs; /* all of them, in the order of their ends */
+  uint64_t moment;           /* counts lists begun and branches come to rest */
 
   unsigned depth;          /* of agent_enter() */
   bool in_request;         /* the outermost one is a request's */
@@ -173,8 +181,22 @@ void entry_note_text(struct entry *entry, enum cause_kind kind, const char *text
 /* Everything known of the branch is of a server that is no longer there. */
 void entry_start_over(struct entry *entry);
 void entry_free(struct entry *entry);   /* and out of the table; its requests must be answered */
-void entries_bury(struct agent *agent); /* tombstones over the limit */
+void entries_bury(struct agent *agent); /* the ended ones that are at rest */
 void entries_drop(struct agent *agent); /* all, silently */
+/* Calls for each branch of this transaction, under way or ended. */
+typedef void (*entry_found_fn)(void *data, enum branch_state state);
+void entries_find(const struct agent *agent, const struct cluster_id *cluster,
+                  const struct txid *txid, entry_found_fn fn, void *data);
+
+/* ---- tomb.c -------------------------------------------------------------------------------------
+ */
+
+void tomb_make(struct entry *entry); /* what is worth keeping; the entry goes */
+/* As it was, at the end of agent->ended; NULL: there is no tomb. */
+struct entry *tomb_open(struct agent *agent, const char *gid);
+void tombs_drop(struct agent *agent);
+void tombs_find(const struct agent *agent, const struct cluster_id *cluster,
+                const struct txid *txid, entry_found_fn fn, void *data);
 
 /* ---- execute.c ---------------------------------------------------------------------------------
  */
@@ -207,6 +229,16 @@ void fences_drop(struct agent *agent);
 
 /* Removes rows that are old, if they are left here and it is not under way. */
 void rows_forget(struct agent *agent);
+
+/* ---- spans.c -----------------------------------------------------------------------------------
+ */
+
+/* Of who asks; NULL: what was known stays. */
+void spans_note_trace(struct entry *entry, const struct trace_context *context);
+/* `operation`: in SQL's words; static; NULL: statements only. `statements`: how many besides. */
+void spans_begin_work(struct entry *entry, const char *operation, size_t statements);
+/* `cause` NULL or of kind CAUSE_NONE: it went well. */
+void spans_end_work(struct entry *entry, const struct cause *cause);
 
 /* ---- survey.c ----------------------------------------------------------------------------------
  */

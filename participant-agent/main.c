@@ -33,6 +33,7 @@ static const char help[] =
 
 struct daemon_state {
   struct loop *loop;
+  struct tracer *tracer; /* NULL: none is configured */
   struct agent_settings settings;
   struct state_dir state_dir;
   struct routed_agent agents[AGENT_DATABASES_MAX];
@@ -46,6 +47,11 @@ struct daemon_state {
 /* ---- stop --------------------------------------------------------------------------------------
  */
 
+static void end(void *data) {
+  struct daemon_state *d = data;
+  loop_stop(d->loop);
+}
+
 static size_t requests_pending(const struct daemon_state *d) {
   return http_server_pending(d->door.server) + agent_routes_streaming(&d->routes);
 }
@@ -58,7 +64,10 @@ static void check_stopped(void *data) {
     return;
   }
   if (pending > 0) log_warn("requests_dropped", "count", "d", (int64_t)pending, NULL);
-  loop_stop(d->loop);
+  if (d->tracer)
+    tracer_flush(d->tracer, end, d); /* in bounded time */
+  else
+    end(d);
 }
 
 static void stop(void *data) {
@@ -86,7 +95,7 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
   for (size_t i = 0; i < s->database_count; i++) {
     const struct agent_database *database = &s->databases[i];
     struct agent *agent = database_agent_new(d->loop, &database->database, database->name,
-                                             d->state_dir.agent_id, s->state_dir, err);
+                                             d->state_dir.agent_id, s->state_dir, d->tracer, err);
     if (!agent) return error_wrap(err, "[database.%s]", database->name);
     d->agents[d->routes.count++] = (struct routed_agent){database->name, agent};
   }
@@ -96,7 +105,12 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
   struct http_server_options options = {.body_bytes_max = AGENT_BODY_BYTES_MAX,
-                                        .media = agent_routes_media()};
+                                        .media = agent_routes_media(),
+                                        .observer = &request_tracing_observer,
+                                        .observer_data = &d->routes.tracing};
+  d->routes.tracing = (struct request_tracing){.tracer = d->tracer,
+                                               .path = "", /* each message has its own */
+                                               .secure = d->settings.door.certificate != NULL};
   size_t count;
   const struct http_route *routes = agent_routes_table(&count);
   enum error_code code =
@@ -109,7 +123,8 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
   struct error err = {0};
   d->state_dir.lock = -1;
   d->loop = loop_new();
-  enum error_code code = start_agents(d, &err);
+  enum error_code code = trace_settings_open(&d->settings.trace, d->loop, &d->tracer, &err);
+  if (code == ERR_OK) code = start_agents(d, &err);
   if (code == ERR_OK) code = open_door(d, port_file, &err);
   if (code == ERR_OK) {
     d->stop_check = loop_timer_new(d->loop, check_stopped, d);
@@ -130,6 +145,7 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
     agent_free(d->agents[i].agent);
   door_close(&d->door);
   agent_routes_release(&d->routes);
+  tracer_free(d->tracer);
   state_dir_close(&d->state_dir);
   loop_free(d->loop);
   return code == ERR_OK ? 0 : 1;

@@ -25,10 +25,12 @@ struct item {
   struct batch *batch;
   uint64_t id;
   char gid[GID_SIZE];
+  struct span *span; /* NULL: none, or it has ended */
 };
 
 struct batch {
   struct agent_routes *routes;
+  const char *participant;      /* borrowed from the routes */
   struct http_request *request; /* until the first answer */
   struct http_stream *stream;   /* then, of several; NULL also when the reader has gone */
   size_t count, left;           /* left: without an answer; and one for messages_take() */
@@ -40,6 +42,8 @@ struct batch {
 
 static void batch_free(struct batch *batch) {
   DL_DELETE(batch->routes->batches, batch);
+  for (size_t i = 0; i < batch->count; i++)
+    span_drop(batch->items[i].span);
   free(batch);
 }
 
@@ -84,8 +88,39 @@ static void answer(struct item *item, struct json_writer *w) {
   item_done(batch);
 }
 
+/* ---- spans: each message has its own, since those of a request are of many traces --------------- */
+
+/* `out` is what the agent is to have as parent; returns it, or NULL when the message has no trace. */
+static const struct trace_context *begin_span(struct item *item, const json_t *body,
+                                              const char *what, struct trace_context *out) {
+  struct trace_context parent;
+  char name[SPAN_NAME_SIZE];
+  if (!request_trace_decode(body, &parent)) return NULL;
+  const char *participant = item->batch->participant;
+  (void)snprintf(name, sizeof name, "%s %s", what, participant);
+  struct span_start start = {.name = name, .kind = SPAN_SERVER, .parent = &parent};
+  item->span = span_begin(item->batch->routes->tracing.tracer, &start, out);
+  span_text(item->span, "assent.participant", participant);
+  span_text(item->span, "assent.gid", item->gid);
+  return out;
+}
+
+static void end_span(struct item *item) {
+  span_end(item->span);
+  item->span = NULL;
+}
+
+static void end_decide_span(struct item *item, enum branch_outcome outcome) {
+  span_text(item->span, "assent.outcome", branch_outcome_name(outcome));
+  if (outcome == BRANCH_OUTCOME_RETRY || outcome == BRANCH_OUTCOME_UNVERIFIABLE)
+    span_error(item->span, branch_outcome_name(outcome));
+  end_span(item);
+}
+
 static void refuse(struct item *item, const struct error *err) {
   struct json_writer w;
+  span_error(item->span, error_wire_code(err->code));
+  end_span(item);
   json_writer_init(&w);
   message_begin(&w, item->id, MESSAGE_PROBLEM);
   if (!message_problem_encode(&w, item->gid, err)) w.failed = true;
@@ -100,6 +135,7 @@ static void on_run(void *data, const struct run_reply *reply, const struct error
   }
   struct json_writer w;
   json_writer_init(&w);
+  end_span(item);
   message_begin(&w, item->id, MESSAGE_RUN);
   run_reply_encode(&w, reply);
   answer(item, &w);
@@ -113,6 +149,7 @@ static void on_decided(void *data, const struct decide_reply *reply, const struc
   }
   struct json_writer w;
   json_writer_init(&w);
+  end_decide_span(item, reply->outcome);
   message_begin(&w, item->id, MESSAGE_DECIDE);
   decide_reply_encode(&w, item->gid, reply);
   answer(item, &w);
@@ -121,23 +158,29 @@ static void on_decided(void *data, const struct decide_reply *reply, const struc
 /* ---- asking ------------------------------------------------------------------------------------ */
 
 static void start_run(struct agent *agent, struct item *item, const json_t *body) {
-  struct run_request run;
+  struct run_request run = {0};
+  struct trace_context context;
   struct statement_list statements = {0};
   struct error err = {0};
-  if (run_request_decode(body, &run, &statements, &err))
+  if (run_request_decode(body, &run, &statements, &err)) {
     refuse(item, &err);
-  else
+  } else {
+    run.trace = begin_span(item, body, "run", &context);
     agent_run(agent, &run, on_run, item);
+  }
   statement_list_free(&statements);
 }
 
 static void start_decide(struct agent *agent, struct item *item, const json_t *body) {
-  struct decide_request decide;
+  struct decide_request decide = {0};
+  struct trace_context context;
   struct error err = {0};
-  if (decide_request_decode(body, &decide, &err))
+  if (decide_request_decode(body, &decide, &err)) {
     refuse(item, &err);
-  else
+  } else {
+    decide.trace = begin_span(item, body, decision_name(decide.decision), &context);
     agent_decide(agent, &decide, on_decided, item);
+  }
 }
 
 static void start(struct agent *agent, struct item *item, const struct message *message) {
@@ -168,6 +211,13 @@ static enum error_code read_envelopes(const json_t *json, struct message **out, 
   return code;
 }
 
+/* The request, and the name in its path, may be gone before the last message has begun. */
+static const char *name_of(const struct agent_routes *routes, const struct agent *agent) {
+  for (size_t i = 0; i < routes->count; i++)
+    if (routes->agents[i].agent == agent) return routes->agents[i].name;
+  return "";
+}
+
 void messages_take(struct agent_routes *routes, struct agent *agent, struct http_request *request,
                    const json_t *json) {
   struct message *messages = NULL;
@@ -180,6 +230,7 @@ void messages_take(struct agent_routes *routes, struct agent *agent, struct http
   }
   struct batch *batch = must_allocate(sizeof *batch + count * sizeof batch->items[0]);
   batch->routes = routes;
+  batch->participant = name_of(routes, agent);
   batch->request = request;
   batch->count = count;
   batch->left = count + 1;

@@ -98,6 +98,8 @@ void handle_metrics(struct http_request *request, void *data) {
   metrics_init(&page);
   write_counters(&page, data);
   write_gauges(&page, data);
+  const struct agent_routes *routes = data;
+  tracer_metrics(&page, routes->tracing.tracer);
   metrics_process(&page);
   size_t length;
   char *text = metrics_take(&page, &length);

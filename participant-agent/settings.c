@@ -12,6 +12,7 @@ static const struct config_key keys[] = {
      0, "auto|text|json", false},
     {"agent", "stop_timeout", CONFIG_DURATION, offsetof(struct agent_settings, stop_timeout_ms),
      "10s", 0, 600000, NULL, false},
+    TRACE_CONFIG_KEYS("agent", struct agent_settings, trace, "assent-agent"),
     DATABASE_CONFIG_KEYS("database.*", struct agent_database, database),
 };
 static const size_t key_count = sizeof keys / sizeof keys[0];
@@ -33,6 +34,7 @@ static enum error_code check(const struct agent_settings *s, struct error *err) 
     return error_set(err, ERR_CONFIG,
                      "[agent] state_dir is missing: where the agent keeps who it is");
   if (door_settings_check(&s->door, false, err) != ERR_OK) return error_wrap(err, "[agent]");
+  if (trace_settings_check(&s->trace, err) != ERR_OK) return error_wrap(err, "[agent]");
   if (s->database_count == 0)
     return error_set(err, ERR_CONFIG,
                      "there is no database: add a section [database.NAME] with a dsn");

@@ -7,6 +7,7 @@
 
 #include "common/door.h"
 #include "common/error.h"
+#include "common/trace_settings.h"
 #include "participant-agent/database.h"
 
 enum { AGENT_DATABASES_MAX = 64 };
@@ -18,6 +19,7 @@ struct agent_database {
 
 struct agent_settings {
   struct door_settings door;
+  struct trace_settings trace;
   char *state_dir;
   int log_level, log_format;
   int64_t stop_timeout_ms;

@@ -84,11 +84,20 @@ static void note_outcome(struct surveying *s, const struct txid *txid,
   s->outcomes[s->outcome_count++] = (struct survey_outcome){*txid, outcome};
 }
 
-static enum branch_outcome remembered(const struct entry *entry) {
-  enum branch_state state = entry->branch.state;
+static enum branch_outcome remembered(enum branch_state state) {
   if (state == BRANCH_COMMITTED) return BRANCH_OUTCOME_COMMITTED;
   if (state == BRANCH_ABORTED || state == BRANCH_READ_ONLY) return BRANCH_OUTCOME_ABORTED;
   return BRANCH_OUTCOME_UNVERIFIABLE;
+}
+
+struct remembering {
+  struct surveying *survey;
+  const struct txid *txid;
+};
+
+static void note_remembered(void *data, enum branch_state state) {
+  const struct remembering *of = data;
+  note_outcome(of->survey, of->txid, remembered(state));
 }
 
 static void note_outcomes(struct surveying *s, const struct session_survey *found) {
@@ -96,12 +105,8 @@ static void note_outcomes(struct surveying *s, const struct session_survey *foun
   for (size_t i = 0; i < found->committed_count; i++)
     note_outcome(s, &found->committed[i], BRANCH_OUTCOME_COMMITTED);
   for (size_t i = 0; i < s->txid_count; i++) {
-    struct entry *entry, *next;
-    HASH_ITER(hh, s->agent->entries, entry, next) {
-      if (strcmp(entry->id.txid.text, s->txids[i].text) == 0 &&
-          strcmp(entry->id.cluster.text, s->cluster.text) == 0)
-        note_outcome(s, &s->txids[i], remembered(entry));
-    }
+    struct remembering of = {s, &s->txids[i]};
+    entries_find(s->agent, &s->cluster, of.txid, note_remembered, &of);
   }
 }
 

@@ -2,8 +2,8 @@
  * internal.h.
  *
  * Invariants
- *  1. Ended branches are kept as tombstones, at most TOMBSTONES_MAX, oldest out first. One that
- * comes back to life (the database shows it prepared) is a tombstone no more.
+ *  1. An ended branch is kept as a tombstone: at rest by little (tomb.c), and whole again while somebody
+ * asks for it. One that comes back to life (the database shows it prepared) is a tombstone no more.
  *  2. A request waits in `runs` or `decisions` of one entry until the core says how it is answered.
  */
 #include <assert.h>
@@ -17,7 +17,7 @@
 struct entry *entry_find(struct agent *agent, const char *gid) {
   struct entry *entry = NULL;
   HASH_FIND_STR(agent->entries, gid, entry);
-  return entry;
+  return entry ? entry : tomb_open(agent, gid);
 }
 
 struct entry *entry_make(struct agent *agent, const char *gid, const struct gid *id) {
@@ -34,18 +34,10 @@ static void entomb(struct entry *entry, bool ended) {
   struct agent *agent = entry->agent;
   if (ended == entry->entombed) return;
   entry->entombed = ended;
-  if (!ended) {
-    DL_DELETE(agent->tombstones, entry);
-    agent->tombstone_count--;
-    return;
-  }
-  DL_APPEND(agent->tombstones, entry);
-  agent->tombstone_count++;
-}
-
-void entries_bury(struct agent *agent) {
-  while (agent->tombstone_count > TOMBSTONES_MAX)
-    entry_free(agent->tombstones);
+  if (ended)
+    DL_APPEND(agent->ended, entry);
+  else
+    DL_DELETE(agent->ended, entry);
 }
 
 static void release(struct entry *entry) {
@@ -54,7 +46,25 @@ static void release(struct entry *entry) {
   free(entry->statements_owned);
   free(entry->results_kept);
   free(entry->cause);
+  free(entry->trace);
+  span_drop(entry->span);
   free(entry);
+}
+
+static bool is_at_rest(const struct entry *entry) {
+  return !entry->runs && !entry->decisions && !entry->work && !entry->ticket.queued &&
+         !entry->turn.queued && !entry->cancelling && !entry->timer;
+}
+
+void entries_bury(struct agent *agent) {
+  struct entry *entry, *next;
+  DL_FOREACH_SAFE(agent->ended, entry, next) {
+    if (!is_at_rest(entry)) continue;
+    tomb_make(entry);
+    entomb(entry, false);
+    HASH_DEL(agent->entries, entry);
+    release(entry);
+  }
 }
 
 void entry_free(struct entry *entry) {
@@ -79,6 +89,16 @@ void entries_drop(struct agent *agent) {
     HASH_DEL(agent->entries, entry);
     release(entry);
   }
+  tombs_drop(agent);
+}
+
+void entries_find(const struct agent *agent, const struct cluster_id *cluster,
+                  const struct txid *txid, entry_found_fn fn, void *data) {
+  for (const struct entry *entry = agent->entries; entry; entry = entry->hh.next)
+    if (strcmp(entry->id.txid.text, txid->text) == 0 &&
+        strcmp(entry->id.cluster.text, cluster->text) == 0)
+      fn(data, entry->branch.state);
+  tombs_find(agent, cluster, txid, fn, data);
 }
 
 void entry_start_over(struct entry *entry) {
@@ -144,7 +164,7 @@ static void warn_of_hazard(struct entry *entry, const struct branch_action *told
   entry->hazard_told = true;
   log_error("branch_against_decision", "participant", "s", entry->agent->participant, "gid", "s",
             entry->gid, "decision", "s", decision_name(told->decision), "outcome", "s",
-            branch_outcome_name(told->outcome), NULL);
+            branch_outcome_name(told->outcome), "trace_id", "o", trace_id_of(entry->trace), NULL);
 }
 
 static void answer_decisions(struct entry *entry, enum branch_outcome outcome) {
@@ -182,7 +202,8 @@ static void refuse_decision(struct entry *entry, enum decision decision) {
   DL_DELETE(entry->decisions, request);
   log_warn("decision_not_now", "participant", "s", entry->agent->participant, "gid", "s",
            entry->gid, "decision", "s", decision_name(decision), "state", "s",
-           branch_state_name(entry->branch.state), NULL);
+           branch_state_name(entry->branch.state), "trace_id", "o", trace_id_of(entry->trace),
+           NULL);
   struct decide_reply *reply = &request->reply.decide;
   *reply = (struct decide_reply){.outcome = BRANCH_OUTCOME_RETRY};
   agent_cause_set(&reply->cause, CAUSE_CONFLICT, "the branch is %s, which %s contradicts",

@@ -129,10 +129,12 @@ static const json_t *response_of(const json_t *response) {
 
 static void print_parameters(const json_t *parameters) {
   size_t i;
-  const json_t *parameter;
+  const json_t *item;
   if (json_array_size(parameters) == 0) return;
   (void)puts("| parameter | in | type | meaning |\n|---|---|---|---|");
-  json_array_foreach(parameters, i, parameter) {
+  json_array_foreach(parameters, i, item) {
+    const char *shared = name_of_reference(item);
+    const json_t *parameter = shared ? component("parameters", shared) : item;
     const json_t *schema = json_object_get(parameter, "schema");
     (void)printf("| `%s` | %s | ", text_at(parameter, "name"), text_at(parameter, "in"));
     print_type(schema);

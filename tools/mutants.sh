@@ -6,7 +6,7 @@
 # invariant: `invariant` is the one that most of the failing seeds broke (0: an assertion of the code's
 # own), `seeds` how many it took, in the median, from one failing seed to the next. A mutant that survives
 # all seeds is a hole in the checks; a patch that does not apply has been overtaken by the code and must
-# be made anew. The exit status tells whether all were caught.
+# be made anew, also when others are asked for. The exit status tells whether all were caught.
 set -eu
 
 dir=${1:?usage: mutants.sh DIRECTORY [NAME...]}
@@ -65,7 +65,7 @@ try() {
   patch=$dir/patch
   cp "$patches/$1.patch" "$patch"
   story=$(head -1 "$patch")
-  if ! patch -s -p0 --dry-run -d "$tree" <"$patch" >"$dir/patch.log" 2>&1; then
+  if ! applies "$1"; then
     row "$1" - - "THE PATCH DOES NOT APPLY: $story"
     return 1
   fi
@@ -85,15 +85,23 @@ try() {
   [ "$caught" = 1 ]
 }
 
+applies() { patch -s -p0 --dry-run -d "$tree" <"$patches/$1.patch" >"$dir/patch.log" 2>&1; }
+
 copy_tree
 say 'building'
 build || { cat "$dir/build.log" >&2; exit 1; }
-if [ $# -eq 0 ]; then
-  # shellcheck disable=SC2046
-  set -- $(cd "$patches" && for each in *.patch; do echo "${each%.patch}"; done)
-fi
+all=$(cd "$patches" && for each in *.patch; do echo "${each%.patch}"; done)
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $all
 passed=0 failed=0
 row mutant invariant seeds 'what is wrong with it'
+for name in $all; do
+  case " $* " in *" $name "*) continue ;; esac
+  if ! applies "$name"; then
+    row "$name" - - "THE PATCH DOES NOT APPLY: $(head -1 "$patches/$name.patch")"
+    failed=$((failed + 1))
+  fi
+done
 for name; do
   if try "$name"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done

@@ -38,9 +38,9 @@
  * Txids grow with the time at which they were made: so what has expired is found among the first ones,
  * with no index of its own. Format 3 had one, and triggers that counted (sqlite_upgrade.c).
  *
- * Limits: text as in store.h; the epoch is a positive int64. Listing reads on this thread: at most
- * 1000 records a call, found through an index for state, label and participant; a filter by age, or
- * two filters at once, walks what the index leaves. The audit table grows with operators' actions.
+ * Limits: text as in store.h; the epoch is a positive int64. A list walks one index: that of the label, the
+ * outcome or the participant, and holds what it finds there against the other filters. The audit table
+ * grows with operators' actions.
  */
 #include "wal/sqlite.h"
 
@@ -116,16 +116,15 @@ const char sqlite_schema[] = "CREATE TABLE meta ("
   " (SELECT 1 FROM request r WHERE r.txid = txn.txid AND r.status = 0)"                            \
   " ORDER BY txid LIMIT ?3)"
 
-/* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 created before, ?6 applied only, ?7 limit.
- * Each list walks one index from the newest, and holds what it finds against the whole filter. */
-#define LIST_WHERE                                                                                 \
-  " t.txid < ?1 AND (?3 IS NULL OR t.label = ?3)"                                                  \
+/* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 applied only. Each list walks one index from the
+ * newest, and tells of each entry whether it fits the whole filter: whoever walks can stop anywhere. */
+#define FITS                                                                                       \
+  " (?3 IS NULL OR t.label = ?3) AND (?5 = 0 OR t.ended_at_us IS NOT NULL)"                        \
   " AND (?2 = 0 OR t.outcome = ?2 OR (t.outcome = 3 AND (t.kind = 0) = (?2 = 2)))"                 \
-  " AND (?5 = 0 OR t.created_at_us < ?5) AND (?6 = 0 OR t.ended_at_us IS NOT NULL)"
-#define LIST_PARTICIPANT                                                                           \
-  " AND (?4 IS NULL OR EXISTS (SELECT 1 FROM branch b"                                             \
-  " WHERE b.txid = t.txid AND b.participant = ?4))"
-#define LIST_END " ORDER BY t.txid DESC LIMIT ?7"
+  " AND (?4 IS NULL OR EXISTS (SELECT 1 FROM branch c"                                             \
+  " WHERE c.txid = t.txid AND c.participant = ?4))"
+#define WALK         "SELECT t.txid," FITS " FROM txn t WHERE t.txid < ?1"
+#define NEWEST_FIRST " ORDER BY 1 DESC"
 
 static const char *const texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -153,18 +152,13 @@ static const char *const texts[SQL_COUNT] = {
     /* Among the oldest ones: a later one that ends before them can wait for them. */
     [SQL_EARLIEST_END] = "SELECT min(ended_at_us) FROM (SELECT ended_at_us FROM txn"
                          " WHERE ended_at_us IS NOT NULL ORDER BY txid LIMIT 100)",
-    [SQL_LIST_ALL] = "SELECT t.txid FROM txn t WHERE" LIST_WHERE LIST_PARTICIPANT LIST_END,
+    [SQL_LIST_ALL] = WALK NEWEST_FIRST,
     [SQL_LIST_BY_OUTCOME] =
-        "SELECT t.txid FROM txn t WHERE t.outcome = ?2 AND" LIST_WHERE LIST_PARTICIPANT
-        " UNION ALL SELECT t.txid FROM txn t WHERE t.outcome = 3 AND ?2 <> 3 AND" LIST_WHERE
-            LIST_PARTICIPANT " ORDER BY 1 DESC LIMIT ?7",
-    [SQL_LIST_BY_LABEL] =
-        "SELECT t.txid FROM txn t WHERE t.label = ?3 AND" LIST_WHERE LIST_PARTICIPANT LIST_END,
+        WALK " AND t.outcome = ?2 UNION ALL " WALK " AND t.outcome = 3 AND ?2 <> 3" NEWEST_FIRST,
+    [SQL_LIST_BY_LABEL] = WALK " AND t.label = ?3" NEWEST_FIRST,
     [SQL_LIST_BY_PARTICIPANT] =
-        "SELECT b.txid FROM branch b CROSS JOIN txn t ON t.txid = b.txid"
-        " WHERE b.participant = ?4 AND b.txid < ?1 AND b.id = (SELECT min(id) FROM branch"
-        " WHERE txid = b.txid AND participant = ?4) AND" LIST_WHERE
-        " ORDER BY b.txid DESC LIMIT ?7",
+        "SELECT b.txid," FITS " FROM branch b CROSS JOIN txn t ON t.txid = b.txid"
+        " WHERE b.participant = ?4 AND b.txid < ?1 ORDER BY b.txid DESC",
     [SQL_PUT_KEY] = "INSERT INTO request (name_space, name, fingerprint, txid, at_us, status, body,"
                     " results, sum) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)"
                     " ON CONFLICT (name_space, name) DO UPDATE SET at_us = ?5, status = ?6,"

@@ -215,35 +215,56 @@ static enum store_result follow(struct store *store, const struct binder *b,
   return result;
 }
 
+/* The one that has fewest entries, by experience: most transactions commit, and most at each participant. */
 static enum statement_id pick_list(const struct wal_filter *filter) {
   if (filter->label) return SQL_LIST_BY_LABEL;
+  if (filter->outcome > WAL_OUTCOME_COMMITTED) return SQL_LIST_BY_OUTCOME;
   if (filter->participant) return SQL_LIST_BY_PARTICIPANT;
   if (filter->outcome != WAL_OUTCOME_NONE) return SQL_LIST_BY_OUTCOME;
   return SQL_LIST_ALL;
 }
 
+/* A candidate, at which the statement stands: it is added when it fits. A participant's come once for each
+ * of its branches, one after the other. */
+static enum store_result take_candidate(struct store *store, const struct binder *b,
+                                        struct txid *seen, struct record_list *out,
+                                        struct error *err) {
+  const struct wal_record *record = NULL;
+  const struct txid last = *seen;
+  enum store_result result = read_txid(store, b, seen, err);
+  if (result != STORE_OK || !sqlite3_column_int(b->statement, 1)) return result;
+  if (strcmp(last.text, seen->text) == 0) return STORE_OK;
+  result = follow(store, b, &record, err);
+  if (result == STORE_OK) record_list_add(out, record);
+  return result;
+}
+
 enum store_result store_list(struct store *store, const struct wal_filter *filter,
-                             struct record_list *out, struct error *err) {
+                             struct record_list *out, struct txid *rest, struct error *err) {
+  struct txid seen = {""};
   struct binder b = sqlite_bind(store, pick_list(filter));
   bind_text(&b, filter->before.text[0] ? filter->before.text : "~"); /* greater than any txid */
   bind_int(&b, (int64_t)filter->outcome);
   bind_text(&b, filter->label);
   bind_text(&b, filter->participant);
-  bind_int(&b, filter->created_before_us);
   bind_int(&b, filter->applied_only);
-  bind_int(&b, filter->limit);
-  for (;;) {
+  *rest = (struct txid){""};
+  for (unsigned looked = 0; out->count < filter->limit; looked++) {
     bool row = false;
-    const struct wal_record *record = NULL;
     enum store_result result = sqlite_run(store, &b, &row, "cannot list", err);
     if (result != STORE_OK || !row) return result;
-    result = follow(store, &b, &record, err);
+    if (looked >= LIST_STEP_MAX) {
+      *rest = seen;
+      break;
+    }
+    result = take_candidate(store, &b, &seen, out, err);
     if (result != STORE_OK) {
       sqlite_done(&b);
       return result;
     }
-    record_list_add(out, record);
   }
+  sqlite_done(&b);
+  return STORE_OK;
 }
 
 enum error_code store_each_unfinished(struct store *store, wal_each_fn fn, void *data,

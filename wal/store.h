@@ -18,7 +18,7 @@
 #include "common/id.h"
 #include "wal/record.h"
 
-enum { PARTICIPANT_MAX = 63, LABEL_MAX = 1023, REMOVE_STEP_MAX = 500 };
+enum { PARTICIPANT_MAX = 63, LABEL_MAX = 1023, REMOVE_STEP_MAX = 500, LIST_STEP_MAX = 1000 };
 
 struct store;
 
@@ -120,8 +120,10 @@ enum store_result store_has_answer(struct store *store, const struct wal_key *ke
                                    struct error *err) __attribute__((warn_unused_result));
 enum store_result store_has_audit(struct store *store, int64_t id, bool *out, struct error *err)
     __attribute__((warn_unused_result));
+/* One step of a list: looks at the next LIST_STEP_MAX candidates at most, and adds to `out` what fits, until
+ * it has filter->limit. *rest: where the next step begins, as filter->before; "" when the list is whole. */
 enum store_result store_list(struct store *store, const struct wal_filter *filter,
-                             struct record_list *out, struct error *err)
+                             struct record_list *out, struct txid *rest, struct error *err)
     __attribute__((warn_unused_result));
 enum error_code store_each_unfinished(struct store *store, wal_each_fn fn, void *data,
                                       struct error *err) __attribute__((warn_unused_result));

@@ -5,7 +5,8 @@
  * synchronous=FULL; one writer thread owns the handle. While one fsync runs further records gather,
  * and the next takes them all (group commit). All calls below are made on the loop thread and
  * return at once, apart from wal_open() and wal_close(); every callback comes on the loop thread,
- * on a later turn, in the order of the calls.
+ * on a later turn, in the order of the calls; only that of wal_list() may come after those of later
+ * calls.
  *
  * Invariants, which recovery leans on:
  *  1. The epoch in the file grows at every wal_open(), durably, before it returns, and with it the
@@ -175,16 +176,16 @@ void wal_look_up_key(struct wal *wal, const char *name_space, const char *name, 
                      void *data);
 
 struct wal_filter {
-  struct txid before;        /* "" : from the newest; else only txids less than this */
-  enum wal_outcome outcome;  /* NONE: any; COMMITTED and ABORTED also give the MIXED ones
+  struct txid before;       /* "" : from the newest; else only txids less than this */
+  enum wal_outcome outcome; /* NONE: any; COMMITTED and ABORTED also give the MIXED ones
                                  that were decided so */
-  bool applied_only;         /* only records with an end */
-  const char *participant;   /* NULL: any; one with a branch there */
-  const char *label;         /* NULL: any; equality */
-  int64_t created_before_us; /* 0: any */
-  unsigned limit;            /* 1..1000 */
+  bool applied_only;        /* only records with an end */
+  const char *participant;  /* NULL: any; one with a branch there */
+  const char *label;        /* NULL: any; equality */
+  unsigned limit;           /* 1..1000 */
 };
-/* Newest first. */
+/* Newest first. What fits is looked for in small steps between groups: however much there is to look
+ * through, decisions do not wait for it. */
 typedef void (*wal_listed_fn)(void *data, const struct wal_record *records, size_t count,
                               const struct error *err);
 void wal_list(struct wal *wal, const struct wal_filter *filter, wal_listed_fn fn, void *data);

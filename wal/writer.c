@@ -8,7 +8,8 @@
  *     thread has been joined, only the loop thread.
  *  2. Jobs leave in the order in which they came: the writer takes the whole queue, and answers all
  *     of it, reads after the commit. So a read tells nothing that could still be refused, other
- *     than lazy records, of which none is a promise.
+ *     than lazy records, of which none is a promise. Only a list that is not whole after one step waits
+ *     in `walks`, and takes another step in each turn.
  *  3. A lazy record is in `lazies` from the moment it is applied until a COMMIT has succeeded. The
  *     store is in a transaction exactly while `lazies` is not empty, or a group is being applied.
  *  4. After `failed` is set nothing is asked of the store any more.
@@ -60,7 +61,7 @@ struct wal {
   bool wanted; /* the writer is to look at the queue; it has been told, or is at work */
   bool dozing; /* it has lazy records, and looks at the queue when these are due */
   /* Writer thread. */
-  struct job_list lazies;
+  struct job_list lazies, walks;
   uint64_t lazy_due_us, removal_due_us; /* monotonic */
   bool failed, full;
   struct error failure;
@@ -209,10 +210,18 @@ static enum store_result find_record(struct wal *wal, struct job *job, const str
   return result;
 }
 
-static void read_job(struct wal *wal, struct job *job) {
+/* False: it is a list, and not whole yet. */
+static bool read_job(struct wal *wal, struct job *job) {
   enum store_result result;
+  struct txid rest = {""};
+  if (wal->failed) {
+    job_answer_error(job, WAL_UNKNOWN, &wal->failure);
+    record_list_clear(&job->records);
+    return true;
+  }
   if (job->kind == JOB_LIST) {
-    result = store_list(wal->store, &job->is.filter, &job->records, &job->err);
+    result = store_list(wal->store, &job->is.filter, &job->records, &rest, &job->err);
+    job->is.filter.before = rest; /* for the next step */
   } else if (job->kind == JOB_LOOK_UP_KEY) {
     result = store_find_key(wal->store, job->is.named.name_space, job->is.named.name,
                             &job->found_key, &job->err);
@@ -220,21 +229,20 @@ static void read_job(struct wal *wal, struct job *job) {
   } else {
     result = find_record(wal, job, &job->is.txid);
   }
-  if (result == STORE_OK) return;
+  if (result == STORE_OK) return rest.text[0] == '\0';
   record_list_clear(&job->records); /* all or an error */
   free(job->found_key);
   job->found_key = NULL;
   if (result != STORE_UNREADABLE) fail(wal, &job->err);
+  return true;
 }
 
+/* What has its answer stays in the group. */
 static void read_all(struct wal *wal, struct job_list *group) {
-  for (struct job *job = group->first; job; job = job->next) {
-    if (job_is_durable(job)) continue;
-    if (wal->failed)
-      job_answer_error(job, WAL_UNKNOWN, &wal->failure);
-    else
-      read_job(wal, job);
-  }
+  struct job_list jobs = *group;
+  *group = (struct job_list){0};
+  for (struct job *job; (job = job_pop(&jobs));)
+    job_push(job_is_durable(job) || read_job(wal, job) ? group : &wal->walks, job);
 }
 
 /* ---- writer thread: a turn ------------------------------------------------------------------ */
@@ -295,6 +303,15 @@ static void run_jobs(struct wal *wal, struct job_list *jobs) {
     settle(wal, &group, result, &err);
     read_all(wal, &group);
   }
+  post(wal, &group);
+}
+
+/* A step of the list that has waited longest. */
+static void walk(struct wal *wal) {
+  struct job_list group = {0};
+  struct job *job = job_pop(&wal->walks);
+  if (job) job_push(&group, job);
+  read_all(wal, &group);
   post(wal, &group);
 }
 
@@ -386,7 +403,7 @@ static bool wait_for_jobs(struct wal *wal, struct job_list *jobs) {
   (void)pthread_mutex_lock(&wal->mutex);
   wal->dozing = wal->lazies.count > 0;
   if (!wal->dozing && wal->queue.count > 0) wal->wanted = true;
-  while (!wal->stopping && !wal->wanted) {
+  while (!wal->stopping && !wal->wanted && wal->walks.count == 0) {
     if (!wal->started || due == UINT64_MAX) {
       (void)pthread_cond_wait(&wal->changed, &wal->mutex);
       continue;
@@ -409,6 +426,7 @@ static void *writer(void *data) {
     bool stopping = wait_for_jobs(wal, &jobs);
     bool last = stopping && jobs.count == 0;
     run_jobs(wal, &jobs);
+    if (!last) walk(wal);
     if (!wal->failed && wal->lazies.count > 0 && (last || clock_monotonic_us() >= wal->lazy_due_us))
       flush_lazies(wal);
     if (!wal->failed && store_wants_checkpoint(wal->store)) checkpoint(wal);
@@ -497,6 +515,7 @@ void wal_close(struct wal *wal) {
   (void)pthread_mutex_unlock(&wal->mutex);
   (void)pthread_join(wal->thread, NULL);
   job_clear(&wal->done);
+  job_clear(&wal->walks);
   wal_free(wal);
 }
 

@@ -34,7 +34,7 @@ static char *pass_on(char kind, const json_t *json) {
     break;
   }
   case '2': {
-    struct run_request message;
+    struct run_request message = {0};
     struct statement_list statements;
     code = run_request_decode(json, &message, &statements, &err);
     if (code == ERR_OK) {

@@ -157,7 +157,8 @@ static void read_all(struct store *store) {
   struct wal_filter filter = {.limit = 100};
   struct record_list list = {0};
   err = (struct error){0};
-  if (store_list(store, &filter, &list, &err) != STORE_OK) assert(err.text[0]);
+  struct txid rest;
+  if (store_list(store, &filter, &list, &rest, &err) != STORE_OK) assert(err.text[0]);
   for (size_t i = 0; i < list.count; i++)
     check_record(&list.items[i], &of);
   record_list_clear(&list);

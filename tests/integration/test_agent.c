@@ -654,6 +654,82 @@ static void role_that_may_only_read_is_held_to_what_the_database_knows(struct si
   CU_ASSERT_EQUAL(rmdir(directory), 0); /* nothing was kept there */
 }
 
+static void drop_schema(const struct site *site) {
+  pg_sql(site->pg->dsn, "SET client_min_messages = error; DROP SCHEMA IF EXISTS assent CASCADE");
+}
+
+static uint64_t rows_begin(const struct site *site) {
+  return (uint64_t)pg_int(site->pg->dsn, "SELECT epoch FROM assent.outcome_kept");
+}
+
+/* An agent of `site`'s cluster in a new life, as another role, with or without outcome_table. */
+static void open_as(struct site *out, const struct site *site, const char *role, char *directory,
+                    bool rows) {
+  char dsn[THROWAWAY_DSN_SIZE + 16];
+  (void)snprintf(dsn, sizeof dsn, "%s user=%s", site->pg->dsn, role);
+  struct agent_options options = site_options();
+  options.agent_id = "roles-agent";
+  options.state_dir = directory;
+  options.rows_retention_ms = rows ? SITE_FAR_MS : 0;
+  site_open(out, site->pg, dsn, &options, site->over_http);
+  out->cluster = site->cluster;
+}
+
+/* Rights that were taken away leave the database saying that each branch leaves a row: then nobody may
+ * commit without one. */
+static void role_that_cannot_take_back_that_rows_are_left_is_refused(struct site *site) {
+  char directory[] = "/tmp/assent-test-XXXXXX";
+  CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(directory));
+  drop_schema(site);
+  pg_sql(site->pg->dsn, "GRANT CREATE ON DATABASE bank TO bob");
+  struct site bob;
+  open_as(&bob, site, "bob", directory, true);
+  struct got got = site_fence(&bob, 5);
+  CU_ASSERT_EQUAL(got.err.code, ERR_OK);
+  CU_ASSERT_EQUAL(rows_begin(site), 5);
+  site_close(&bob);
+  pg_sql(site->pg->dsn, "REVOKE CREATE ON DATABASE bank FROM bob; "
+                        "ALTER SCHEMA assent OWNER TO CURRENT_USER");
+  static const char *const revoked[] = {"UPDATE ON assent.outcome_kept",
+                                        "SELECT ON assent.coordinator", "USAGE ON SCHEMA assent"};
+  pg_sql(site->pg->dsn, "GRANT USAGE ON SCHEMA assent TO bob");
+  for (size_t i = 0; i < sizeof revoked / sizeof revoked[0]; i++) {
+    char sql[128];
+    (void)snprintf(sql, sizeof sql, "REVOKE %s FROM bob", revoked[i]);
+    pg_sql(site->pg->dsn, sql);
+    open_as(&bob, site, "bob", directory, false);
+    got = site_fence(&bob, 6);
+    CU_ASSERT_EQUAL(got.err.code, ERR_UNAVAILABLE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(got.err.text, "outcome_table was on"));
+    site_close(&bob);
+  }
+  drop_schema(site);
+  CU_ASSERT_EQUAL(rmdir(directory), 0); /* nothing was kept there */
+}
+
+/* Of an epoch that only the state directory knows, branches may have left none. */
+static void rows_begin_after_an_epoch_kept_in_the_state_dir(struct site *site) {
+  char directory[] = "/tmp/assent-test-XXXXXX", path[128];
+  CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(directory));
+  drop_schema(site);
+  struct site bob;
+  open_as(&bob, site, "bob", directory, false);
+  struct got got = site_fence(&bob, 5);
+  CU_ASSERT_EQUAL(got.err.code, ERR_OK);
+  site_close(&bob);
+  pg_sql(site->pg->dsn, "GRANT CREATE ON DATABASE bank TO bob");
+  open_as(&bob, site, "bob", directory, true);
+  got = site_fence(&bob, 5);
+  CU_ASSERT_EQUAL(got.err.code, ERR_OK);
+  CU_ASSERT_EQUAL(rows_begin(site), 6);
+  site_close(&bob);
+  pg_sql(site->pg->dsn, "REVOKE CREATE ON DATABASE bank FROM bob");
+  drop_schema(site);
+  (void)snprintf(path, sizeof path, "%s/epoch.%s.bank", directory, site->cluster.text);
+  CU_ASSERT_EQUAL(unlink(path), 0);
+  CU_ASSERT_EQUAL(rmdir(directory), 0);
+}
+
 /* Another database of the same name is another server to the agent: its identity has the oid. */
 static void replaced_database_is_as_good_as_a_restart(struct site *site) {
   char admin[THROWAWAY_DSN_SIZE], dsn[THROWAWAY_DSN_SIZE], gid[GID_SIZE], drop[GID_SIZE + 64];
@@ -888,6 +964,8 @@ static void tell(void (*story)(struct site *), bool over_http) {
   X(server_without_prepared_transactions_says_what_to_set)                                         \
   X(role_without_rights_keeps_the_epoch_in_the_state_dir)                                          \
   X(role_that_may_only_read_is_held_to_what_the_database_knows)                                    \
+  X(role_that_cannot_take_back_that_rows_are_left_is_refused)                                      \
+  X(rows_begin_after_an_epoch_kept_in_the_state_dir)                                               \
   X(replaced_database_is_as_good_as_a_restart)                                                     \
   X(run_on_a_replaced_database_is_abandoned)
 

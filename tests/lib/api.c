@@ -274,16 +274,26 @@ const struct reply *api_raw(struct api *api, const char *bytes, size_t length) {
   return reply;
 }
 
-static const struct reply *post_keyed(struct api *api, const char *path, const char *key,
-                                      const char *more, const char *body) {
+static const struct reply *post_with(struct api *api, const char *path, const char *more,
+                                     const char *body) {
   char *json = keep_text(api, must(strdup(body)));
   put_quotes(json);
   const char *request =
       api_text(api,
                "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-               "Idempotency-Key: %s\r\n%sConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
-               path, key, more, strlen(json), json);
+               "%sConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+               path, more, strlen(json), json);
   return api_raw(api, request, strlen(request));
+}
+
+static const struct reply *post_keyed(struct api *api, const char *path, const char *key,
+                                      const char *more, const char *body) {
+  return post_with(api, path, api_text(api, "Idempotency-Key: %s\r\n%s", key, more), body);
+}
+
+const struct reply *api_post_with(struct api *api, const char *path, const char *more,
+                                  const char *body) {
+  return check_contract(api, post_with(api, path, more, body), "POST", path);
 }
 
 const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,

@@ -66,6 +66,9 @@ const struct reply *api_raw(struct api *api, const char *bytes, size_t length);
 /* A POST with an Idempotency-Key; `more`: further header lines, each with its end, or "". */
 const struct reply *api_post_keyed(struct api *api, const char *path, const char *key,
                                    const char *more, const char *body);
+/* The same without a key. */
+const struct reply *api_post_with(struct api *api, const char *path, const char *more,
+                                  const char *body);
 /* The same, without waiting for an answer: closes at once when all has been sent. */
 void api_send_and_leave(struct api *api, const char *path, const char *body);
 

@@ -158,6 +158,7 @@ static void write_agent_config(const struct world *w, enum world_target target) 
     write_tls(w, file, "tls", "agent");
     (void)fprintf(file, "tls_client_ca = %s\n", w->ca);
   }
+  (void)fprintf(file, "%s", or_empty(w->agent_settings));
   (void)fprintf(file, "\n[database.%s]\ndsn = %s\n%s", bank_names[bank], daemon_dsn(w, bank, dsn),
                 or_empty(w->database_settings));
   (void)fclose(file);
@@ -464,6 +465,7 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   w->banks = options->banks ? options->banks : BANKS;
   assert(w->banks >= 1 && w->banks <= BANKS_MAX);
   w->settings = options->settings;
+  w->agent_settings = options->agent;
   w->database_settings = options->database;
   w->fault = options->fault;
   w->fault_target = options->fault_target;

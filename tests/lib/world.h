@@ -48,6 +48,7 @@ struct world_options {
   struct throwaway_server *server_b; /* bank_b is on this server; NULL: not */
   const char *reach_b;  /* and is reached by this connection string, without its dbname */
   const char *settings; /* further lines of [coordinator]; NULL: none */
+  const char *agent;    /* further lines of each [agent]; NULL: none */
   const char *database; /* further lines of each database section; NULL: none */
   const char *crash;    /* crash point of the coordinator's first life; NULL: none */
   const char
@@ -66,7 +67,7 @@ struct world {
   struct throwaway_server *servers[BANKS_MAX];
   struct process *processes[WORLD_TARGETS]; /* NULL: not running */
   uint16_t ports[WORLD_TARGETS];
-  const char *settings, *database_settings;
+  const char *settings, *agent_settings, *database_settings;
   const char *fault; /* of lives to come; a test may change it */
   enum world_target fault_target;
   struct pki *pki; /* NULL: not secure. Of DIRECTORY/pki */

@@ -17,14 +17,19 @@ static bool may_commit(const struct checks *c, const char *txid, const char *gid
   return branch && (!xid || strcmp(branch->xid, xid) == 0);
 }
 
+static void judge_row(struct checks *c, unsigned database, const char *gid) {
+  if (sim_database_lacks_row(c->databases[database], gid))
+    sim_violation(c->sim, 12, "%s has committed in %s and leaves no row, though it says so", gid,
+                  database_name(database));
+}
+
 static void judge_end(struct checks *c, const char *txid, const char *gid, const char *xid,
                       enum sim_truth now) {
-  const struct sim_database *db =
-      c->databases[known_branch_find(known_find(c, txid), gid)->database];
-  if (now == SIM_COMMITTED && sim_database_wrote(db, gid) && !may_commit(c, txid, gid, xid))
+  unsigned database = known_branch_find(known_find(c, txid), gid)->database;
+  bool wrote = sim_database_wrote(c->databases[database], gid);
+  if (now == SIM_COMMITTED && wrote && !may_commit(c, txid, gid, xid))
     sim_violation(c->sim, 5, "%s (xid %s) has committed without a durable decision", gid, xid);
-  if (now == SIM_COMMITTED && sim_database_lacks_row(db, gid))
-    sim_violation(c->sim, 12, "%s (xid %s) has committed and leaves no row", gid, xid);
+  if (now == SIM_COMMITTED) judge_row(c, database, gid);
   const struct wal_record *record = known_decision(c, txid);
   if (now == SIM_ABORTED && record && record->kind == WAL_KIND_COMMIT &&
       may_commit(c, txid, gid, xid))
@@ -246,6 +251,11 @@ void checks_claimed(const struct process *process, unsigned database,
     sim_violation(c->sim, 11, "%s grants epoch %llu to two runs", database_name(database),
                   (unsigned long long)claim->epoch);
   *known = *claim;
+  for (size_t i = 0; i < c->count; i++)
+    for (unsigned k = 0; k < c->seen[i].branch_count; k++) {
+      const struct seen_branch *branch = &c->seen[i].branches[k];
+      if (branch->database == database && !branch->by_hand) judge_row(c, database, branch->gid);
+    }
 }
 
 bool checks_all_have_seen(const struct checks *c, uint64_t epoch) {

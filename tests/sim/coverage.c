@@ -152,13 +152,14 @@ void coverage_list(const struct coverage *c, FILE *out) {
 /* ---- what is demanded --------------------------------------------------------------------------
  *
  * '#' must come up in every campaign of COMPLETE_SEEDS; '+' comes up, too rarely to be demanded; '.'
- * cannot come up in a whole system, or the core asserts that it does not:
+ * cannot come up in a whole system, or the core asserts that it does not (a campaign in which it does
+ * says so: then it belongs here):
  *   - a transaction is told to roll back only while it is undecided (transaction_rollback()), and has
  *     all its votes when it decides; a statement is answered with yes, no, or nothing; STUCK halts
  *   - a branch gets the database's answers only where it has asked; LISTED is fed only at rest; an
  *     answer to statements without PREPARE is never unknown (the adapter says failed, and is right); a
- *     run of another end than the last is refused as out of order by the coordinator's own numbers;
- *     an xid in progress whose gid is absent would be somebody else's
+ *     run of another end than the last comes only late, when the branch has gone on; an xid in progress
+ *     whose gid is absent would be somebody else's
  * The columns are those of txn_kinds and branch_kinds; blanks set the kinds apart.
  */
 
@@ -166,7 +167,7 @@ static const char *const txn_demanded[TXN_STATE_COUNT] = {
     [TXN_OPEN] = "## # # # ###.. ... .... .",       [TXN_PREPARING] = ".. . . # ##### ... .... .",
     [TXN_DECIDING] = ".. . . . ..... ### .... .",   [TXN_DELEGATED] = ".. . . . ..... ... #### #",
     [TXN_COMMITTING] = ".. . . . ..... ... #### #", [TXN_COMMITTED] = ".. . . . ..... ... .... .",
-    [TXN_ABORTING] = ".. . . . ####+ ... #### #",   [TXN_ABORTED] = ".. . . . ##+++ ... .... .",
+    [TXN_ABORTING] = ".. . . . ##### ... #### #",   [TXN_ABORTED] = ".. . . . ##+++ ... .... .",
     [TXN_STUCK] = ".. . . . ..... ... .... .",
 };
 
@@ -174,19 +175,19 @@ static const char *const branch_demanded[BRANCH_STATE_COUNT] = {
     [BRANCH_NONE] = "### ..... .. . . . ### . ... .. .... ..... ..... #",
     [BRANCH_RUNNING] = "+.+ .##.. .. . . # #.. . ... .. .... ..... ..... .",
     [BRANCH_ACTIVE] = "### ..... .. # + # #.. . ... .. .... ..... ..... .",
-    [BRANCH_FLUSHING] = "..+ ..... ## # . + +.. . ... .. .... ..... ..... .",
+    [BRANCH_FLUSHING] = "..+ ..... ## # . + #.. . ... .. .... ..... ..... .",
     [BRANCH_READY] = "+.+ ..... .. # + # #.# . ... .. .... ..... ..... .",
-    [BRANCH_PREPARING] = ".+. ##.## .. . . # #.. . ... .. .... ..... ..... .",
-    [BRANCH_ENDING_SESSION] = ".+. ..... .. . . + #.# . ... ## .... ..... ..... .",
-    [BRANCH_LOOKING_UP] = ".+. ..... .. . . + #.. . ... .. ###+ ..... ..... .",
-    [BRANCH_PREPARED] = ".#. ..... .. . . # ##. . ... .. .... ..... ..... #",
-    [BRANCH_COMMITTING] = "... ..... .. . . + .#. . ... .. .... ##### ..... .",
-    [BRANCH_COMMITTING_ONE] = "... ..... .. . . + +.# . ##. .. .... ..... ..... .",
-    [BRANCH_ABORTING] = "##+ ..... .. . . + #.+ # ... .. .... ##### ..... .",
-    [BRANCH_VERIFYING] = "... ..... .. . . + ..+ . ... .. .... ..... #.### .",
-    [BRANCH_COMMITTED] = "+++ ..... .. . . # +## . ... .. .... ..... ..... +",
+    [BRANCH_PREPARING] = "++. ##.## .. . . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_ENDING_SESSION] = ".+. ..... .. . . # ### . ... ## .... ..... ..... .",
+    [BRANCH_LOOKING_UP] = ".+. ..... .. . . # ##. . ... .. #### ..... ..... .",
+    [BRANCH_PREPARED] = "+#. ..... .. . . # ##. . ... .. .... ..... ..... #",
+    [BRANCH_COMMITTING] = ".+. ..... .. . . + .#. . ... .. .... ##### ..... .",
+    [BRANCH_COMMITTING_ONE] = "+.+ ..... .. . . + +.# . ### .. .... ..... ..... .",
+    [BRANCH_ABORTING] = "##+ ..... .. . . # #.+ # ... .. .... ##### ..... .",
+    [BRANCH_VERIFYING] = "... ..... .. . . + ++# . ... .. .... ..... #.### .",
+    [BRANCH_COMMITTED] = "+++ ..... .. . . # +## . ... .. .... ..... ..... #",
     [BRANCH_ABORTED] = "##+ ..... .. . . # #+# . ... .. .... ..... ..... #",
-    [BRANCH_READ_ONLY] = "+++ ..... .. . . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_READ_ONLY] = "+++ ..... .. . . # #.. . ... .. .... ..... ..... +",
 };
 
 static char demand_of(const char *row, unsigned variant) {
@@ -200,10 +201,13 @@ static void add_row(struct coverage_sum *sum, const char *row, const uint64_t *c
                     unsigned variants, const char *core, const char *state,
                     const struct kind *kinds, size_t kind_count, FILE *out) {
   for (unsigned v = 0; v < variants; v++) {
-    if (demand_of(row, v) != '#') continue;
-    sum->required++;
-    sum->reached += counted[v] > 0;
-    if (counted[v] == 0 && out) print_pair(out, core, state, kinds, kind_count, v, 0);
+    char demand = demand_of(row, v);
+    bool required = demand == '#', met = counted[v] > 0, impossible = demand == '.' && met;
+    sum->required += required;
+    sum->reached += required && met;
+    sum->impossible += impossible;
+    if (out && (impossible || (required && !met)))
+      print_pair(out, core, state, kinds, kind_count, v, counted[v]);
   }
 }
 

@@ -21,9 +21,10 @@ void coverage_use(struct coverage *coverage);
 void coverage_add(struct coverage *to, const struct coverage *from);
 
 struct coverage_sum {
-  unsigned reached, required; /* pairs */
+  unsigned reached, required; /* pairs that every campaign must meet */
+  unsigned impossible;        /* pairs that were met, and were not thought to be possible */
 };
-/* Of the pairs that every campaign must meet. Those never met are named on `out`; NULL: not. */
+/* Those never met, or impossible, are named on `out`; NULL: not. */
 struct coverage_sum coverage_report(const struct coverage *coverage, FILE *out);
 /* Every pair met, with its count. */
 void coverage_list(const struct coverage *coverage, FILE *out);

@@ -28,7 +28,7 @@ enum {
   XID_FIRST = 700,
   GID_TEXT_SIZE = 128,
   PARAM_SIZE = 128,
-  PARAMS_MAX = 5,
+  PARAMS_MAX = 6,
   CLAIMS_MAX = 8,
   LOCK_CLAIMS = 0, /* locks[0]: schema assent; locks[n]: account n, and behind them rows' keys */
   APPLICATION_SIZE = 64

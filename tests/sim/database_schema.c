@@ -38,8 +38,8 @@ static void look(struct backend *b) {
   const struct sim_database *db = b->db;
   bool claims = b->current->kind == COMMAND_CLAIM_LOOK;
   PGresult *result = result_table(1, claims ? 3 : 2);
-  if (db->has_schema) result_set(result, 0, 0, "assent.coordinator");
-  if (db->has_schema && claims) result_set(result, 0, 1, "assent");
+  if (db->has_schema) result_set(result, 0, 0, "16400");
+  if (db->has_schema && claims) result_set(result, 0, 1, "16401");
   if (db->has_rows) result_set(result, 0, claims ? 2 : 1, "assent.outcome_kept");
   done_with(b, result);
 }
@@ -91,7 +91,8 @@ static struct life_known *find_life(struct sim_database *db, const char *cluster
 
 static struct epoch_claim claim_of(const struct command *command) {
   struct epoch_claim claim = {.epoch = strtoull(command->params[1], NULL, 10),
-                              .after_epoch = strtoull(command->params[3], NULL, 10)};
+                              .after_epoch = strtoull(command->params[3], NULL, 10),
+                              .former_epoch = strtoull(command->params[5], NULL, 10)};
   bool parsed = cluster_id_parse(command->params[0], &claim.cluster);
   assert(parsed);
   (void)snprintf(claim.run_id, sizeof claim.run_id, "%.*s", RUN_ID_SIZE - 1, command->params[2]);
@@ -112,7 +113,7 @@ static void claim_rows(struct life_known *life, enum command_kind kind, uint64_t
   uint64_t epoch = life->claim.epoch;
   if (kind == COMMAND_CLAIM_WRITE_ROWS_BEGIN && (!life->kept || life->kept_before)) {
     life->kept = true;
-    life->kept_from = former < epoch ? epoch : epoch + 1;
+    life->kept_from = former < epoch && life->claim.former_epoch < epoch ? epoch : epoch + 1;
     life->kept_before = 0;
   } else if (kind == COMMAND_CLAIM_WRITE_ROWS_END && life->kept && !life->kept_before) {
     life->kept_before = epoch;

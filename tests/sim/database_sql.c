@@ -42,7 +42,7 @@ static const struct text texts[] = {
     {"SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, ", NULL, COMMAND_TERMINATE_WAIT},
     {"SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity", NULL, COMMAND_COUNT_OTHERS},
     {"SELECT pg_catalog.count(*), CASE", "pg_prepared_xacts", COMMAND_PROBE},
-    {"SELECT pg_catalog.to_regclass('assent.coordinator')", "to_regnamespace", COMMAND_CLAIM_LOOK},
+    {"SELECT (SELECT oid FROM pg_catalog.pg_class", "to_regnamespace", COMMAND_CLAIM_LOOK},
     {"SELECT pg_catalog.to_regclass('assent.coordinator')", NULL, COMMAND_SURVEY_LOOK},
     {"CREATE SCHEMA assent", NULL, COMMAND_CREATE_SCHEMA},
     {"CREATE TABLE assent.coordinator", NULL, COMMAND_CREATE_TABLE},

@@ -167,7 +167,6 @@ static bool matches(const struct disk_entry *entry, const struct wal_filter *fil
   if (filter->before.text[0] && strcmp(record->txid.text, filter->before.text) >= 0) return false;
   if (filter->applied_only && !entry->ended) return false;
   if (filter->label && (!record->label || strcmp(record->label, filter->label) != 0)) return false;
-  if (filter->created_before_us && record->created_at_us >= filter->created_before_us) return false;
   if (filter->participant && !has_branch_at(record, filter->participant)) return false;
   return has_outcome(record, filter->outcome);
 }

@@ -136,7 +136,8 @@ static enum error_code start_coordinator(struct life *life, struct error *err) {
   life->client = http_client_new(life->process.loop);
   life->coordinator = coordinator_new(life->process.loop, wal, &options);
   if (!life->process.rightful) checks_old_run(life->process.checks, life->coordinator->run_id);
-  life->routes = (struct routes_context){life->coordinator, options.timeout_max_ms};
+  life->routes = (struct routes_context){.coordinator = life->coordinator,
+                                         .timeout_max_ms = options.timeout_max_ms};
   for (unsigned i = 0; i < setup->databases; i++)
     add_participant(life, i);
   return coordinator_recover(life->coordinator, err);

@@ -78,6 +78,24 @@ static const char *split_url(const char *url, char address[64]) {
   return begin + length;
 }
 
+/* Headers are not modelled. */
+void http_client_send_headers(struct http_client *client, const char *const *headers,
+                              const char *url, char *body, size_t length, uint64_t timeout_ms,
+                              size_t response_bytes_max, http_client_fn fn, void *data) {
+  (void)headers;
+  http_client_send(client, url, body, length, timeout_ms, response_bytes_max, fn, data);
+}
+
+void http_client_identify(struct http_client *client, const struct http_identity *identity) {
+  (void)client;
+  (void)identity;
+}
+
+int64_t http_client_retry_after_s(const struct http_client *client) {
+  (void)client;
+  return 0;
+}
+
 void http_client_send(struct http_client *client, const char *url, char *body, size_t length,
                       uint64_t timeout_ms, size_t response_bytes_max, http_client_fn fn,
                       void *data) {

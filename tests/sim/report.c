@@ -58,6 +58,9 @@ unsigned report_tally(const struct tally *t) {
          t->committed, t->aborted, t->mixed, t->unknown);
   struct coverage_sum sum = coverage_report(&t->coverage, stdout);
   printf("pairs         %u of %u pairs of a state and an event\n", sum.reached, sum.required);
+  if (sum.impossible > 0)
+    printf("              %u more that coverage.c takes for impossible: it is to be corrected\n",
+           sum.impossible);
   printf("same trace    %" PRIu64 " seeds run twice\n", t->twice);
   printf("time          %.1f s, %.0f seeds a second; %" PRIu64 " events, %.1f hours simulated\n",
          t->seconds, t->seconds > 0 ? (double)t->done / t->seconds : 0, t->events,

@@ -64,7 +64,7 @@
   X(STANDBY_REACHED, "standby-reached", 10)                                                        \
   X(FAILOVER_SYNC, "failover-sync", 3)                                                             \
   X(FAILOVER_ASYNC, "failover-async", 3)                                                           \
-  X(CLAIM_REFUSED, "claim-refused", 20)                                                            \
+  X(CLAIM_REFUSED, "claim-refused", 100)                                                           \
   X(FOREIGN_GID, "foreign-gid", 100)                                                               \
   X(HAND_ROLLBACK, "hand-rollback", 5)                                                             \
   X(HAND_COMMIT, "hand-commit", 3)

@@ -216,6 +216,33 @@ static void post_whole_is_answered(void) {
   CU_ASSERT_PTR_NULL(strstr(peer.last, "Expect"));
 }
 
+static void call_make_with(struct call *call, const char *url, const char *const *headers) {
+  http_client_send_headers(call->client, headers, url, strdup("{}"), 2, TIMEOUT_MS, RESPONSE_MAX,
+                           on_response, call);
+  loop_run(call->loop);
+}
+
+/* The second one is on the same handle and the same connection. */
+static void headers_of_one_request_are_not_the_next_ones(void) {
+  static const char *const headers[] = {"X-One: 1", "X-Two: 2", NULL};
+  struct peer peer;
+  struct call call;
+  peer_open(&peer, serve, OK_JSON);
+  call_open(&call);
+  call_make_with(&call, peer.url, headers);
+  CU_ASSERT_EQUAL(call.status, 200);
+  CU_ASSERT_PTR_NOT_NULL(strstr(peer.last, "\r\nX-One: 1\r\n"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(peer.last, "\r\nX-Two: 2\r\n"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(peer.last, "\r\nContent-Type: application/json\r\n"));
+  call_make(&call, peer.url, "{}", TIMEOUT_MS);
+  CU_ASSERT_EQUAL(call.status, 200);
+  CU_ASSERT_PTR_NULL(strstr(peer.last, "X-One"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(peer.last, "\r\nContent-Type: application/json\r\n"));
+  call_close(&call);
+  peer_close(&peer);
+  CU_ASSERT_EQUAL(peer.accepted, 1);
+}
+
 static void get_without_body_is_answered(void) {
   struct peer peer;
   struct call call;
@@ -564,17 +591,17 @@ static void caller_never_posts_twice(void) {
   CU_ASSERT_EQUAL(peer.requests, 2);
 }
 
-SUITE(http_client, CASE(post_whole_is_answered), CASE(get_without_body_is_answered),
-      CASE(connection_is_used_again), CASE(redirect_is_not_followed),
-      CASE(dead_port_is_unavailable), CASE(url_that_is_none_is_unavailable),
-      CASE(connecting_in_vain_is_unavailable), CASE(no_answer_in_time_is_lost),
-      CASE(close_without_answer_is_lost), CASE(answer_cut_short_is_lost),
-      CASE(answer_cut_short_in_its_head_is_lost), CASE(answer_stalled_midway_is_lost),
-      CASE(answer_that_is_not_http_is_lost), CASE(answer_over_the_limit_is_lost),
-      CASE(client_freed_ends_what_is_under_way), CASE(lines_of_a_whole_answer_are_handed_over),
-      CASE(lines_are_put_together_from_pieces), CASE(lines_before_a_cut_count_and_a_part_does_not),
-      CASE(line_without_its_end_is_left_over), CASE(lines_of_a_refusal_are_none),
-      CASE(kept_connection_dropped_is_sent_again),
+SUITE(http_client, CASE(post_whole_is_answered), CASE(headers_of_one_request_are_not_the_next_ones),
+      CASE(get_without_body_is_answered), CASE(connection_is_used_again),
+      CASE(redirect_is_not_followed), CASE(dead_port_is_unavailable),
+      CASE(url_that_is_none_is_unavailable), CASE(connecting_in_vain_is_unavailable),
+      CASE(no_answer_in_time_is_lost), CASE(close_without_answer_is_lost),
+      CASE(answer_cut_short_is_lost), CASE(answer_cut_short_in_its_head_is_lost),
+      CASE(answer_stalled_midway_is_lost), CASE(answer_that_is_not_http_is_lost),
+      CASE(answer_over_the_limit_is_lost), CASE(client_freed_ends_what_is_under_way),
+      CASE(lines_of_a_whole_answer_are_handed_over), CASE(lines_are_put_together_from_pieces),
+      CASE(lines_before_a_cut_count_and_a_part_does_not), CASE(line_without_its_end_is_left_over),
+      CASE(lines_of_a_refusal_are_none), CASE(kept_connection_dropped_is_sent_again),
       CASE(kept_connection_dropped_by_a_dying_peer_is_lost),
       CASE(blocking_call_returns_the_response), CASE(blocking_call_to_a_dead_port_is_unavailable),
       CASE(caller_keeps_its_connection), CASE(caller_never_posts_twice))

@@ -545,6 +545,21 @@ static void headers_over_the_limit_are_refused(void) {
   with_server(client_sends_fat_headers);
 }
 
+static void client_sends_headers_at_the_limit(struct fixture *f) {
+  char request[18000] = "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\nX: ";
+  struct reply reply;
+  memset(request + strlen(request), 'x', 16200);
+  strcat(request, "\r\n\r\n{}");
+  int fd = dial(f);
+  put(fd, request);
+  get(fd, &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  (void)close(fd);
+}
+static void headers_at_the_limit_leave_room_for_the_rest(void) {
+  with_server(client_sends_headers_at_the_limit);
+}
+
 static void client_sends_noise(struct fixture *f) {
   static const char *const noise[] = {"\x16\x03\x01\x02 hello\r\n\r\n", "\r\n\r\n\r\n",
                                       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET\r\n\r\n",
@@ -850,8 +865,8 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(problems_are_documents), CASE(problem_that_is_fatal_tells_no_paths),
       CASE(requests_at_fault_are_refused), CASE(method_unknown_is_405_with_allow),
       CASE(connection_lives_on_after_a_refusal), CASE(framing_in_doubt_is_400_and_close),
-      CASE(headers_over_the_limit_are_refused), CASE(noise_is_closed_and_harms_nobody),
-      CASE(half_closed_after_the_request_is_answered),
+      CASE(headers_over_the_limit_are_refused), CASE(headers_at_the_limit_leave_room_for_the_rest),
+      CASE(noise_is_closed_and_harms_nobody), CASE(half_closed_after_the_request_is_answered),
       CASE(body_announced_over_the_limit_is_413_at_once),
       CASE(body_sent_over_the_limit_still_gets_its_413),
       CASE(body_in_chunks_over_the_limit_is_413_or_cut), CASE(body_of_just_the_limit_is_taken),

@@ -49,6 +49,15 @@ static void txid_rises_whatever_the_clock_does(void) {
   CU_ASSERT_TRUE(txid_parse(last.text, &read));
 }
 
+static void txid_least_is_between_those_before_and_those_from_then_on(void) {
+  int64_t wall_us = (clock_wall_us() / 1000 + 7200000) * 1000; /* later than all others here */
+  struct txid before = txid_make(wall_us - 1), least = txid_least(wall_us), read;
+  struct txid after = txid_make(wall_us);
+  CU_ASSERT_TRUE(strcmp(before.text, least.text) < 0);
+  CU_ASSERT_TRUE(strcmp(least.text, after.text) < 0);
+  CU_ASSERT_TRUE(txid_parse(least.text, &read));
+}
+
 static void txid_of_odd_times_is_well_formed(void) {
   static const int64_t times[] = {INT64_MIN, -1, 0};
   for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
@@ -202,8 +211,10 @@ static void gid_accepted_has_one_spelling(void) {
 }
 
 SUITE(id, CASE(txid_made_reads_back), CASE(txid_rises_whatever_the_clock_does),
-      CASE(txid_begins_with_its_time), CASE(txid_of_odd_times_is_well_formed),
-      CASE(txid_misspelt_is_refused), CASE(cluster_made_reads_back),
-      CASE(cluster_misspelt_is_refused), CASE(run_ids_are_sixteen_digits_and_differ),
-      CASE(gid_formatted_reads_back), CASE(gid_longest_fits_postgresql),
-      CASE(gid_misspelt_is_refused), CASE(gid_accepted_has_one_spelling))
+      CASE(txid_begins_with_its_time),
+      CASE(txid_least_is_between_those_before_and_those_from_then_on),
+      CASE(txid_of_odd_times_is_well_formed), CASE(txid_misspelt_is_refused),
+      CASE(cluster_made_reads_back), CASE(cluster_misspelt_is_refused),
+      CASE(run_ids_are_sixteen_digits_and_differ), CASE(gid_formatted_reads_back),
+      CASE(gid_longest_fits_postgresql), CASE(gid_misspelt_is_refused),
+      CASE(gid_accepted_has_one_spelling))

@@ -55,6 +55,17 @@ static void json_line_has_head_and_fields(void) {
   CU_ASSERT_PTR_EQUAL(strchr(c.text, '\n'), c.text + strlen(c.text) - 1);
 }
 
+static void field_that_is_not_there_is_left_out(void) {
+  struct capture c;
+  capture_begin(&c);
+  log_setup("tester", LOG_INFO, LOG_TEXT);
+  log_info("up", "trace_id", "o", "0af7", "n", "d", (int64_t)7, NULL);
+  log_info("up", "trace_id", "o", (const char *)NULL, "n", "d", (int64_t)7, NULL);
+  capture_end(&c);
+  CU_ASSERT_PTR_NOT_NULL(strstr(c.text, "info  up trace_id=0af7 n=7\n"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(c.text, "info  up n=7\n"));
+}
+
 static void text_line_quotes_what_could_mislead(void) {
   struct capture c;
   capture_begin(&c);
@@ -112,6 +123,7 @@ static void level_names_are_parsed(void) {
   CU_ASSERT_FALSE(log_level_parse("", &level));
 }
 
-SUITE(log, CASE(json_line_has_head_and_fields), CASE(text_line_quotes_what_could_mislead),
-      CASE(line_below_the_level_is_not_written), CASE(line_too_long_loses_whole_fields),
-      CASE(auto_format_off_a_terminal_is_json), CASE(level_names_are_parsed))
+SUITE(log, CASE(json_line_has_head_and_fields), CASE(field_that_is_not_there_is_left_out),
+      CASE(text_line_quotes_what_could_mislead), CASE(line_below_the_level_is_not_written),
+      CASE(line_too_long_loses_whole_fields), CASE(auto_format_off_a_terminal_is_json),
+      CASE(level_names_are_parsed))

@@ -346,7 +346,7 @@ static void run_request_reads_back(void) {
   static const char *const params[] = {"10", NULL, "x\"y"};
   const struct statement statements[] = {{"UPDATE t SET a = $1", params, 3, 1},
                                          {"SELECT 1", NULL, 0, -1}};
-  struct run_request in = {GID, 7, RUN_ID, 3, RUN_PREPARE, statements, 2, 4999};
+  struct run_request in = {GID, 7, RUN_ID, 3, RUN_PREPARE, statements, 2, 4999, NULL};
   struct run_request out;
   struct statement_list list;
   struct json_writer w;
@@ -384,7 +384,7 @@ static void run_request_wrong_is_refused(void) {
       {"statements", "null"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    struct run_request in = {GID, 7, RUN_ID, 0, RUN_READY, NULL, 0, 1};
+    struct run_request in = {GID, 7, RUN_ID, 0, RUN_READY, NULL, 0, 1, NULL};
     struct json_writer w;
     json_writer_init(&w);
     run_request_encode(&w, &in);
@@ -500,7 +500,7 @@ static void cause_with_a_long_message_is_cut(void) {
 /* ---- decide ---- */
 
 static void decide_request_reads_back(void) {
-  struct decide_request in = {GID, 9, DECIDE_ONE_PHASE, "77", SERVER};
+  struct decide_request in = {GID, 9, DECIDE_ONE_PHASE, "77", SERVER, NULL};
   struct decide_request out;
   struct json_writer w;
   json_writer_init(&w);
@@ -515,8 +515,34 @@ static void decide_request_reads_back(void) {
   json_decref(json);
 }
 
+static void decide_request_tells_its_trace(void) {
+  static const char parent[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  struct trace_context trace, got;
+  char text[TRACEPARENT_SIZE];
+  CU_ASSERT_TRUE_FATAL(traceparent_parse(parent, &trace));
+  trace.state = "rojo=1";
+  struct decide_request in = {GID, 9, DECIDE_COMMIT, "77", SERVER, &trace};
+  struct decide_request out;
+  struct json_writer w;
+  json_writer_init(&w);
+  decide_request_encode(&w, &in);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL(decide_request_decode(json, &out, NULL), ERR_OK);
+  CU_ASSERT_TRUE_FATAL(request_trace_decode(json, &got));
+  traceparent_format(&got, text);
+  CU_ASSERT_STRING_EQUAL(text, parent);
+  CU_ASSERT_STRING_EQUAL(got.state, "rojo=1");
+  (void)json_object_set_new(json, "tracestate", json_string("rojo=1\r\nX: y"));
+  CU_ASSERT_TRUE(request_trace_decode(json, &got));
+  CU_ASSERT_PTR_NULL(got.state);
+  (void)json_object_set_new(json, "traceparent", json_string("00-nonsense"));
+  CU_ASSERT_EQUAL(decide_request_decode(json, &out, NULL), ERR_OK); /* it decides all the same */
+  CU_ASSERT_FALSE(request_trace_decode(json, &got));
+  json_decref(json);
+}
+
 static void decide_request_without_xid_has_empty_text(void) {
-  struct decide_request in = {GID, 9, DECIDE_ABORT, "", ""};
+  struct decide_request in = {GID, 9, DECIDE_ABORT, "", "", NULL};
   struct decide_request out;
   struct json_writer w;
   json_writer_init(&w);
@@ -712,8 +738,8 @@ SUITE(message_json, CASE(names_read_back), CASE(names_unknown_leave_the_value),
       CASE(run_request_reads_back), CASE(run_request_wrong_is_refused), CASE(run_reply_reads_back),
       CASE(run_reply_with_cause_reads_back), CASE(run_reply_wrong_is_refused),
       CASE(cause_with_a_long_message_is_cut), CASE(decide_request_reads_back),
-      CASE(decide_request_without_xid_has_empty_text), CASE(decide_request_wrong_is_refused),
-      CASE(decide_reply_reads_back), CASE(decide_reply_for_another_gid_is_refused),
-      CASE(list_reads_back), CASE(list_reply_with_a_foreign_gid_is_refused),
-      CASE(health_reads_back), CASE(messages_read_back), CASE(messages_wrong_are_refused),
-      CASE(problem_says_what_it_proves))
+      CASE(decide_request_tells_its_trace), CASE(decide_request_without_xid_has_empty_text),
+      CASE(decide_request_wrong_is_refused), CASE(decide_reply_reads_back),
+      CASE(decide_reply_for_another_gid_is_refused), CASE(list_reads_back),
+      CASE(list_reply_with_a_foreign_gid_is_refused), CASE(health_reads_back),
+      CASE(messages_read_back), CASE(messages_wrong_are_refused), CASE(problem_says_what_it_proves))

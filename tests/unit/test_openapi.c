@@ -50,8 +50,11 @@ static void every_route_is_described_and_no_other(void) {
 
 static bool has_parameter(const json_t *operation, const char *in, const char *name) {
   size_t i;
-  const json_t *parameter;
-  json_array_foreach(json_object_get(operation, "parameters"), i, parameter) {
+  const json_t *item;
+  json_array_foreach(json_object_get(operation, "parameters"), i, item) {
+    const char *shared = json_string_value(json_object_get(item, "$ref"));
+    const json_t *parameter =
+        shared ? json_object_get(at("components parameters"), strrchr(shared, '/') + 1) : item;
     if (strcmp(json_string_value(json_object_get(parameter, "in")), in) == 0 &&
         strcmp(json_string_value(json_object_get(parameter, "name")), name) == 0)
       return true;
@@ -68,6 +71,10 @@ static void every_operation_is_whole(void) {
     expect(json_object_get(operation, "operationId") != NULL, "has no id", routes[i].path);
     expect(json_object_get(operation, "summary") != NULL, "has no summary", routes[i].path);
     expect(post == (json_object_get(operation, "requestBody") != NULL), "its body", routes[i].path);
+    expect(!post || strncmp(routes[i].path, "/v1/transactions", 16) != 0 ||
+               (has_parameter(operation, "header", "traceparent") &&
+                has_parameter(operation, "header", "tracestate")),
+           "does not name its trace", routes[i].path);
     expect(!strstr(routes[i].path, "{id}") || has_parameter(operation, "path", "id"),
            "lacks its parameter", routes[i].path);
     const char *status;

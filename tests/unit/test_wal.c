@@ -266,7 +266,6 @@ static void fill_list(struct wal_fixture *f, struct sample s[4]) {
   sample_aborted(f, &s[1]);
   sample_delegated(f, &s[2]);
   sample_commit(f, &s[3]);
-  s[2].record.created_at_us = 5;
   s[3].record.label = NULL;
   wal_note_aborted(f->wal, &s[1].record);
   CU_ASSERT_EQUAL(fixture_decide(f, &s[0].record), WAL_DURABLE);
@@ -302,7 +301,6 @@ static void list_filters_by_each_property_newest_first(void) {
   expect_list(&f, s, (struct wal_filter){.participant = "nobody"}, "");
   expect_list(&f, s, (struct wal_filter){.label = "order-42"}, "20");
   expect_list(&f, s, (struct wal_filter){.label = "order-4"}, "");
-  expect_list(&f, s, (struct wal_filter){.created_before_us = 6}, "2");
   fixture_end(&f);
 }
 
@@ -313,13 +311,59 @@ static void list_filters_join_with_and(void) {
   fill_list(&f, s);
   expect_list(&f, s, (struct wal_filter){.participant = "stock", .label = "order-42"}, "0");
   expect_list(&f, s, (struct wal_filter){.participant = "stock", .applied_only = true}, "3");
-  expect_list(&f, s, (struct wal_filter){.outcome = WAL_OUTCOME_COMMITTED, .created_before_us = 6},
-              "");
   expect_list(&f, s,
               (struct wal_filter){.participant = "bank_b",
                                   .outcome = WAL_OUTCOME_COMMITTED,
                                   .before = s[3].record.txid},
               "0");
+  fixture_end(&f);
+}
+
+#define FOR_EVER_MS (INT64_C(86400000) * 365 * 200) /* the samples' times are long ago */
+
+/* So many that no list with a participant has. */
+static void fill_younger(struct wal_fixture *f, unsigned count) {
+  struct store *store;
+  struct sample s;
+  sample_aborted(f, &s);
+  fixture_close(f);
+  CU_ASSERT_FATAL(store_open(&store, f->path, NULL) == ERR_OK);
+  s.record.branch_count = 0;
+  for (unsigned i = 0; i < count; i++) {
+    s.record.txid = txid_make(1);
+    CU_ASSERT_EQUAL(store_put(store, &s.record, 1, NULL), STORE_OK);
+  }
+  CU_ASSERT_EQUAL(store_commit(store, NULL), STORE_OK);
+  store_close(store, true);
+  CU_ASSERT_FATAL(fixture_open(f) == ERR_OK);
+}
+
+static void list_of_what_is_rare_looks_at_so_many_a_step(void) {
+  struct store *store;
+  struct wal_fixture f;
+  struct sample s;
+  struct record_list list = {0};
+  struct wal_filter filter = {.outcome = WAL_OUTCOME_ABORTED, .participant = "bank_a", .limit = 10};
+  struct txid rest;
+  fixture_begin(&f);
+  f.options.retention_ms = FOR_EVER_MS;
+  sample_aborted(&f, &s);
+  wal_note_aborted(f.wal, &s.record);
+  fill_younger(&f, 2 * LIST_STEP_MAX);
+  fixture_close(&f);
+  CU_ASSERT_FATAL(store_open(&store, f.path, NULL) == ERR_OK);
+  for (int i = 0; i < 2; i++) {
+    CU_ASSERT_EQUAL(store_list(store, &filter, &list, &rest, NULL), STORE_OK);
+    CU_ASSERT_EQUAL(list.count, 0);
+    CU_ASSERT_STRING_NOT_EQUAL(rest.text, "");
+    filter.before = rest;
+  }
+  CU_ASSERT_EQUAL(store_list(store, &filter, &list, &rest, NULL), STORE_OK);
+  CU_ASSERT_STRING_EQUAL(rest.text, "");
+  CU_ASSERT_EQUAL_FATAL(list.count, 1);
+  CU_ASSERT_STRING_EQUAL(list.items[0].txid.text, s.record.txid.text);
+  record_list_clear(&list);
+  store_close(store, true);
   fixture_end(&f);
 }
 
@@ -535,6 +579,50 @@ static void answers_come_later_and_in_the_order_of_the_calls(void) {
   fixture_end(&f);
 }
 
+/* The writer finds list and decision together, when it has done with the first. */
+static void decision_does_not_wait_for_a_long_list(void) {
+  struct wal_fixture f;
+  struct sample s[3];
+  struct order order = {.f = &f};
+  fixture_begin(&f);
+  f.options.retention_ms = FOR_EVER_MS;
+  sample_aborted(&f, &s[0]);
+  wal_note_aborted(f.wal, &s[0].record);
+  fill_younger(&f, LIST_STEP_MAX);
+  sample_commit(&f, &s[1]);
+  sample_commit(&f, &s[2]);
+  struct wal_filter filter = {.outcome = WAL_OUTCOME_ABORTED, .participant = "bank_a", .limit = 10};
+  fault_vfs_hold_syncs();
+  wal_decide(f.wal, &s[1].record, order_decided, &order);
+  fault_vfs_await_held();
+  wal_list(f.wal, &filter, order_listed, &order);
+  wal_decide(f.wal, &s[2].record, order_decided, &order);
+  wal_look_up(f.wal, &s[1].record.txid, order_found, &order);
+  fault_vfs_release_syncs();
+  loop_run(f.loop);
+  CU_ASSERT_STRING_EQUAL(order.seen, "ddfl");
+  fixture_end(&f);
+}
+
+static void close_drops_a_list_that_is_not_whole(void) {
+  struct wal_fixture f;
+  struct sample s;
+  struct order order = {.f = &f};
+  fixture_begin(&f);
+  f.options.retention_ms = FOR_EVER_MS;
+  fill_younger(&f, 3 * LIST_STEP_MAX);
+  sample_commit(&f, &s);
+  fault_vfs_hold_syncs();
+  wal_decide(f.wal, &s.record, order_decided, &order);
+  fault_vfs_await_held();
+  wal_list(f.wal, &(struct wal_filter){.participant = "nobody", .outcome = 2, .limit = 1},
+           order_listed, &order);
+  fault_vfs_release_syncs();
+  fixture_close(&f);
+  CU_ASSERT_EQUAL(order.count, 0);
+  fixture_end(&f);
+}
+
 static void close_writes_what_was_handed_in_and_calls_nobody(void) {
   struct wal_fixture f;
   struct sample s;
@@ -559,7 +647,9 @@ SUITE(wal, CASE(open_new_log_begins_epoch_one_in_a_private_file),
       CASE(end_of_delegated_settles_outcome_and_cause),
       CASE(unfinished_are_told_oldest_first_without_the_ended), CASE(unfinished_stops_when_told_to),
       CASE(audit_line_is_there_after_reopen), CASE(list_filters_by_each_property_newest_first),
-      CASE(list_filters_join_with_and), CASE(list_participant_with_two_branches_tells_it_once),
+      CASE(list_filters_join_with_and), CASE(list_of_what_is_rare_looks_at_so_many_a_step),
+      CASE(decision_does_not_wait_for_a_long_list), CASE(close_drops_a_list_that_is_not_whole),
+      CASE(list_participant_with_two_branches_tells_it_once),
       CASE(retention_over_removes_ended_and_keeps_unfinished), CASE(retention_not_over_keeps_ended),
       CASE(retention_of_many_removes_all_in_steps),
       CASE(decisions_during_a_sync_share_the_next_one),
