@@ -105,12 +105,8 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
   struct http_server_options options = {.body_bytes_max = AGENT_BODY_BYTES_MAX,
-                                        .media = agent_routes_media(),
-                                        .observer = &request_tracing_observer,
-                                        .observer_data = &d->routes.tracing};
-  d->routes.tracing = (struct request_tracing){.tracer = d->tracer,
-                                               .path = "", /* each message has its own */
-                                               .secure = d->settings.door.certificate != NULL};
+                                        .media = agent_routes_media()};
+  d->routes.tracer = d->tracer;
   size_t count;
   const struct http_route *routes = agent_routes_table(&count);
   enum error_code code =

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "common/http_server.h"
-#include "common/request_trace.h"
+#include "common/tracer.h"
 #include "participant-agent/agent.h"
 
 enum { AGENT_BODY_BYTES_MAX = 64 << 20 };
@@ -20,8 +20,8 @@ struct routed_agent {
 struct agent_routes {
   const struct routed_agent *agents;
   size_t count;
-  struct request_tracing tracing; /* its tracer is that of the messages, too */
-  struct batch *batches;          /* owned; of messages that agents have under way; begins NULL */
+  struct tracer *tracer; /* borrowed; NULL: no spans are made of messages */
+  struct batch *batches; /* owned; of messages that agents have under way; begins NULL */
 };
 
 /* For http_server_start(). Requests under way refer to the agents: answer or drop them

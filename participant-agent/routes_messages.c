@@ -99,7 +99,7 @@ static const struct trace_context *begin_span(struct item *item, const json_t *b
   const char *participant = item->batch->participant;
   (void)snprintf(name, sizeof name, "%s %s", what, participant);
   struct span_start start = {.name = name, .kind = SPAN_SERVER, .parent = &parent};
-  item->span = span_begin(item->batch->routes->tracing.tracer, &start, out);
+  item->span = span_begin(item->batch->routes->tracer, &start, out);
   span_text(item->span, "assent.participant", participant);
   span_text(item->span, "assent.gid", item->gid);
   return out;
