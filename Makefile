@@ -40,7 +40,7 @@ MATRIX   := $(wildcard tests/crash-matrix/*.c) $(filter-out tests/lib/suite.c,$(
 
 # The simulator: the code under test as it is, on models of what is below it.
 SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c common/daemon.c common/door.c common/log.c common/loop.c \
-             common/random.c common/tls.c common/tokens.c common/trace_settings.c common/config.c common/config_value.c coordinator/settings.c \
+             common/random.c common/tls.c common/tokens.c common/trace_settings.c common/config.c common/config_value.c common/statement_file.c coordinator/settings.c \
              $(wildcard coordinator/rebuild*.c) \
              participant-agent/database.c participant-agent/settings.c participant-agent/state.c
 SIM      := $(wildcard tests/sim/*.c) $(filter-out $(SIM_BELOW),$(DAEMON)) common/http_uri.c common/clock.c

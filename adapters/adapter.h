@@ -181,6 +181,9 @@ struct session_probe {
 typedef void (*session_probed_fn)(void *data, const struct session_probe *probe,
                                   const struct error *err);
 
+typedef void (*session_blockers_fn)(void *data, const struct blocker *blockers, size_t count,
+                                    const struct error *err);
+
 /* ---- the calls -------------------------------------------------------------------------------- */
 
 struct adapter_ops {
@@ -236,6 +239,8 @@ struct adapter_ops {
                        session_done_fn fn, void *data);
   /* Cancels what backend_pid runs now. Advisory. */
   void (*cancel)(struct session *session, int backend_pid, session_done_fn fn, void *data);
+  /* Whom does backend_pid wait for now? */
+  void (*blockers)(struct session *session, int backend_pid, session_blockers_fn fn, void *data);
   void (*claim_epoch)(struct session *session, const struct epoch_claim *claim,
                       session_claimed_fn fn, void *data);
   void (*probe)(struct session *session, session_probed_fn fn, void *data);

@@ -125,6 +125,8 @@ static void postgres_close(struct session *s) {
   survey_discard(s);
   free(s->ask.branches);
   s->ask.branches = NULL;
+  free(s->ask.blockers);
+  s->ask.blockers = NULL;
   wire_close(s);
 }
 
@@ -161,6 +163,7 @@ static const struct adapter_ops postgres_ops = {.free = postgres_free,
                                                 .list = session_list,
                                                 .end_sessions = session_end_sessions,
                                                 .cancel = session_cancel,
+                                                .blockers = session_blockers,
                                                 .claim_epoch = session_claim_epoch,
                                                 .probe = session_probe_server,
                                                 .survey = session_survey,

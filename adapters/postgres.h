@@ -13,6 +13,7 @@
  *   postgres_rows.c     results as JSON, within limits
  *   postgres_finish.c   COMMIT PREPARED and ROLLBACK PREPARED, pipelined
  *   postgres_ask.c      the questions of phase two
+ *   postgres_blockers.c whom a session waits for
  *   postgres_claim.c    the epoch kept in the database
  *   postgres_survey.c   what the database knows, for who has lost the log
  */
@@ -119,6 +120,7 @@ struct ask {
     session_claimed_fn claimed;
     session_probed_fn probed;
     session_surveyed_fn surveyed;
+    session_blockers_fn blockers;
   } fn;
   char gid[GID_SIZE], xid[XID_SIZE];
   bool barrier, found;
@@ -138,6 +140,8 @@ struct ask {
   bool rows_there;       /* the tables of rows; postgres_claim.c */
   int stage;             /* postgres_claim.c, postgres_survey.c */
   struct survey *survey; /* postgres_survey.c; owned */
+  struct blocker *blockers;
+  size_t blocker_count;
 };
 
 struct postgres {
@@ -304,6 +308,7 @@ void session_list(struct session *s, const struct cluster_id *cluster, session_l
 void session_end_sessions(struct session *s, const char *prefix, const char *except,
                           session_done_fn fn, void *data);
 void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void *data);
+void session_blockers(struct session *s, int backend_pid, session_blockers_fn fn, void *data);
 void session_probe_server(struct session *s, session_probed_fn fn, void *data);
 void session_survey(struct session *s, const struct survey_request *request, session_surveyed_fn fn,
                     void *data);

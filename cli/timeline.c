@@ -55,6 +55,23 @@ static const char *what_is_awaited(const char *what) {
   return what;
 }
 
+/* "  blocked by session 4711 (psql, idle in transaction) since ..." */
+static void blocker_print(const json_t *blocker) {
+  char line[3 * LINE_SIZE], text[3 * LINE_SIZE], who[LINE_SIZE];
+  const char *gid = member_text(blocker, "gid", "");
+  const json_t *pid = json_object_get(blocker, "pid");
+  if (json_is_integer(pid))
+    (void)snprintf(who, sizeof who, "session %lld (%s, %s)%s%s", (long long)json_integer_value(pid),
+                   member_text(blocker, "application_name", "no application_name"),
+                   member_text(blocker, "state", "state not known"), gid[0] ? " of " : "", gid);
+  else
+    (void)snprintf(who, sizeof who, "the prepared transaction '%s'", gid);
+  (void)snprintf(line, sizeof line, "  blocked by %s since %s", who,
+                 member_text(blocker, "since", "?"));
+  text_for_terminal(line, text, sizeof text);
+  (void)printf("%s\n", text);
+}
+
 static void wait_print(const json_t *wait) {
   char why[LINE_SIZE] = "", line[3 * LINE_SIZE], text[3 * LINE_SIZE];
   const json_t *cause = json_object_get(wait, "error");
@@ -65,6 +82,9 @@ static void wait_print(const json_t *wait) {
                  participant, member_text(wait, "since", ""), why[0] ? ": " : "", why);
   text_for_terminal(line, text, sizeof text);
   (void)printf("%s\n", text);
+  const json_t *blockers = json_object_get(wait, "blocked_by");
+  for (size_t i = 0; i < json_array_size(blockers); i++)
+    blocker_print(json_array_get(blockers, i));
 }
 
 static void timeline_print(const json_t *timeline) {

@@ -3,7 +3,7 @@
  * A reader of our own, because a value must arrive as it was written: libinih, as Debian builds it,
  * cuts a value at " ;" and a line at 200 bytes, both silently, and connection strings with
  * passwords are values.
- * Limits: LINE_BYTES_MAX, SECTIONS_MAX.
+ * Limits: LINE_BYTES_MAX, SECTIONS_MAX, a text's own.
  */
 #include "common/config.h"
 
@@ -23,6 +23,13 @@ enum {
   CONTEXT_SIZE = 160
 };
 
+struct text {
+  const struct config_key *key; /* NULL: none is open */
+  unsigned line;                /* where it began */
+  char *value;
+  size_t length;
+};
+
 struct reader {
   const char *path;
   unsigned line;
@@ -34,6 +41,7 @@ struct reader {
   const char *section;        /* its name in the table */
   void *base;                 /* where its keys go */
   bool *seen;                 /* its keys, by position in the table */
+  struct text text;           /* a value that may go on in the next line */
   char **titles;              /* of all sections so far */
   size_t title_count;
 };
@@ -192,6 +200,18 @@ static enum error_code read_section(struct reader *r, char *text, struct error *
 /* ---- keys -------------------------------------------------------------------------------------
  */
 
+static enum error_code extend_text(struct text *text, const char *line, struct error *err) {
+  size_t length = strlen(line), max = (size_t)text->key->max;
+  if (text->length + length > max)
+    return error_set(err, ERR_CONFIG, "the value has more than %zu bytes", max);
+  char *value = realloc(text->value, text->length + length + 1);
+  if (!value) return error_set(err, ERR_MEMORY, "out of memory");
+  memcpy(value + text->length, line, length + 1);
+  text->value = value;
+  text->length += length;
+  return ERR_OK;
+}
+
 static enum error_code set_key(struct reader *r, const char *name, const char *value,
                                struct error *err) {
   for (size_t i = 0; i < r->key_count; i++) {
@@ -199,6 +219,11 @@ static enum error_code set_key(struct reader *r, const char *name, const char *v
     if (strcmp(key->section, r->section) != 0 || strcmp(key->name, name) != 0) continue;
     if (r->seen[i]) return error_set(err, ERR_CONFIG, "the key came before");
     r->seen[i] = true;
+    if (key->kind == CONFIG_TEXT) {
+      r->text = (struct text){.key = key, .line = r->line};
+      return extend_text(&r->text, value, err);
+    }
+    if (*value == '\0') return error_set(err, ERR_CONFIG, "expected a value, got nothing");
     return config_value_set(key, value, r->base, err);
   }
   const char *guess = nearest(r, r->section, name);
@@ -229,10 +254,30 @@ static enum error_code read_key(struct reader *r, char *line, struct error *err)
     error_set(err, ERR_CONFIG, "%.64s: stands before the first [section]", name);
     return at_line(r, NULL, err);
   }
+  enum error_code code = set_key(r, name, value, err);
+  return code == ERR_OK ? ERR_OK : at_line(r, name, err);
+}
+
+/* It is whole: no further line belongs to it. */
+static enum error_code close_text(struct reader *r, struct error *err) {
+  struct text text = r->text;
+  if (!text.key) return ERR_OK;
+  r->text = (struct text){0};
+  const char *value = trim(text.value);
   enum error_code code = *value == '\0'
                              ? error_set(err, ERR_CONFIG, "expected a value, got nothing")
-                             : set_key(r, name, value, err);
-  return code == ERR_OK ? ERR_OK : at_line(r, name, err);
+                             : config_value_set(text.key, value, r->base, err);
+  unsigned here = r->line;
+  r->line = text.line;
+  if (code != ERR_OK) (void)at_line(r, text.key->name, err);
+  r->line = here;
+  free(text.value);
+  return code;
+}
+
+/* Is this line part of the value before it? */
+static bool goes_on(const struct reader *r, const char *line) {
+  return r->text.key && (strchr(" \t\r\n", *line) != NULL);
 }
 
 /* ---- lines ------------------------------------------------------------------------------------
@@ -254,6 +299,15 @@ static enum error_code read_line(struct reader *r, char *line, size_t length, st
     return at_line(r, NULL, err);
   }
   if (r->line == 1 && strncmp(line, bom, sizeof bom - 1) == 0) line += sizeof bom - 1;
+  if (goes_on(r, line)) {
+    const char *const parts[] = {"\n", line};
+    line[strcspn(line, "\r\n")] = '\0';
+    for (size_t i = 0; i < 2; i++)
+      if (extend_text(&r->text, parts[i], err) != ERR_OK) return at_line(r, r->text.key->name, err);
+    return ERR_OK;
+  }
+  enum error_code code = close_text(r, err);
+  if (code != ERR_OK) return code;
   char *text = trim(line);
   if (*text == '\0' || *text == ';' || *text == '#') return ERR_OK;
   return *text == '[' ? read_section(r, text + 1, err) : read_key(r, text, err);
@@ -276,6 +330,8 @@ static enum error_code read_file(struct reader *r, struct error *err) {
   }
   if (code == ERR_OK && ferror(file))
     code = error_set(err, ERR_CONFIG, "%s: cannot be read", r->path);
+  if (code == ERR_OK) code = close_text(r, err);
+  free(r->text.value);
   free(line);
   (void)fclose(file);
   return code;

@@ -4,6 +4,9 @@
  *   [section]            or [section.NAME], where NAME is the user's ([a-z][a-z0-9_]*, at most 32)
  *   key = value          the value goes to the end of the line, quotes, ; and # included
  *
+ * A key of the kind CONFIG_TEXT may go on: lines that begin with a blank are part of its value, as they
+ * are, and so are empty ones between them. Nothing need stand behind its =.
+ *
  * Every mistake is refused with file, line, key, what was expected and what came: unknown sections
  * and keys (with the nearest known name), repeated keys, values out of range, bad units. Nothing
  * has a hidden default: the table holds them, and `--check-config` prints what is in force.
@@ -25,7 +28,8 @@ enum config_kind {
   CONFIG_BYTES,    /* int64_t; written 4096, 64k, 1m */
   CONFIG_BOOLEAN,  /* bool; yes or no, true or false, on or off */
   CONFIG_LISTEN,   /* char *; address:port, [v6]:port */
-  CONFIG_CHOICE    /* int; `choices` separated by |, the value is the position */
+  CONFIG_CHOICE,   /* int; `choices` separated by |, the value is the position */
+  CONFIG_TEXT      /* char *, owned by the settings struct; may have several lines */
 };
 
 struct config_key {
@@ -34,7 +38,7 @@ struct config_key {
   enum config_kind kind;
   size_t offset;         /* in the settings struct, or in the named section's struct */
   const char *otherwise; /* default as text; NULL: stays 0 or NULL */
-  int64_t min, max;      /* INTEGER, DURATION, BYTES; both 0: any */
+  int64_t min, max;      /* INTEGER, DURATION, BYTES; both 0: any. TEXT: max bytes */
   const char *choices;
   bool secret; /* printed as "(hidden)" */
 };

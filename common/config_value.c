@@ -131,7 +131,8 @@ enum error_code config_value_set(const struct config_key *key, const char *text,
                                  struct error *err) {
   void *at = (char *)base + key->offset;
   switch (key->kind) {
-  case CONFIG_STRING: return set_string(text, at, err);
+  case CONFIG_STRING:
+  case CONFIG_TEXT: return set_string(text, at, err);
   case CONFIG_LISTEN: return set_listen(key, text, at, err);
   case CONFIG_BOOLEAN: return set_boolean(key, text, at, err);
   case CONFIG_CHOICE: return set_choice(key, text, at, err);
@@ -146,8 +147,12 @@ enum error_code config_value_set(const struct config_key *key, const char *text,
   return ERR_CONFIG;
 }
 
+static bool is_string(const struct config_key *key) {
+  return key->kind == CONFIG_STRING || key->kind == CONFIG_LISTEN || key->kind == CONFIG_TEXT;
+}
+
 void config_value_clear(const struct config_key *key, void *base) {
-  if (key->kind != CONFIG_STRING && key->kind != CONFIG_LISTEN) return;
+  if (!is_string(key)) return;
   char **at = (char **)(void *)((char *)base + key->offset);
   free(*at);
   *at = NULL;
@@ -161,9 +166,8 @@ static void print_choice(FILE *out, const char *choices, int position) {
 
 void config_value_print(FILE *out, const struct config_key *key, const void *base) {
   const void *at = (const char *)base + key->offset;
-  bool is_text = key->kind == CONFIG_STRING || key->kind == CONFIG_LISTEN;
-  const char *text = is_text ? *(char *const *)at : NULL;
-  if (is_text && !text) {
+  const char *text = is_string(key) ? *(char *const *)at : NULL;
+  if (is_string(key) && !text) {
     (void)fprintf(out, "; %s is not set\n", key->name);
     return;
   }
@@ -175,7 +179,8 @@ void config_value_print(FILE *out, const struct config_key *key, const void *bas
   char number[32];
   switch (key->kind) {
   case CONFIG_STRING:
-  case CONFIG_LISTEN: (void)fprintf(out, "%s\n", text); return;
+  case CONFIG_LISTEN:
+  case CONFIG_TEXT: (void)fprintf(out, "%s\n", text); return;
   case CONFIG_BOOLEAN: (void)fprintf(out, "%s\n", *(const bool *)at ? "yes" : "no"); return;
   case CONFIG_CHOICE: print_choice(out, key->choices, *(const int *)at); return;
   case CONFIG_INTEGER: format_number(*(const int64_t *)at, plain, 1, number); break;

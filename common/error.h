@@ -24,6 +24,8 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
   X(ERR_BAD_ID, "bad_id", CLASS_CALLER, 400, "Not a transaction id")                               \
   X(ERR_UNAUTHORIZED, "unauthorized", CLASS_CALLER, 401, "Authentication required")                \
   X(ERR_FORBIDDEN, "forbidden", CLASS_CALLER, 403, "Not allowed")                                  \
+  X(ERR_SQL_NOT_ALLOWED, "sql_not_allowed", CLASS_CALLER, 403,                                     \
+    "Only named statements may run here")                                                          \
   X(ERR_NOT_FOUND, "not_found", CLASS_CALLER, 404, "No such thing here")                           \
   X(ERR_METHOD, "method_not_allowed", CLASS_CALLER, 405, "Method not allowed")                     \
   X(ERR_NOT_ACCEPTABLE, "not_acceptable", CLASS_CALLER, 406, "Only application/json is served")    \
@@ -41,6 +43,7 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
   X(ERR_INVALID, "invalid", CLASS_CALLER, 422, "A field is not valid")                             \
   X(ERR_UNKNOWN_FIELD, "unknown_field", CLASS_CALLER, 422, "Unknown field")                        \
   X(ERR_UNKNOWN_PARTICIPANT, "unknown_participant", CLASS_CALLER, 422, "No such participant")      \
+  X(ERR_UNKNOWN_STATEMENT, "unknown_statement", CLASS_CALLER, 422, "No such statement")            \
   X(ERR_KEY_REUSED, "key_reused", CLASS_CALLER, 422, "The key was used for another request")       \
   X(ERR_LIMIT, "limit", CLASS_CALLER, 422, "Over a limit")                                         \
   X(ERR_TOO_MANY, "too_many", CLASS_RETRY, 429, "Too many requests")                               \

@@ -59,7 +59,8 @@ enum {
   IDLE_SECONDS_DEFAULT = 30,
   CONNECTION_MEMORY_BYTES = 24576, /* the headers we accept, and half as much for the rest */
   FAREWELL_RUNS = 100,
-  PENALTY_MS = 500, /* a wrong token's */
+  PENALTY_MS = 500,    /* a wrong token's */
+  PENALTIES_SHARE = 4, /* of the connections: one in so many may wait for it */
   ALLOW_SIZE = 64
 };
 
@@ -89,7 +90,9 @@ struct http_server {
   size_t route_count;
   const struct tokens *tokens;
   const struct tls *tls;
-  struct loop_timer *penalty; /* runs while a request waits out its own */
+  struct loop_timer *penalty; /* runs while requests wait out theirs */
+  unsigned penalties;         /* how many do */
+  struct log_gate refusals;
   const struct http_media *media;
   const struct http_observer *observer;
   void *observer_data;
@@ -357,6 +360,9 @@ static enum error_code find_route(struct http_request *request) {
 }
 
 static void log_refused(const struct http_request *request) {
+  struct http_server *server = request->server;
+  uint64_t dropped;
+  if (!log_gate_pass(&server->refusals, loop_now_ms(server->loop), &dropped)) return;
   char address[INET6_ADDRSTRLEN] = "?";
   const struct sockaddr *peer =
       MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
@@ -367,7 +373,8 @@ static void log_refused(const struct http_request *request) {
     (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
                     address, sizeof address);
   log_warn("access_refused", "peer", "s", address, "path", "s", request->target.path, "name", "s",
-           request->principal, "reason", "s", request->refusal.text, NULL);
+           request->principal, "reason", "s", request->refusal.text, "not_logged", "d",
+           (int64_t)dropped, NULL);
 }
 
 static enum error_code admit(struct http_request *request, const char *authorization) {
@@ -414,6 +421,7 @@ static bool judge(struct http_request *request, const char *version) {
   request->body_announced = length;
 
   code = http_check_source(&headers, &server->hosts, err);
+  if (code != ERR_OK) log_refused(request);
   if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
     code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
   if (code == ERR_OK) code = find_route(request);
@@ -526,23 +534,24 @@ static void suspend(struct http_request *request) {
 static void on_penalty(void *data) {
   struct http_server *server = data;
   uint64_t now_ms = loop_now_ms(server->loop);
-  bool more = false;
   for (struct http_request *request = server->held, *next; request; request = next) {
     next = request->next;
-    bool due = request->penalty_until != 0 && request->penalty_until <= now_ms;
-    if (due) http_respond_error(request, &request->refusal, NULL);
-    more |= !due && request->penalty_until != 0;
+    if (request->penalty_until == 0 || request->penalty_until > now_ms) continue;
+    server->penalties--;
+    http_respond_error(request, &request->refusal, NULL);
   }
-  if (more) loop_timer_start(server->penalty, PENALTY_MS / 8);
+  if (server->penalties > 0) loop_timer_start(server->penalty, PENALTY_MS / 8);
 }
 
-/* Who tries tokens out gets to know one by one, and late. */
+/* Who tries tokens out gets to know one by one, and late. But those that wait must not take the connections
+ * from everybody else: over their share they are told at once, and go. */
 static enum MHD_Result refuse_late(struct http_request *request) {
   struct http_server *server = request->server;
+  if (server->penalties >= server->connections_max / PENALTIES_SHARE) return refuse(request, true);
   request->connection->deadline_ms = 0;
   hold(request);
   request->penalty_until = loop_now_ms(server->loop) + PENALTY_MS;
-  loop_timer_start(server->penalty, PENALTY_MS / 8);
+  if (server->penalties++ == 0) loop_timer_start(server->penalty, PENALTY_MS / 8);
   suspend(request);
   return MHD_YES;
 }
@@ -748,6 +757,10 @@ const char *http_capture(const struct http_request *request, unsigned index) {
 
 const char *http_principal(const struct http_request *request) {
   return request->role ? request->principal : NULL;
+}
+
+const char *http_only_of(const struct http_request *request) {
+  return request->role && request->role != ROLE_OPERATOR ? request->principal : NULL;
 }
 
 const char *http_query(const struct http_request *request, const char *name) {

@@ -9,7 +9,8 @@
  * Transfer-Encoding and all else that leaves a body's end in doubt (400 and close), a Host header that
  * names neither this listener's address nor localhost nor one of the names in the options, and any
  * foreign Origin (403: a web page must not drive a coordinator on localhost), a missing or unknown token
- * (401, logged, and answered half a second later only) or one that may not do this (403), where there are
+ * (401, logged, and answered half a second later only, unless a quarter of the connections wait
+ * for that: then at once, and closed) or one that may not do this (403), where there are
  * tokens, and a client without a certificate of the CA, where there is one (403).
  *
  * Limits: connections, body bytes, header bytes (16 KiB), idle seconds; see the options.
@@ -96,6 +97,8 @@ const char *http_path(const struct http_request *request);
 const char *http_capture(const struct http_request *request, unsigned index); /* percent-decoded */
 /* The name of the token it came with; NULL: it needed none. */
 const char *http_principal(const struct http_request *request);
+/* Whose things it may see and touch, by name; NULL: everybody's (an operator, or no tokens are asked for). */
+const char *http_only_of(const struct http_request *request);
 /* NULL when absent. Percent-decoded. */
 const char *http_query(const struct http_request *request, const char *name);
 /* Checks that the query has no parameter outside `names` (NULL-terminated); ERR_UNKNOWN_FIELD names

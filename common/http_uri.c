@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 static int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -42,6 +44,17 @@ static size_t decode(char *to, const char *from, size_t length, bool plus_is_bla
   return written;
 }
 
+static bool is_utf8(const char *text) {
+  size_t left = strlen(text);
+  while (left > 0) {
+    size_t length = utf8_sequence(text, left);
+    if (length == 0) return false;
+    text += length;
+    left -= length;
+  }
+  return true;
+}
+
 bool http_target_parse(char *text, struct http_target *out) {
   *out = (struct http_target){.path = text};
   char *query = strchr(text, '?');
@@ -56,6 +69,7 @@ bool http_target_parse(char *text, struct http_target *out) {
     char *name = strsep(&value, "=");
     decode(name, name, strlen(name), true);
     if (value) decode(value, value, strlen(value), true);
+    if (!is_utf8(name) || (value && !is_utf8(value))) return false;
     out->params[out->param_count++] = (struct http_param){name, value ? value : ""};
   }
   return true;

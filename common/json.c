@@ -109,7 +109,10 @@ static enum error_code check_number(struct scan *scan, struct error *err) {
   return ERR_OK;
 }
 
-static enum error_code check_text(const char *text, size_t length, struct error *err) {
+static enum error_code check_text(const char *text, size_t length, unsigned depth_max,
+                                  struct error *err) {
+  char too_deep[40];
+  (void)snprintf(too_deep, sizeof too_deep, "nested more than %u deep", depth_max);
   struct scan scan = {text, length, 0};
   unsigned depth = 0;
   for (; scan.at < length; scan.at++) {
@@ -120,7 +123,7 @@ static enum error_code check_text(const char *text, size_t length, struct error 
     else if (c == '-' || is_digit(c))
       code = check_number(&scan, err);
     else if (c == '{' || c == '[')
-      code = ++depth > JSON_DEPTH_MAX ? refuse(&scan, err, "nested more than 32 deep") : ERR_OK;
+      code = ++depth > depth_max ? refuse(&scan, err, too_deep) : ERR_OK;
     else if ((c == '}' || c == ']') && depth > 0)
       depth--;
     if (code != ERR_OK) return code;
@@ -145,7 +148,11 @@ __attribute__((constructor)) static void set_allocator(void) {
 }
 
 json_t *json_parse(const char *text, size_t length, struct error *err) {
-  if (check_text(text, length, err) != ERR_OK) return NULL;
+  return json_parse_within(text, length, JSON_DEPTH_MAX, err);
+}
+
+json_t *json_parse_within(const char *text, size_t length, unsigned depth_max, struct error *err) {
+  if (check_text(text, length, depth_max, err) != ERR_OK) return NULL;
   json_error_t failure;
   json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &failure);
   if (value) return value;

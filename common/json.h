@@ -20,6 +20,8 @@ enum { JSON_DEPTH_MAX = 32, JSON_NUMBER_DIGITS_MAX = 15 };
  * somebody: "send it as a string"). `text` need not be NUL-terminated. Owner: the caller,
  * json_decref(). NULL on error. */
 json_t *json_parse(const char *text, size_t length, struct error *err);
+/* The same with a limit of the caller's in the place of JSON_DEPTH_MAX. */
+json_t *json_parse_within(const char *text, size_t length, unsigned depth_max, struct error *err);
 
 enum json_kind {
   JSON_KIND_ANY,

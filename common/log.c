@@ -171,3 +171,19 @@ void log_event(enum log_level level, const char *event, ...) {
     written = write(STDERR_FILENO, line.text, line.length);
   while (written < 0 && errno == EINTR); /* any other failure: there is nowhere to say it */
 }
+
+bool log_gate_pass(struct log_gate *gate, uint64_t now_ms, uint64_t *dropped) {
+  if (now_ms - gate->since_ms >= 1000) {
+    gate->since_ms = now_ms;
+    gate->lines = 0;
+  }
+  *dropped = 0;
+  if (gate->lines == LOG_GATE_LINES) {
+    gate->dropped++;
+    return false;
+  }
+  gate->lines++;
+  *dropped = gate->dropped;
+  gate->dropped = 0;
+  return true;
+}

@@ -70,6 +70,8 @@ typedef void (*fence_fn)(void *data, const struct fence_reply *reply, const stru
 
 struct statement {
   const char *sql;
+  const char *name;          /* of a request that names a statement, until its SQL is put in (see
+                                statement_set.h); no message has one */
   const char *const *params; /* text; NULL is SQL NULL */
   size_t param_count;
   int64_t expect_rows; /* -1: any */
@@ -234,6 +236,38 @@ struct survey_reply {
 };
 
 typedef void (*survey_fn)(void *data, const struct survey_reply *reply, const struct error *err);
+
+/* ---- blockers: whom does a branch's statement wait for, in its database? --------------------- */
+
+/* Who holds a lock that is waited for, or is before us in the queue for it. Never a statement's text. */
+enum {
+  BLOCKERS_MAX = 4,
+  FOREIGN_GID_SIZE = 201,
+  APPLICATION_NAME_SIZE = 64,
+  BACKEND_STATE_SIZE = 40
+};
+struct blocker {
+  int64_t pid; /* its session; 0: a prepared transaction, which has none */
+  char application[APPLICATION_NAME_SIZE]; /* application_name; "" */
+  char state[BACKEND_STATE_SIZE];          /* "idle in transaction", ...; "": not known */
+  char gid[FOREIGN_GID_SIZE]; /* the prepared transaction, whoever's, or the branch that an
+                                         agent's session works for; "": none */
+  int64_t since_us;           /* its transaction's begin, or PREPARE; wall clock; 0: not known */
+};
+
+/* Needs no fence and changes nothing. */
+struct blockers_request {
+  const char *gid;
+};
+
+/* Of this moment. None: the branch does not run here, or waits for no lock. */
+struct blockers_reply {
+  const struct blocker *blockers;
+  size_t count;
+};
+
+typedef void (*blockers_fn)(void *data, const struct blockers_reply *reply,
+                            const struct error *err);
 
 /* ---- list, health ---------------------------------------------------------------------------- */
 

@@ -29,7 +29,7 @@ enum error_code fence_reply_decode(const json_t *json, const struct fence_asked 
  * Parameters: null, booleans, numbers and strings become text, arrays and objects JSON text.
  * Owner: statement_list_free(); strings inside are owned by it too. `pointer` is the JSON pointer
  * of `json` in its request. Limits: STATEMENTS_MAX, PARAMS_MAX, SQL_BYTES_MAX: ERR_LIMIT. */
-enum { STATEMENTS_MAX = 1000, PARAMS_MAX = 1000, SQL_BYTES_MAX = 262144 };
+enum { STATEMENTS_MAX = 10000, PARAMS_MAX = 65535, SQL_BYTES_MAX = 1 << 20 };
 struct statement_list {
   struct statement *items;
   size_t count;
@@ -38,6 +38,17 @@ enum error_code statement_decode(const json_t *json, const char *pointer, struct
                                  struct error *err);
 enum error_code statement_list_decode(const json_t *json, const char *pointer,
                                       struct statement_list *out, struct error *err);
+/* The same of the public API, where a statement may have a `name` in the place of `sql`, with limits of its
+ * own, none of which is over the above. */
+struct statement_limits {
+  size_t statements_max, params_max, sql_bytes_max;
+};
+enum error_code statement_call_decode(const json_t *json, const char *pointer,
+                                      const struct statement_limits *limits, struct statement *out,
+                                      struct error *err);
+enum error_code statement_call_list_decode(const json_t *json, const char *pointer,
+                                           const struct statement_limits *limits,
+                                           struct statement_list *out, struct error *err);
 void statement_list_free(struct statement_list *list);
 void statement_clear(struct statement *statement); /* frees what statement_decode() made */
 
@@ -96,6 +107,14 @@ void list_reply_encode(struct json_writer *w, const struct list_reply *reply);
 /* `*branches` owns what out->branches points to; free(). */
 enum error_code list_reply_decode(const json_t *json, struct list_reply *out,
                                   struct prepared_branch **branches, struct error *err);
+
+void blockers_request_encode(struct json_writer *w, const struct blockers_request *request);
+enum error_code blockers_request_decode(const json_t *json, struct blockers_request *out,
+                                        struct error *err);
+void blockers_reply_encode(struct json_writer *w, const struct blockers_reply *reply);
+/* out->blockers is `items`. */
+enum error_code blockers_reply_decode(const json_t *json, struct blocker items[BLOCKERS_MAX],
+                                      struct blockers_reply *out, struct error *err);
 
 void survey_request_encode(struct json_writer *w, const struct survey_request *request);
 /* `*txids` owns what out->txids points to; free(). */

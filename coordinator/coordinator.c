@@ -55,6 +55,30 @@ enum error_code coordinator_check_participant(struct coordinator *c, const char 
   return ERR_OK;
 }
 
+void coordinator_limit_statements(struct coordinator *c, const char *name,
+                                  struct statement_set *statements) {
+  struct member *member = member_find(c, name);
+  statement_set_free(member->statements);
+  member->statements = statements;
+}
+
+enum error_code coordinator_resolve_statement(struct coordinator *c, const char *participant,
+                                              struct statement *statement, const char *pointer,
+                                              struct error *err) {
+  const struct member *member = member_find(c, participant);
+  return statement_set_resolve(member ? member->statements : NULL, statement, pointer, err);
+}
+
+enum error_code coordinator_check_takes_any(struct coordinator *c, const char *participant,
+                                            struct error *err) {
+  const struct member *member = member_find(c, participant);
+  if (!member || !member->statements) return ERR_OK;
+  (void)error_set(err, ERR_SQL_NOT_ALLOWED,
+                  "only named statements may run at this participant, so no application may "
+                  "prepare a branch there");
+  return error_field(err, "/participant");
+}
+
 bool coordinator_is_ready(const struct coordinator *c) {
   for (const struct member *member = c->members; member; member = member->hh.next)
     if (!member->tried) return false;

@@ -11,6 +11,7 @@
 
 #include "common/json.h"
 #include "common/message_json.h"
+#include "common/statement_set.h"
 #include "common/tracer.h"
 #include "coordinator/participant.h"
 #include "coordinator/txn.h"
@@ -22,6 +23,7 @@ struct transaction;
 struct coordinator_options {
   int64_t timeout_default_ms, timeout_max_ms; /* of a transaction, until it is decided */
   int64_t transactions_max;                   /* live at once, finished ones aside */
+  size_t branches_max;                        /* of a transaction; 0: TXN_BRANCHES_MAX */
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
   const char *drained_path;  /* a file, of participants that drain; NULL: not over a restart */
@@ -53,6 +55,20 @@ enum error_code coordinator_check_participant(struct coordinator *c, const char 
 enum error_code coordinator_check_takes_branches(struct coordinator *c, const char *name,
                                                  struct error *err)
     __attribute__((warn_unused_result));
+/* From now on only these statements may run at the participant; NULL: any. Taken over. */
+void coordinator_limit_statements(struct coordinator *c, const char *name,
+                                  struct statement_set *statements);
+/* Puts SQL in the place of a name, or refuses SQL: see statement_set_resolve(). An unknown participant
+ * has no names, and is no error here. */
+enum error_code coordinator_resolve_statement(struct coordinator *c, const char *participant,
+                                              struct statement *statement, const char *pointer,
+                                              struct error *err)
+    __attribute__((warn_unused_result));
+/* May an application prepare a branch of its own there? ERR_SQL_NOT_ALLOWED: what it runs is not among the
+ * statements. */
+enum error_code coordinator_check_takes_any(struct coordinator *c, const char *participant,
+                                            struct error *err) __attribute__((warn_unused_result));
+
 /* From now on, and over restarts, the participant takes no new branches, or does again. ERR_NOT_FOUND;
  * ERR_UNAVAILABLE: it could not be recorded, and is not so. */
 enum error_code coordinator_drain(struct coordinator *c, const char *name, bool draining,
@@ -78,8 +94,9 @@ size_t coordinator_live_count(const struct coordinator *c);
 /* ---- transactions ----------------------------------------------------------------------------- */
 
 struct begin_request {
-  const char *label;                 /* NULL: none */
-  int64_t timeout_ms;                /* 0: the default */
+  const char *label;  /* NULL: none */
+  const char *owner;  /* the name of the token it came with; NULL: none. At most OWNER_MAX bytes */
+  int64_t timeout_ms; /* 0: the default */
   const struct trace_context *trace; /* of whoever asks; NULL: none */
 };
 
@@ -156,6 +173,8 @@ size_t transaction_results_size(const struct transaction *t); /* of all, with a 
 void transaction_forget_results(struct transaction *t);
 bool transaction_waits_decided(const struct transaction *t); /* what its commit was to wait for */
 
+/* May it be seen, and acted on, by who sees only what is `owner`'s? NULL: who sees everything. */
+bool transaction_is_for(const struct transaction *t, const char *owner);
 int64_t transaction_timeout_ms(const struct transaction *t);
 /* What it passes on; NULL: it belongs to no trace. */
 const struct trace_context *transaction_trace(const struct transaction *t);
@@ -165,6 +184,7 @@ const char *transaction_gid(const struct transaction *t, unsigned branch);
 
 struct list_filter {
   const char *state, *participant, *label; /* NULL: any */
+  const char *owner;                       /* NULL: any, and nobody's */
   int64_t older_than_ms;                   /* 0: any */
   unsigned limit;
   struct txid before; /* "": from the newest */

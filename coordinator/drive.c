@@ -37,9 +37,26 @@ static struct cause unreachable_cause(const struct transaction_branch *branch, c
   return cause;
 }
 
-static struct cause why_not_reachable(const struct transaction_branch *branch) {
-  const char *why = branch->member->last_error;
-  return unreachable_cause(branch, why[0] ? why : "not reachable");
+/* Clients read it: addresses, paths and roles are told in the log, and to operators by the
+ * participant's last_error. */
+static struct cause not_reachable(const struct transaction_branch *branch) {
+  char why[160];
+  (void)snprintf(why, sizeof why,
+                 "it cannot be reached; its last_error, in /v1/participants/%.64s, says why",
+                 branch->member->name);
+  return unreachable_cause(branch, why);
+}
+
+/* Why a call has failed. A refusal is in words of ours, anything else is of the transport's. */
+static struct cause call_failed(const struct transaction_branch *branch, const struct error *err) {
+  switch (error_class_of(err->code)) {
+  case CLASS_CALLER: return unreachable_cause(branch, err->text);
+  case CLASS_AMBIGUOUS: return unreachable_cause(branch, "its answer was lost");
+  case CLASS_NONE:
+  case CLASS_RETRY:
+  case CLASS_FATAL: break;
+  }
+  return not_reachable(branch);
 }
 
 /* ---- run, vote -------------------------------------------------------------------------------- */
@@ -116,7 +133,8 @@ static void run_answered(void *data, const struct run_reply *reply, const struct
   bool nothing_there = branch->runs == 1 && error_class_of(err->code) != CLASS_AMBIGUOUS &&
                        !branch->transaction->core.branches[branch->id - 1].external;
   struct run_reply none = {.vote = nothing_there ? VOTE_NO : VOTE_UNKNOWN,
-                           .cause = unreachable_cause(branch, err->text)};
+                           .cause = call_failed(branch, err)};
+  if (err->code == ERR_SQL_NOT_ALLOWED) none.cause.kind = CAUSE_STATEMENT;
   take_vote(branch, &none);
 }
 
@@ -135,7 +153,7 @@ static void observe_run(const struct transaction_branch *branch, enum run_end en
       [RUN_KEEP_OPEN] = "statements", [RUN_PREPARE] = "prepare", [RUN_READY] = "one_phase"};
   struct cause error = {.kind = CAUSE_NONE};
   bool usable = branch->member->usable;
-  if (!usable) error = why_not_reachable(branch);
+  if (!usable) error = not_reachable(branch);
   observe(branch->transaction,
           &(struct observed){.kind = usable ? STEP_RUN_SENT : STEP_RUN_NOT_SENT,
                              .branch = branch,
@@ -161,6 +179,7 @@ static void run(struct transaction_branch *branch, enum run_end end) {
                                 .timeout_ms = transaction_remaining_ms(t)};
   branch->runs++;
   t->in_flight++;
+  look_forget(branch);
   observe_run(branch, end);
   request.trace = spans_context_of(t, branch->run_span);
   if (branch->member->usable) {
@@ -216,6 +235,7 @@ static void fill_record(struct transaction *t, struct wal_record *record,
   }
   *record = (struct wal_record){.txid = t->id,
                                 .label = t->label,
+                                .owner = t->owner[0] ? t->owner : NULL,
                                 .created_at_us = t->created_at_us,
                                 .decided_at_us = t->decided_at_us,
                                 .applied_at_us = t->applied_at_us,
@@ -331,7 +351,7 @@ static void decide_answered(void *data, const struct decide_reply *reply, const 
   }
   member_suspect(branch->member, err);
   outcome_known(branch, &(struct decide_reply){.outcome = BRANCH_OUTCOME_RETRY,
-                                               .cause = unreachable_cause(branch, err->text)});
+                                               .cause = call_failed(branch, err)});
 }
 
 /* Durable for a commit and for one phase: the record. For an abort nothing is needed. */
@@ -340,7 +360,7 @@ static void decide(struct transaction_branch *branch, enum decision decision) {
   struct member *member = branch->member;
   CRASH_POINT("C6");
   if (!member->usable) {
-    branch->last_error = why_not_reachable(branch);
+    branch->last_error = not_reachable(branch);
     branch->told = true;
     observe(t, &(struct observed){.kind = STEP_DECISION_WAITS,
                                   .branch = branch,

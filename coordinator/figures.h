@@ -7,7 +7,16 @@
 #include "common/message.h"
 #include "common/metrics.h"
 
-enum call { CALL_FENCE, CALL_RUN, CALL_DECIDE, CALL_LIST, CALL_SURVEY, CALL_HEALTH, CALL_COUNT };
+enum call {
+  CALL_FENCE,
+  CALL_RUN,
+  CALL_DECIDE,
+  CALL_LIST,
+  CALL_SURVEY,
+  CALL_BLOCKERS,
+  CALL_HEALTH,
+  CALL_COUNT
+};
 enum call_result {
   CALL_OK,
   CALL_REFUSED,     /* the request, by the agent */

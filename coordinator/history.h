@@ -9,6 +9,7 @@ struct past {
   const char *state; /* static */
   enum wal_outcome outcome;
   struct cause cause;
+  char owner[OWNER_MAX + 1];
   unsigned branch_count;
   const struct member **members; /* of the branches, by index */
   struct timeline timeline;

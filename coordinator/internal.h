@@ -25,11 +25,13 @@ struct member {
   char *name;
   const char *kind;
   struct participant *participant;
+  struct statement_set *statements; /* that it is limited to; NULL: it is not */
   bool usable;
   bool tried;           /* the first attempt to fence has been answered, one way or the other */
   bool surveyed;        /* strangers have been looked for */
   bool calling;         /* a fence or a health call of the tick is under way */
   bool draining;        /* takes no new branches */
+  unsigned looks;       /* questions of look.c under way */
   uint64_t after_epoch; /* the life of ours that it knows, as it has told; 0: none yet */
   char after_run_id[RUN_ID_SIZE];
   struct fence_reply fence;
@@ -48,10 +50,18 @@ struct member {
   bool up;
   uint64_t changed_at_ms;
   uint64_t up_ms, down_ms;
+  uint64_t repaired_ms; /* of down_ms: failures that have been mended */
   uint64_t failures, repairs;
   char last_error[CAUSE_TEXT_SIZE];
   uint64_t calls[CALL_COUNT][CALL_RESULT_COUNT]; /* answered; for the metrics */
   UT_hash_handle hh;
+};
+
+/* Whom a branch's statement waited for when it was looked at last; see look.c. */
+struct blocked {
+  int64_t seen_at_us;
+  size_t count;
+  struct blocker blockers[BLOCKERS_MAX];
 };
 
 struct transaction_branch {
@@ -72,6 +82,8 @@ struct transaction_branch {
   bool refusal_told;
   bool confirmation_logged;
   enum branch_outcome resolved; /* by an operator; RETRY: not */
+  bool looking;                 /* it is being asked whom it waits for */
+  struct blocked *blocked;      /* owned; NULL: nobody, or not known */
   struct loop_timer *not_sent;  /* the answer to a run that could not be sent is due; or NULL */
   struct cause last_error;
   struct span *run_span, *decide_span;    /* of the calls under way; spans.c */
@@ -93,6 +105,7 @@ struct transaction {
   struct txid id;
   struct txn core;
   char *label;
+  char owner[OWNER_MAX + 1];                           /* the name of a token; "": nobody's */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock, for readers */
   int64_t timeout_ms;
   uint64_t deadline_ms; /* loop time */
@@ -163,6 +176,11 @@ void alarms_free(struct transaction *t);
  * caller, free(). */
 bool key_fill(const struct transaction *t, struct wal_key *out, char **results);
 void keys_free(struct coordinator *c);
+
+/* look.c: whom do its branches wait for? */
+void look(struct transaction *t);
+void look_forget(struct transaction_branch *branch); /* what was seen of its former run */
+uint64_t look_after_ms(const struct transaction *t); /* until the next look, or the deadline */
 
 /* observe.c: what people are shown of a transaction's way. `branch` NULL: the transaction as a whole;
  * `detail` static or NULL; `error` NULL: none. */

@@ -29,6 +29,7 @@ static bool matches(const struct transaction *t, const struct list_filter *filte
   if (filter->before.text[0] && strcmp(t->id.text, filter->before.text) >= 0) return false;
   if (filter->state && strcmp(filter->state, txn_state_name(t->core.state)) != 0) return false;
   if (filter->label && (!t->label || strcmp(filter->label, t->label) != 0)) return false;
+  if (!transaction_is_for(t, filter->owner)) return false;
   if (!filter->participant) return true;
   for (unsigned i = 0; i < t->core.branch_count; i++)
     if (strcmp(t->branches[i]->member->name, filter->participant) == 0) return true;
@@ -124,6 +125,7 @@ void transactions_list(struct coordinator *c, const struct list_filter *asked,
   struct wal_filter in_log = {.before = filter->before,
                               .participant = filter->participant,
                               .label = filter->label,
+                              .owner = filter->owner,
                               .applied_only = true, /* all others are live */
                               .limit = filter->limit + 1};
   if (filter->state && strcmp(filter->state, "committed") == 0)
@@ -169,7 +171,8 @@ static void write_known(struct json_writer *w, const char *key, bool known, int6
 }
 
 static void write_availability(struct json_writer *w, const struct member *member) {
-  uint64_t lasted = loop_now_ms(member->coordinator->loop) - member->changed_at_ms;
+  uint64_t now = loop_now_ms(member->coordinator->loop);
+  uint64_t lasted = member->tried ? now - member->changed_at_ms : 0;
   uint64_t up = member->up_ms + (member->up ? lasted : 0);
   uint64_t down = member->down_ms + (member->up ? 0 : lasted);
   json_key(w, "availability");
@@ -179,11 +182,11 @@ static void write_availability(struct json_writer *w, const struct member *membe
   json_key(w, "down_ms");
   json_write_integer(w, (int64_t)down);
   json_key(w, "ratio");
-  json_write_real(w, up + down > 0 ? (double)up / (double)(up + down) : 0);
+  json_write_real(w, up + down > 0 ? (double)up / (double)(up + down) : member->up);
   json_key(w, "failures");
   json_write_integer(w, (int64_t)member->failures);
   write_mean(w, "mtbf_ms", up, member->failures);
-  write_mean(w, "mttr_ms", down, member->repairs);
+  write_mean(w, "mttr_ms", member->repaired_ms, member->repairs);
   json_object_end(w);
 }
 

@@ -36,8 +36,8 @@ static const char help[] =
     "  --version         print the version\n"
     "  --help            print this\n"
     "\n"
-    "SIGTERM or SIGINT stops it cleanly; SIGHUP reads certificates and tokens again. Exit codes: 0 "
-    "stopped; 1 could not start; 2 usage;\n"
+    "SIGTERM or SIGINT stops it cleanly; SIGHUP reads certificates, tokens and named\n"
+    "statements again. Exit codes: 0 stopped; 1 could not start; 2 usage;\n"
     "3 halted, because the decision log failed or another coordinator has taken over: what is\n"
     "unfinished is recovered at the next start.\n";
 
@@ -95,9 +95,13 @@ static void halt(const char *reason) {
   _exit(EXIT_HALTED);
 }
 
+static enum error_code limit_statements(struct daemon_state *d, struct error *err);
+
 static void reload(void *data) {
   struct daemon_state *d = data;
+  struct error err = {0};
   door_reload(&d->door);
+  if (limit_statements(d, &err) != ERR_OK) log_error("reload_failed", "error", "s", err.text, NULL);
 }
 
 /* ---- start ------------------------------------------------------------------------------------ */
@@ -133,6 +137,27 @@ static enum error_code add_participant(struct daemon_state *d, const struct part
   return ERR_OK;
 }
 
+/* All files, or none of them. */
+static enum error_code limit_statements(struct daemon_state *d, struct error *err) {
+  const struct settings *s = &d->settings;
+  struct statement_set *sets[PARTICIPANTS_MAX] = {NULL};
+  enum error_code code = ERR_OK;
+  for (size_t i = 0; i < s->participant_count && code == ERR_OK; i++)
+    if (s->participants[i].database.statements)
+      code = statement_set_read(s->participants[i].database.statements, &sets[i], err);
+  for (size_t i = 0; i < s->participant_count; i++) {
+    if (code != ERR_OK) {
+      statement_set_free(sets[i]);
+      continue;
+    }
+    if (sets[i])
+      log_info("participant_limited", "participant", "s", s->participants[i].name, "statements",
+               "d", (int64_t)sets[i]->count, NULL);
+    coordinator_limit_statements(d->coordinator, s->participants[i].name, sets[i]);
+  }
+  return code;
+}
+
 static enum error_code start_coordinator(struct daemon_state *d, struct error *err) {
   const struct settings *s = &d->settings;
   enum error_code named = settings_drained_path(s->data_dir, d->drained_path, err);
@@ -140,6 +165,7 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
   struct coordinator_options options = {.timeout_default_ms = s->timeout_ms,
                                         .timeout_max_ms = s->timeout_max_ms,
                                         .transactions_max = s->transactions_max,
+                                        .branches_max = (size_t)s->branches_max,
                                         .sweep_interval_ms = s->sweep_interval_ms,
                                         .health_interval_ms = s->health_interval_ms,
                                         .prepared_alert_ms = s->prepared_alert_ms,
@@ -154,7 +180,18 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
     enum error_code code = add_participant(d, &s->participants[i], err);
     if (code != ERR_OK) return code;
   }
+  enum error_code code = limit_statements(d, err);
+  if (code != ERR_OK) return code;
   return coordinator_recover(d->coordinator, err);
+}
+
+static struct request_limits request_limits(const struct settings *s) {
+  return (struct request_limits){.timeout_max_ms = s->timeout_max_ms,
+                                 .depth_max = (unsigned)s->json_depth_max,
+                                 .branches_max = (size_t)s->branches_max,
+                                 .statements = {.statements_max = (size_t)s->statements_max,
+                                                .params_max = (size_t)s->params_max,
+                                                .sql_bytes_max = (size_t)s->sql_bytes_max}};
 }
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
@@ -166,7 +203,7 @@ static enum error_code open_door(struct daemon_state *d, const char *port_file, 
                                         .observer = &request_tracing_observer,
                                         .observer_data = &d->routes.tracing};
   d->routes = (struct routes_context){.coordinator = d->coordinator,
-                                      .timeout_max_ms = s->timeout_max_ms,
+                                      .limits = request_limits(s),
                                       .tracing = {.tracer = d->tracer,
                                                   .path = "/v1/transactions",
                                                   .begins = true,

@@ -29,6 +29,13 @@ const char *member_state_name(const struct member *member) {
 
 /* ---- availability ----------------------------------------------------------------------------- */
 
+/* The first attempt has been answered: until now nobody could know whether it was there. */
+static void note_tried(struct member *member) {
+  if (member->tried) return;
+  member->tried = true;
+  member->changed_at_ms = loop_now_ms(member->coordinator->loop);
+}
+
 static void note_up(struct member *member, bool up, const char *why) {
   uint64_t now = loop_now_ms(member->coordinator->loop);
   if (!up) (void)snprintf(member->last_error, sizeof member->last_error, "%s", why);
@@ -36,7 +43,10 @@ static void note_up(struct member *member, bool up, const char *why) {
   uint64_t lasted = now - member->changed_at_ms;
   if (up) {
     member->down_ms += lasted;
-    member->repairs += member->failures > 0;
+    if (member->failures > 0) { /* else it was never up before */
+      member->repairs++;
+      member->repaired_ms += lasted;
+    }
     member->last_error[0] = '\0';
     log_info("participant_up", "participant", "s", member->name, "server", "s",
              member->fence.server, NULL);
@@ -190,14 +200,14 @@ static void fenced(void *data, const struct fence_reply *reply, const struct err
     member->calling = false;
     if (!member->tried)
       log_warn("participant_down", "participant", "s", member->name, "error", "s", err->text, NULL);
-    member->tried = true;
+    note_tried(member);
     note_up(member, false, err->text);
     schedule_later(member);
     return;
   }
   if (is_refused(member, reply)) {
     member->calling = false;
-    member->tried = true;
+    note_tried(member);
     schedule_later(member);
     return;
   }
@@ -206,7 +216,7 @@ static void fenced(void *data, const struct fence_reply *reply, const struct err
     log_warn("participant_changed_server", "participant", "s", member->name, "was", "s",
              member->fence.server, "is", "s", reply->server, NULL);
   member->fence = *reply;
-  member->tried = true;
+  note_tried(member);
   member->usable = true;
   note_up(member, true, "");
   if (changed) abort_what_was_voted_elsewhere(member, member->fence.server);
@@ -351,6 +361,7 @@ void member_free(struct member *member) {
   loop_timer_free(member->sweep_timer);
   member->participant->ops->free(member->participant);
   recovery_forget(member);
+  statement_set_free(member->statements);
   free(member->name);
   free(member);
 }

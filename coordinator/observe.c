@@ -56,6 +56,7 @@ static void count(struct transaction *t, const struct observed *what) {
   case STEP_ROLLBACK:
   case STEP_RUN_SENT:
   case STEP_RUN_NOT_SENT:
+  case STEP_BLOCKED:
   case STEP_STATEMENTS_RAN:
   case STEP_VOTE:
   case STEP_DECISION_SENT:
@@ -175,6 +176,7 @@ void observe_freed(struct transaction *t) {
   past->state = txn_state_name(t->core.state);
   past->outcome = transaction_outcome(t);
   past->cause = t->cause;
+  memcpy(past->owner, t->owner, sizeof past->owner);
   past->branch_count = branches;
   for (unsigned i = 0; i < branches; i++)
     past->members[i] = t->branches[i]->member;

@@ -24,6 +24,8 @@ struct participant_ops {
                void *data);
   void (*survey)(struct participant *participant, const struct survey_request *request,
                  survey_fn fn, void *data);
+  void (*blockers)(struct participant *participant, const struct blockers_request *request,
+                   blockers_fn fn, void *data);
   void (*health)(struct participant *participant, health_fn fn, void *data);
   void (*free)(struct participant *participant);
 };

@@ -36,6 +36,7 @@ struct call {
     fence_fn fence;
     list_fn list;
     survey_fn survey;
+    blockers_fn blockers;
     health_fn health;
   } fn;
   void *data;
@@ -105,7 +106,7 @@ static int64_t question_timeout_ms(const struct remote *remote) {
   return remote->call_timeout_ms * 2 + 1000;
 }
 
-/* ---- fence, run, decide, list, survey, health ----------------------------------------------------------------- */
+/* ---- fence, run, decide, list, survey, blockers, health ----------------------------------------------------------------- */
 
 /* Who is told that it is fenced off, or that a life is known which its log has not had, stops for good; and
  * the server that a participant is on is taken from here: so an answer to another fence proves nothing. */
@@ -188,6 +189,26 @@ static void http_survey(struct participant *participant, const struct survey_req
   send_call(call, "survey", &w, question_timeout_ms(remote));
 }
 
+static void blockers_received(struct call *call, const json_t *json, const struct error *err) {
+  (void)call_finish(call);
+  struct blocker items[BLOCKERS_MAX];
+  struct blockers_reply reply;
+  struct error problem = {0};
+  if (!err) err = reply_refused(blockers_reply_decode(json, items, &reply, &problem), &problem);
+  call->fn.blockers(call->data, err ? NULL : &reply, err);
+}
+
+static void http_blockers(struct participant *participant, const struct blockers_request *request,
+                          blockers_fn fn, void *data) {
+  struct remote *remote = (struct remote *)participant;
+  struct call *call = call_new(remote, blockers_received, data);
+  call->fn.blockers = fn;
+  struct json_writer w;
+  json_writer_init(&w);
+  blockers_request_encode(&w, request);
+  send_call(call, "blockers", &w, question_timeout_ms(remote));
+}
+
 static void health_received(struct call *call, const json_t *json, const struct error *err) {
   (void)call_finish(call);
   struct health_reply reply;
@@ -219,6 +240,7 @@ static const struct participant_ops http_ops = {.fence = http_fence,
                                                 .decide = http_decide,
                                                 .list = http_list,
                                                 .survey = http_survey,
+                                                .blockers = http_blockers,
                                                 .health = http_health,
                                                 .free = http_free};
 

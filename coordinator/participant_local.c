@@ -37,6 +37,11 @@ static void local_survey(struct participant *participant, const struct survey_re
   agent_survey(agent_of(participant), request, fn, data);
 }
 
+static void local_blockers(struct participant *participant, const struct blockers_request *request,
+                           blockers_fn fn, void *data) {
+  agent_blockers(agent_of(participant), request, fn, data);
+}
+
 static void local_health(struct participant *participant, health_fn fn, void *data) {
   agent_health(agent_of(participant), fn, data);
 }
@@ -51,6 +56,7 @@ static const struct participant_ops local_ops = {.fence = local_fence,
                                                  .decide = local_decide,
                                                  .list = local_list,
                                                  .survey = local_survey,
+                                                 .blockers = local_blockers,
                                                  .health = local_health,
                                                  .free = local_free};
 

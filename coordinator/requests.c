@@ -9,15 +9,27 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-static json_t *parse_body(const struct http_request *request, struct error *err) {
+const struct request_limits request_limits_widest = {
+    .timeout_max_ms = INT64_C(86400000),
+    .depth_max = DEPTH_MAX,
+    .branches_max = TXN_BRANCHES_MAX,
+    .statements = {STATEMENTS_MAX, PARAMS_MAX, SQL_BYTES_MAX},
+};
+
+/* Of a POST: what is asked for stands in the body, and a query has nothing to say. Where parameters may
+ * be JSON, its depth is limited as configured; other bodies have no use for any. */
+static json_t *parse_body(const struct http_request *request, unsigned depth_max,
+                          struct error *err) {
+  static const char *const no_query[] = {NULL};
   size_t length = 0;
+  if (http_check_query(request, no_query, err) != ERR_OK) return NULL;
   const char *body = http_body(request, &length);
   if (!body || length == 0) {
     json_t *empty = json_object();
     if (!empty) (void)error_set(err, ERR_MEMORY, "no memory for the request");
     return empty;
   }
-  return json_parse(body, length, err);
+  return json_parse_within(body, length, depth_max, err);
 }
 
 static enum error_code wait_parse(const char *text, const char *where, enum wait_until *out,
@@ -57,18 +69,19 @@ enum error_code key_decode(const struct http_request *request, struct key_id *ou
 /* ---- begin ------------------------------------------------------------------------------------ */
 
 static enum error_code branch_decode(const json_t *json, const char *pointer,
-                                     struct branch_body *out, struct error *err) {
+                                     const struct statement_limits *limits, struct branch_body *out,
+                                     struct error *err) {
   static const struct json_field fields[] = {
-      {"participant", JSON_KIND_STRING, true, 1, 64},
-      {"statements", JSON_KIND_ARRAY, true, 1, STATEMENTS_MAX},
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
+      {"statements", JSON_KIND_ARRAY, true, 1, INT64_MAX},
   };
   enum error_code code = json_check_object(json, pointer, fields, COUNT(fields), err);
   if (code != ERR_OK) return code;
   out->participant = json_get_string(json, "participant", NULL);
   char statements[128];
   (void)snprintf(statements, sizeof statements, "%s/statements", pointer);
-  return statement_list_decode(json_object_get(json, "statements"), statements, &out->statements,
-                               err);
+  return statement_call_list_decode(json_object_get(json, "statements"), statements, limits,
+                                    &out->statements, err);
 }
 
 static enum error_code check_not_repeated(const struct begin_body *body, size_t index,
@@ -83,16 +96,16 @@ static enum error_code check_not_repeated(const struct begin_body *body, size_t 
   return ERR_OK;
 }
 
-static enum error_code branches_decode(const json_t *json, struct begin_body *out,
-                                       struct error *err) {
+static enum error_code branches_decode(const json_t *json, const struct request_limits *limits,
+                                       struct begin_body *out, struct error *err) {
   size_t count = json_array_size(json);
   if (out->commit && count == 0) {
     (void)error_set(err, ERR_INVALID, "a transaction to commit needs at least one branch");
     return error_field(err, "/branches");
   }
-  if (count > TXN_BRANCHES_MAX) {
-    (void)error_set(err, ERR_LIMIT, "%zu branches, at most %d are allowed", count,
-                    TXN_BRANCHES_MAX);
+  if (count > limits->branches_max) {
+    (void)error_set(err, ERR_LIMIT, "%zu branches, at most %zu are allowed", count,
+                    limits->branches_max);
     return error_field(err, "/branches");
   }
   out->branches = calloc(count + 1, sizeof *out->branches);
@@ -101,7 +114,8 @@ static enum error_code branches_decode(const json_t *json, struct begin_body *ou
     char pointer[64];
     (void)snprintf(pointer, sizeof pointer, "/branches/%zu", i);
     out->branch_count = i + 1;
-    enum error_code code = branch_decode(json_array_get(json, i), pointer, &out->branches[i], err);
+    enum error_code code = branch_decode(json_array_get(json, i), pointer, &limits->statements,
+                                         &out->branches[i], err);
     if (code != ERR_OK) return code;
     (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
     code = check_not_repeated(out, i, pointer, err);
@@ -110,17 +124,18 @@ static enum error_code branches_decode(const json_t *json, struct begin_body *ou
   return ERR_OK;
 }
 
-enum error_code begin_body_decode(const struct http_request *request, int64_t timeout_max_ms,
-                                  struct begin_body *out, struct error *err) {
+enum error_code begin_body_decode(const struct http_request *request,
+                                  const struct request_limits *limits, struct begin_body *out,
+                                  struct error *err) {
   *out = (struct begin_body){.wait = WAIT_APPLIED};
   const struct json_field fields[] = {
       {"commit", JSON_KIND_BOOLEAN, false, 0, 0},
       {"wait", JSON_KIND_STRING, false, 0, 0},
-      {"timeout_ms", JSON_KIND_INTEGER, false, 1, timeout_max_ms},
+      {"timeout_ms", JSON_KIND_INTEGER, false, 1, limits->timeout_max_ms},
       {"label", JSON_KIND_STRING, false, 1, LABEL_BYTES_MAX},
       {"branches", JSON_KIND_ARRAY, false, 0, 0},
   };
-  out->json = parse_body(request, err);
+  out->json = parse_body(request, limits->depth_max, err);
   if (!out->json) return err->code;
   enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
   if (code != ERR_OK) return code;
@@ -130,7 +145,7 @@ enum error_code begin_body_decode(const struct http_request *request, int64_t ti
   const char *wait = json_get_string(out->json, "wait", "applied");
   code = wait_parse(wait, "/wait", &out->wait, err);
   if (code != ERR_OK) return code;
-  return branches_decode(json_object_get(out->json, "branches"), out, err);
+  return branches_decode(json_object_get(out->json, "branches"), limits, out, err);
 }
 
 void begin_body_release(struct begin_body *body) {
@@ -142,33 +157,39 @@ void begin_body_release(struct begin_body *body) {
 
 /* ---- statement, enlist, commit ---------------------------------------------------------------- */
 
+/* The rest of the body is a statement as it stands in a branch. */
+static enum error_code rest_decode(const json_t *json, const struct statement_limits *limits,
+                                   struct statement_list *out, struct error *err) {
+  json_t *statement = json_copy((json_t *)(uintptr_t)json);
+  out->items = calloc(1, sizeof *out->items);
+  enum error_code code =
+      statement && out->items ? ERR_OK : error_set(err, ERR_MEMORY, "no memory for the request");
+  if (code == ERR_OK) {
+    (void)json_object_del(statement, "participant");
+    code = statement_call_decode(statement, "", limits, out->items, err);
+    out->count = code == ERR_OK;
+  }
+  json_decref(statement);
+  return code;
+}
+
 enum error_code statement_body_decode(const struct http_request *request,
+                                      const struct request_limits *limits,
                                       struct statement_body *out, struct error *err) {
   static const struct json_field fields[] = {
-      {"participant", JSON_KIND_STRING, true, 1, 64},
-      {"sql", JSON_KIND_STRING, true, 1, SQL_BYTES_MAX},
-      {"params", JSON_KIND_ARRAY, false, 0, 0},
-      {"expect_rows", JSON_KIND_INTEGER, false, 0, INT64_MAX},
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
+      {"sql", JSON_KIND_ANY, false, 0, 0},
+      {"name", JSON_KIND_ANY, false, 0, 0},
+      {"params", JSON_KIND_ANY, false, 0, 0},
+      {"expect_rows", JSON_KIND_ANY, false, 0, 0},
   };
   *out = (struct statement_body){0};
-  out->json = parse_body(request, err);
+  out->json = parse_body(request, limits->depth_max, err);
   if (!out->json) return err->code;
   enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
   if (code != ERR_OK) return code;
   out->participant = json_get_string(out->json, "participant", NULL);
-  /* The rest is a statement as it stands in a branch: decode it as a list of one. */
-  json_t *statement = json_copy(out->json);
-  json_t *list = json_array();
-  if (!statement || !list) {
-    json_decref(statement);
-    code = error_set(err, ERR_MEMORY, "no memory for the request");
-  } else {
-    (void)json_object_del(statement, "participant");
-    (void)json_array_append_new(list, statement);
-    code = statement_list_decode(list, "", &out->statements, err);
-  }
-  json_decref(list);
-  return code;
+  return rest_decode(out->json, &limits->statements, &out->statements, err);
 }
 
 void statement_body_release(struct statement_body *body) {
@@ -178,9 +199,10 @@ void statement_body_release(struct statement_body *body) {
 
 enum error_code enlist_body_decode(const struct http_request *request,
                                    struct branch_enlist_body *out, struct error *err) {
-  static const struct json_field fields[] = {{"participant", JSON_KIND_STRING, true, 1, 64}};
+  static const struct json_field fields[] = {
+      {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX}};
   *out = (struct branch_enlist_body){0};
-  out->json = parse_body(request, err);
+  out->json = parse_body(request, JSON_DEPTH_MAX, err);
   if (!out->json) return err->code;
   enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
   if (code == ERR_OK) out->participant = json_get_string(out->json, "participant", NULL);
@@ -190,7 +212,7 @@ enum error_code enlist_body_decode(const struct http_request *request,
 enum error_code commit_body_decode(const struct http_request *request, enum wait_until *wait,
                                    struct error *err) {
   static const struct json_field fields[] = {{"wait", JSON_KIND_STRING, false, 0, 0}};
-  json_t *json = parse_body(request, err);
+  json_t *json = parse_body(request, JSON_DEPTH_MAX, err);
   if (!json) return err->code;
   enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code == ERR_OK)
@@ -207,7 +229,7 @@ enum error_code resolve_body_decode(const struct http_request *request, struct r
       {"reason", JSON_KIND_STRING, true, 1, RESOLVE_REASON_MAX},
   };
   *out = (struct resolve_body){0};
-  out->json = parse_body(request, err);
+  out->json = parse_body(request, JSON_DEPTH_MAX, err);
   if (!out->json) return err->code;
   enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
   if (code != ERR_OK) return code;
@@ -226,7 +248,7 @@ enum error_code resolve_body_decode(const struct http_request *request, struct r
 }
 
 enum error_code empty_body_decode(const struct http_request *request, struct error *err) {
-  json_t *json = parse_body(request, err);
+  json_t *json = parse_body(request, JSON_DEPTH_MAX, err);
   if (!json) return err->code;
   enum error_code code = json_check_object(json, "", NULL, 0, err);
   json_decref(json);
@@ -278,6 +300,14 @@ static enum error_code check_state_name(const char *state, struct error *err) {
   return error_field(err, "state");
 }
 
+static enum error_code query_length(const struct http_request *request, const char *name,
+                                    size_t min, size_t max, struct error *err) {
+  const char *text = http_query(request, name);
+  if (!text || (strlen(text) >= min && strlen(text) <= max)) return ERR_OK;
+  (void)error_set(err, ERR_INVALID, "%s has %zu to %zu bytes", name, min, max);
+  return error_field(err, name);
+}
+
 enum error_code list_query_decode(const struct http_request *request, struct list_filter *out,
                                   struct error *err) {
   static const char *const names[] = {"state", "participant", "label", "older_than_ms",
@@ -288,6 +318,8 @@ enum error_code list_query_decode(const struct http_request *request, struct lis
                               .participant = http_query(request, "participant"),
                               .label = http_query(request, "label")};
   code = check_state_name(out->state, err);
+  if (code == ERR_OK) code = query_length(request, "label", 0, LABEL_BYTES_MAX, err);
+  if (code == ERR_OK) code = query_length(request, "participant", 1, PARTICIPANT_BYTES_MAX, err);
   if (code != ERR_OK) return code;
   int64_t limit;
   code = query_integer(request, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT_DEFAULT, &limit, err);

@@ -9,7 +9,21 @@
 #include "coordinator/keys.h"
 
 /* Named limits of a request; the body's own is http_server's. */
-enum { LABEL_BYTES_MAX = 255, LIST_LIMIT_MAX = 500, LIST_LIMIT_DEFAULT = 50 };
+enum {
+  LABEL_BYTES_MAX = 255,
+  PARTICIPANT_BYTES_MAX = 64,
+  LIST_LIMIT_MAX = 500,
+  LIST_LIMIT_DEFAULT = 50,
+  DEPTH_MAX = 128
+};
+/* And those that can be set. */
+struct request_limits {
+  int64_t timeout_max_ms; /* of a transaction, and of a read that waits */
+  unsigned depth_max;     /* of JSON; at most DEPTH_MAX */
+  size_t branches_max;    /* at most TXN_BRANCHES_MAX */
+  struct statement_limits statements;
+};
+extern const struct request_limits request_limits_widest;
 
 #define KEY_HEADER "Idempotency-Key"
 /* The key of a request that has one. Borrowed from the request and `fingerprint`. */
@@ -31,9 +45,9 @@ struct begin_body {
   size_t branch_count;
 };
 /* POST /v1/transactions; an empty body is an empty object. Release in any case. */
-enum error_code begin_body_decode(const struct http_request *request, int64_t timeout_max_ms,
-                                  struct begin_body *out, struct error *err)
-    __attribute__((warn_unused_result));
+enum error_code begin_body_decode(const struct http_request *request,
+                                  const struct request_limits *limits, struct begin_body *out,
+                                  struct error *err) __attribute__((warn_unused_result));
 void begin_body_release(struct begin_body *body);
 
 struct statement_body {
@@ -42,6 +56,7 @@ struct statement_body {
   struct statement_list statements; /* one */
 };
 enum error_code statement_body_decode(const struct http_request *request,
+                                      const struct request_limits *limits,
                                       struct statement_body *out, struct error *err)
     __attribute__((warn_unused_result));
 void statement_body_release(struct statement_body *body);

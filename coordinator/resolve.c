@@ -13,12 +13,14 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "coordinator/internal.h"
 
 struct resolution {
   struct transaction *transaction;
   unsigned branch;
   enum branch_outcome outcome;
+  struct cause said; /* with the operator's reason, for the timeline */
   transaction_resolved_fn fn;
   void *data;
 };
@@ -65,7 +67,8 @@ static void confirmed(void *data, enum wal_result result, const struct error *er
     branch->resolved = r->outcome;
     observe(t, &(struct observed){.kind = STEP_RESOLVED,
                                   .branch = branch,
-                                  .detail = branch_outcome_name(r->outcome)});
+                                  .detail = branch_outcome_name(r->outcome),
+                                  .error = &r->said});
     /* A question under way is answered first: it may have found out more. */
     if (branch->parked) {
       member_unpark(branch);
@@ -94,7 +97,10 @@ enum error_code transaction_resolve(struct transaction *t, unsigned branch,
   if (code != ERR_OK) return code;
   struct resolution *r = calloc(1, sizeof *r);
   if (!r) abort();
-  *r = (struct resolution){t, branch, outcome, fn, data};
+  *r = (struct resolution){
+      .transaction = t, .branch = branch, .outcome = outcome, .fn = fn, .data = data};
+  r->said = (struct cause){.kind = CAUSE_OPERATOR, .branch = (int)branch, .statement = -1};
+  memcpy(r->said.text, reason, utf8_prefix(reason, strlen(reason), sizeof r->said.text - 1));
   char detail[RESOLVE_REASON_MAX + 64];
   (void)snprintf(detail, sizeof detail, "%s, says the operator: %s", branch_outcome_name(outcome),
                  reason);

@@ -42,6 +42,20 @@ static void answer_when(struct transaction *t, struct http_request *request, enu
   transaction_wait(t, until, branch, timeout_ms, answer, waiting);
 }
 
+/* ---- whose it is ------------------------------------------------------------------------------ */
+
+bool record_is_for(const struct wal_record *record, const char *owner) {
+  return !owner || (record->owner && strcmp(record->owner, owner) == 0);
+}
+
+void respond_no_transaction(struct http_request *request) {
+  struct error err = {0};
+  (void)error_set(&err, ERR_NOT_FOUND,
+                  "no such transaction of yours: it never was, was never decided committed, or its "
+                  "record has outlived the retention time");
+  http_respond_error(request, &err, NULL);
+}
+
 /* ---- ended transactions, from the log --------------------------------------------------------- */
 
 static void answer_from_log(void *data, const struct wal_record *record, const struct error *err) {
@@ -51,11 +65,8 @@ static void answer_from_log(void *data, const struct wal_record *record, const s
   if (err) {
     (void)error_set(&problem, ERR_UNAVAILABLE, "the decision log cannot be read now");
     http_respond_error(request, &problem, NULL);
-  } else if (!record) {
-    (void)error_set(&problem, ERR_NOT_FOUND,
-                    "no such transaction: it never was, was never decided committed, or its record "
-                    "has outlived the retention time");
-    http_respond_error(request, &problem, NULL);
+  } else if (!record || !record_is_for(record, http_only_of(request))) {
+    respond_no_transaction(request);
   } else {
     struct answer answer;
     answer_make_from_record(&answer, record, waiting->purpose, NULL);
@@ -77,10 +88,14 @@ static struct transaction *find(struct routes_context *context, struct http_requ
     return NULL;
   }
   struct transaction *t = transaction_find(context->coordinator, &id);
-  if (t) {
+  if (t && transaction_is_for(t, http_only_of(request))) {
     (void)request_trace(request, transaction_trace(t));
     span_text(request_span(request), "assent.transaction.id", id.text);
     return t;
+  }
+  if (t) {
+    respond_no_transaction(request);
+    return NULL;
   }
   struct waiting *waiting = calloc(1, sizeof *waiting);
   if (!waiting) abort();
@@ -104,9 +119,10 @@ static void respond_state_error(struct http_request *request, struct transaction
 }
 
 static void post_statement(struct http_request *request, void *data) {
+  struct routes_context *context = data;
   struct error err = {0};
   struct statement_body body;
-  enum error_code code = statement_body_decode(request, &body, &err);
+  enum error_code code = statement_body_decode(request, &context->limits, &body, &err);
   if (code != ERR_OK) {
     http_respond_error(request, &err, NULL);
     statement_body_release(&body);
@@ -116,7 +132,9 @@ static void post_statement(struct http_request *request, void *data) {
   if (t) {
     unsigned branch = 0;
     transaction_hold(t);
-    code = transaction_enlist(t, body.participant, false, &branch, &err);
+    code = coordinator_resolve_statement(context->coordinator, body.participant,
+                                         body.statements.items, "", &err);
+    if (code == ERR_OK) code = transaction_enlist(t, body.participant, false, &branch, &err);
     if (code == ERR_UNKNOWN_PARTICIPANT) (void)error_field(&err, "/participant");
     if (code == ERR_OK) code = transaction_execute(t, branch, &body.statements, true, &err);
     if (code == ERR_OK)
@@ -130,6 +148,7 @@ static void post_statement(struct http_request *request, void *data) {
 }
 
 static void post_branch(struct http_request *request, void *data) {
+  struct routes_context *context = data;
   struct error err = {0};
   struct branch_enlist_body body;
   enum error_code code = enlist_body_decode(request, &body, &err);
@@ -140,7 +159,8 @@ static void post_branch(struct http_request *request, void *data) {
     t = find(data, request, TO_EXECUTE);
   if (t) {
     unsigned branch = 0;
-    code = transaction_enlist(t, body.participant, true, &branch, &err);
+    code = coordinator_check_takes_any(context->coordinator, body.participant, &err);
+    if (code == ERR_OK) code = transaction_enlist(t, body.participant, true, &branch, &err);
     if (code == ERR_UNKNOWN_PARTICIPANT) (void)error_field(&err, "/participant");
     if (code == ERR_OK) {
       struct json_writer w;
@@ -234,8 +254,8 @@ static void get_transaction(struct http_request *request, void *data) {
   bool waits;
   enum wait_until until;
   int64_t timeout_ms;
-  if (read_query_decode(request, context->timeout_max_ms, &waits, &until, &timeout_ms, &err) !=
-      ERR_OK) {
+  if (read_query_decode(request, context->limits.timeout_max_ms, &waits, &until, &timeout_ms,
+                        &err) != ERR_OK) {
     http_respond_error(request, &err, NULL);
     return;
   }
@@ -275,20 +295,31 @@ static void list_transactions(struct http_request *request, void *data) {
   struct routes_context *context = data;
   struct error err = {0};
   struct list_filter filter;
-  if (list_query_decode(request, &filter, &err) != ERR_OK)
+  enum error_code code = list_query_decode(request, &filter, &err);
+  filter.owner = http_only_of(request);
+  if (code != ERR_OK)
     http_respond_error(request, &err, NULL);
   else
     transactions_list(context->coordinator, &filter, respond_text, request);
 }
 
-static void list_participants(struct http_request *request, void *data) {
+/* `name` NULL: all. */
+static void respond_participants(struct http_request *request, void *data, const char *name) {
+  static const char *const no_query[] = {NULL};
   struct routes_context *context = data;
-  coordinator_participants(context->coordinator, NULL, respond_text, request);
+  struct error err = {0};
+  if (http_check_query(request, no_query, &err) != ERR_OK)
+    http_respond_error(request, &err, NULL);
+  else
+    coordinator_participants(context->coordinator, name, respond_text, request);
+}
+
+static void list_participants(struct http_request *request, void *data) {
+  respond_participants(request, data, NULL);
 }
 
 static void get_participant(struct http_request *request, void *data) {
-  struct routes_context *context = data;
-  coordinator_participants(context->coordinator, http_capture(request, 0), respond_text, request);
+  respond_participants(request, data, http_capture(request, 0));
 }
 
 /* ---- health ----------------------------------------------------------------------------------- */

@@ -5,10 +5,11 @@
 #include "common/http_server.h"
 #include "common/request_trace.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/requests.h"
 
 struct routes_context {
   struct coordinator *coordinator;
-  int64_t timeout_max_ms;
+  struct request_limits limits;
   struct request_tracing tracing;
 };
 

@@ -101,6 +101,21 @@ static enum error_code check_participants(struct coordinator *c, const struct be
   return ERR_OK;
 }
 
+static enum error_code resolve_statements(struct coordinator *c, struct begin_body *body,
+                                          struct error *err) {
+  enum error_code code = ERR_OK;
+  for (size_t i = 0; i < body->branch_count && code == ERR_OK; i++) {
+    struct branch_body *branch = &body->branches[i];
+    for (size_t k = 0; k < branch->statements.count && code == ERR_OK; k++) {
+      char pointer[64];
+      (void)snprintf(pointer, sizeof pointer, "/branches/%zu/statements/%zu", i, k);
+      code = coordinator_resolve_statement(c, branch->participant, &branch->statements.items[k],
+                                           pointer, err);
+    }
+  }
+  return code;
+}
+
 static enum error_code start_branches(struct transaction *t, struct begin_body *body,
                                       struct error *err) {
   enum error_code code = ERR_OK;
@@ -130,8 +145,10 @@ static void run(struct routes_context *context, struct http_request *request,
   struct error err = {0};
   struct begin_body body;
   struct transaction *t = NULL;
-  enum error_code code = begin_body_decode(request, context->timeout_max_ms, &body, &err);
+  enum error_code code = begin_body_decode(request, &context->limits, &body, &err);
   if (code == ERR_OK) code = check_participants(context->coordinator, &body, &err);
+  if (code == ERR_OK) code = resolve_statements(context->coordinator, &body, &err);
+  body.begin.owner = http_principal(request);
   body.begin.trace = request_trace(request, NULL);
   if (code == ERR_OK) code = transaction_begin(context->coordinator, &body.begin, &t, &err);
   if (code == ERR_OK) {

@@ -146,8 +146,8 @@ static void write_events(struct metrics_page *page, const struct coordinator *c)
 /* ---- participants ----------------------------------------------------------------------------- */
 
 static void write_calls(struct metrics_page *page, const struct coordinator *c) {
-  static const char *const calls[CALL_COUNT] = {"fence", "run",    "decide",
-                                                "list",  "survey", "health"};
+  static const char *const calls[CALL_COUNT] = {"fence",  "run",      "decide", "list",
+                                                "survey", "blockers", "health"};
   static const char *const results[CALL_RESULT_COUNT] = {"ok", "refused", "unavailable", "lost"};
   metrics_family(page, "assent_agent_calls_total", "counter",
                  "Calls to agents, by result: ok (answered), refused (the request), unavailable "

@@ -10,4 +10,9 @@ void get_events(struct http_request *request, void *data);   /* routes_events.c 
 void post_drain(struct http_request *request, void *data);   /* routes_drain.c */
 void post_undrain(struct http_request *request, void *data);
 
+/* Who sees only what is `owner`'s (NULL: who sees everything) is told of another's transaction what is told
+ * of none. */
+bool record_is_for(const struct wal_record *record, const char *owner);
+void respond_no_transaction(struct http_request *request);
+
 #endif

@@ -108,6 +108,39 @@ static int64_t latest_us(const struct timeline *timeline, unsigned branch) {
   return 0;
 }
 
+static void write_text(struct json_writer *w, const char *key, const char *text) {
+  json_key(w, key);
+  json_write_string(w, text[0] ? text : NULL);
+}
+
+/* `transaction`: of this coordinator's, when it is one's branch. */
+static void write_blocker(struct json_writer *w, const struct transaction *t,
+                          const struct blocker *blocker, int64_t seen_at_us) {
+  struct gid gid;
+  bool ours =
+      gid_parse(blocker->gid, &gid) && strcmp(gid.cluster.text, t->coordinator->cluster.text) == 0;
+  json_object_begin(w);
+  write_number(w, "pid", (uint64_t)blocker->pid, blocker->pid > 0);
+  write_text(w, "application_name", blocker->application);
+  write_text(w, "state", blocker->pid > 0 ? blocker->state : "prepared");
+  write_text(w, "gid", blocker->gid);
+  write_text(w, "transaction", ours ? gid.txid.text : "");
+  json_key(w, "since");
+  json_write_time(w, blocker->since_us);
+  json_key(w, "seen_at");
+  json_write_time(w, seen_at_us);
+  json_object_end(w);
+}
+
+static void write_blockers(struct json_writer *w, const struct transaction *t,
+                           const struct blocked *blocked) {
+  json_key(w, "blocked_by");
+  json_array_begin(w);
+  for (size_t i = 0; blocked && i < blocked->count; i++)
+    write_blocker(w, t, &blocked->blockers[i], blocked->seen_at_us);
+  json_array_end(w);
+}
+
 static void write_wait(struct json_writer *w, const struct transaction *t, unsigned branch,
                        const char *what) {
   const struct transaction_branch *of = branch ? t->branches[branch - 1] : NULL;
@@ -121,6 +154,8 @@ static void write_wait(struct json_writer *w, const struct transaction *t, unsig
   json_write_time(w, latest_us(&t->timeline, branch));
   json_key(w, "error");
   render_cause(w, of ? &of->last_error : NULL);
+  bool runs = strcmp(what, "statements") == 0 || strcmp(what, "vote") == 0;
+  write_blockers(w, t, of && runs ? of->blocked : NULL);
   json_object_end(w);
 }
 
@@ -217,17 +252,14 @@ static void respond_record(struct http_request *request, const struct wal_record
 static void looked_up(void *data, const struct wal_record *record, const struct error *err) {
   struct http_request *request = data;
   struct error problem = {0};
-  if (!err && record) {
-    respond_record(request, record);
-    return;
-  }
-  if (err)
+  if (err) {
     (void)error_set(&problem, ERR_UNAVAILABLE, "the decision log cannot be read now");
-  else
-    (void)error_set(&problem, ERR_NOT_FOUND,
-                    "no such transaction: it never was, was never decided committed, or its record "
-                    "has outlived the retention time");
-  http_respond_error(request, &problem, NULL);
+    http_respond_error(request, &problem, NULL);
+  } else if (!record || !record_is_for(record, http_only_of(request))) {
+    respond_no_transaction(request);
+  } else {
+    respond_record(request, record);
+  }
 }
 
 /* ---- the route -------------------------------------------------------------------------------- */
@@ -247,7 +279,11 @@ void get_timeline(struct http_request *request, void *data) {
   }
   struct transaction *t = transaction_find(context->coordinator, &id);
   const struct past *past = t ? NULL : history_find(context->coordinator, &id);
-  if (t)
+  const char *only_of = http_only_of(request);
+  if ((t && !transaction_is_for(t, only_of)) ||
+      (past && only_of && strcmp(past->owner, only_of) != 0))
+    respond_no_transaction(request);
+  else if (t)
     respond_view(request, &(struct view){.id = t->id.text,
                                          .state = txn_state_name(t->core.state),
                                          .source = "memory",

@@ -2,6 +2,8 @@
  * range here and nowhere else. */
 #include "coordinator/settings.h"
 
+#include "coordinator/requests.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,11 @@ static const struct config_key keys[] = {
     COORDINATOR("timeout", CONFIG_DURATION, timeout_ms, "30s", 1, DAY_MS),
     COORDINATOR("timeout_max", CONFIG_DURATION, timeout_max_ms, "10m", 1, DAY_MS),
     COORDINATOR("transactions", CONFIG_INTEGER, transactions_max, "10000", 1, 1000000),
+    COORDINATOR("branches", CONFIG_INTEGER, branches_max, "64", 1, TXN_BRANCHES_MAX),
+    COORDINATOR("statements", CONFIG_INTEGER, statements_max, "1000", 1, STATEMENTS_MAX),
+    COORDINATOR("parameters", CONFIG_INTEGER, params_max, "1000", 1, PARAMS_MAX),
+    COORDINATOR("sql", CONFIG_BYTES, sql_bytes_max, "256k", 64, SQL_BYTES_MAX),
+    COORDINATOR("json_depth", CONFIG_INTEGER, json_depth_max, "32", 6, DEPTH_MAX),
     COORDINATOR("body", CONFIG_BYTES, body_bytes_max, "1m", 1024, INT64_C(8) << 20),
     COORDINATOR("connections", CONFIG_INTEGER, connections_max, "12000", 1, 1000000),
     COORDINATOR("idle", CONFIG_DURATION, idle_ms, "30s", 1000, 3600000),
@@ -83,6 +90,8 @@ static enum error_code check_agent_url(const struct settings *s, const char *url
 
 static enum error_code check_participant(const struct settings *s,
                                          const struct participant_settings *p, struct error *err) {
+  enum error_code code = database_statements_check(&p->database, err);
+  if (code != ERR_OK) return code;
   if (!p->agent) return database_settings_check(&p->database, err);
   if (p->database.dsn || p->database.dsn_file)
     return error_set(err, ERR_CONFIG,

@@ -160,6 +160,7 @@ void spans_observe(struct transaction *t, const struct observed *what) {
   case STEP_ENLISTED:
   case STEP_COMMIT_ASKED:
   case STEP_ROLLBACK:
+  case STEP_BLOCKED:
   case STEP_DECISION_WAITS:
   case STEP_ALARM:
   case STEP_RESOLVED:

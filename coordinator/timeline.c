@@ -17,6 +17,7 @@ const char *step_kind_name(enum step_kind kind) {
   case STEP_ROLLBACK: return "rollback";
   case STEP_RUN_SENT: return "run_sent";
   case STEP_RUN_NOT_SENT: return "run_not_sent";
+  case STEP_BLOCKED: return "blocked";
   case STEP_STATEMENTS_RAN: return "statements_ran";
   case STEP_VOTE: return "vote";
   case STEP_LOG_ASKED: return "log_asked";

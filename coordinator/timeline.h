@@ -25,6 +25,7 @@ enum step_kind {
   STEP_ROLLBACK,     /* error: why */
   STEP_RUN_SENT,     /* detail: how far to take the branch */
   STEP_RUN_NOT_SENT, /* error: why the participant is not to be reached */
+  STEP_BLOCKED,      /* error: by whom, as seen while it waited */
   STEP_STATEMENTS_RAN,
   STEP_VOTE,           /* detail: the vote */
   STEP_LOG_ASKED,      /* detail: the record's kind */

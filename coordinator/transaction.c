@@ -21,8 +21,15 @@ static void *allocate(size_t size) {
   return memory;
 }
 
-static void deadline_passed(void *data) {
+/* Goes off before the deadline, too: see look.c. */
+static void deadline_due(void *data) {
   struct transaction *t = data;
+  if (!txn_is_undecided(&t->core)) return;
+  if (transaction_remaining_ms(t) > 0) {
+    loop_timer_start(t->deadline, look_after_ms(t));
+    look(t);
+    return;
+  }
   transaction_rollback(t, CAUSE_TIMEOUT, "the transaction's timeout has passed");
 }
 
@@ -79,6 +86,7 @@ void transaction_free(struct transaction *t) {
     loop_timer_free(branch->not_sent);
     statement_list_free(&branch->statements);
     free(branch->results);
+    look_forget(branch);
     free(branch);
   }
   free(t->label);
@@ -106,11 +114,12 @@ enum error_code transaction_begin(struct coordinator *c, const struct begin_requ
   struct txid id = txid_make(clock_wall_us());
   struct transaction *t = transaction_new(c, &id);
   t->label = label;
+  (void)snprintf(t->owner, sizeof t->owner, "%s", request->owner ? request->owner : "");
   t->timeout_ms = request->timeout_ms ? request->timeout_ms : c->options.timeout_default_ms;
   t->created_at_us = clock_wall_us();
   t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;
-  t->deadline = loop_timer_new(c->loop, deadline_passed, t);
-  loop_timer_start(t->deadline, (uint64_t)t->timeout_ms);
+  t->deadline = loop_timer_new(c->loop, deadline_due, t);
+  loop_timer_start(t->deadline, look_after_ms(t));
   spans_begin(t, request->trace);
   observe(t, &(struct observed){.kind = STEP_BEGUN});
   observe_state(t);
@@ -159,8 +168,10 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
   }
   code = coordinator_check_takes_branches(t->coordinator, participant, err);
   if (code != ERR_OK) return code;
-  if (t->core.branch_count == TXN_BRANCHES_MAX)
-    return error_set(err, ERR_LIMIT, "a transaction has at most %d branches", TXN_BRANCHES_MAX);
+  size_t most = t->coordinator->options.branches_max;
+  if (t->core.branch_count >= (most ? most : TXN_BRANCHES_MAX))
+    return error_set(err, ERR_LIMIT, "a transaction has at most %zu branches",
+                     most ? most : TXN_BRANCHES_MAX);
   const struct transaction_branch *added = transaction_add_branch(t, member);
   *branch = added->id;
   observe(t, &(struct observed){.kind = STEP_ENLISTED,
@@ -368,6 +379,10 @@ void transaction_forget_results(struct transaction *t) {
 
 bool transaction_waits_decided(const struct transaction *t) {
   return t->wait_decided;
+}
+
+bool transaction_is_for(const struct transaction *t, const char *owner) {
+  return !owner || strcmp(t->owner, owner) == 0;
 }
 
 int64_t transaction_timeout_ms(const struct transaction *t) {

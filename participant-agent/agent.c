@@ -73,6 +73,7 @@ static void call_back(const struct request *r) {
   case REQUEST_DECIDE: r->fn.decide(r->data, err ? NULL : &r->reply.decide, err); break;
   case REQUEST_LIST: r->fn.list(r->data, err ? NULL : &r->reply.list, err); break;
   case REQUEST_SURVEY: r->fn.survey(r->data, err ? NULL : &r->reply.survey, err); break;
+  case REQUEST_BLOCKERS: r->fn.blockers(r->data, err ? NULL : &r->reply.blockers, err); break;
   case REQUEST_HEALTH: r->fn.health(r->data, err ? NULL : &r->reply.health, err); break;
   }
 }
@@ -529,6 +530,7 @@ void agent_free(struct agent *agent) {
   assert(agent->depth == 0);
   fences_drop(agent);
   surveys_drop(agent);
+  inquiries_drop(agent);
   cancellings_drop(agent);
   entries_drop(agent);
   struct asking *asking, *next_asking;
@@ -550,8 +552,9 @@ void agent_free(struct agent *agent) {
 }
 
 const char *const agent_call_names[AGENT_CALLS] = {
-    [REQUEST_FENCE] = "fence", [REQUEST_RUN] = "run",       [REQUEST_DECIDE] = "decide",
-    [REQUEST_LIST] = "list",   [REQUEST_SURVEY] = "survey", [REQUEST_HEALTH] = "health"};
+    [REQUEST_FENCE] = "fence",  [REQUEST_RUN] = "run",       [REQUEST_DECIDE] = "decide",
+    [REQUEST_LIST] = "list",    [REQUEST_SURVEY] = "survey", [REQUEST_BLOCKERS] = "blockers",
+    [REQUEST_HEALTH] = "health"};
 const char *const agent_result_names[AGENT_RESULTS] = {"ok", "refused", "unavailable", "lost"};
 
 const struct agent_figures *agent_figures(const struct agent *agent) {

@@ -1,7 +1,7 @@
 /* The agent of one database: its branches, its pool of sessions, its fence.
  *
  * A library: `assentd` hosts agents in its own process, `assent-agent` serves the same calls over
- * HTTP (routes.c). The six requests and what their answers mean are in common/message.h; who does
+ * HTTP (routes.c). The seven requests and what their answers mean are in common/message.h; who does
  * what after a crash is in docs/design.md.
  */
 #ifndef ASSENT_PARTICIPANT_AGENT_AGENT_H
@@ -44,11 +44,13 @@ void agent_decide(struct agent *agent, const struct decide_request *request, dec
 void agent_list(struct agent *agent, const struct list_request *request, list_fn fn, void *data);
 void agent_survey(struct agent *agent, const struct survey_request *request, survey_fn fn,
                   void *data);
+void agent_blockers(struct agent *agent, const struct blockers_request *request, blockers_fn fn,
+                    void *data);
 void agent_health(struct agent *agent, health_fn fn, void *data);
 
 /* ---- for metrics ------------------------------------------------------------------------------ */
 
-enum { AGENT_CALLS = 6, AGENT_RESULTS = 4, AGENT_VOTES = VOTE_READY + 1 };
+enum { AGENT_CALLS = 7, AGENT_RESULTS = 4, AGENT_VOTES = VOTE_READY + 1 };
 enum { AGENT_OUTCOMES = BRANCH_OUTCOME_UNVERIFIABLE + 1 };
 struct agent_figures {
   uint64_t calls[AGENT_CALLS][AGENT_RESULTS]; /* answered; by the names below */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/statement_set.h"
+
 enum { DSN_BYTES_MAX = 4096 };
 
 /* The first line of the file. Owner: the caller, free(). */
@@ -39,6 +41,15 @@ enum error_code database_settings_check(const struct database_settings *settings
   if (!dsn) return ERR_CONFIG;
   enum error_code code = postgres_dsn_check(dsn, err);
   free(dsn);
+  return code;
+}
+
+enum error_code database_statements_check(const struct database_settings *settings,
+                                          struct error *err) {
+  struct statement_set *set = NULL;
+  if (!settings->statements) return ERR_OK;
+  enum error_code code = statement_set_read(settings->statements, &set, err);
+  statement_set_free(set);
   return code;
 }
 

@@ -21,6 +21,7 @@ struct database_settings {
   bool synchronous_failover;
   bool outcome_table; /* branches leave rows when they commit */
   int64_t outcome_retention_ms;
+  char *statements; /* file of named statements, to which it is limited; NULL: it is not */
 };
 
 /* The keys of `section` ("database.*"), for a struct whose member `member` is a database_settings.
@@ -65,6 +66,8 @@ struct database_settings {
        0,                                                                                          \
        NULL,                                                                                       \
        false},                                                                                     \
+      {section, "statements", CONFIG_STRING, offsetof(type, member.statements), NULL, 0,           \
+       0,       NULL,         false},                                                              \
   {                                                                                                \
     section, "outcome_retention", CONFIG_DURATION, offsetof(type, member.outcome_retention_ms),    \
         "7d", 3600000, INT64_C(315360000000), NULL, false                                          \
@@ -73,6 +76,10 @@ struct database_settings {
 /* Exactly one of dsn and dsn_file, and the string is one that libpq understands. */
 enum error_code database_settings_check(const struct database_settings *settings, struct error *err)
     __attribute__((warn_unused_result));
+
+/* The file of named statements, where there is one. */
+enum error_code database_statements_check(const struct database_settings *settings,
+                                          struct error *err) __attribute__((warn_unused_result));
 
 /* Owner: the caller, agent_free(). NULL on error (the dsn file cannot be read, a bad dsn). */
 struct agent *database_agent_new(struct loop *loop, const struct database_settings *settings,

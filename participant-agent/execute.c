@@ -315,7 +315,7 @@ void execute_commit(struct entry *entry) {
  */
 
 static void note_no_connection(struct entry *entry) {
-  entry_note_text(entry, CAUSE_UNREACHABLE, control_error(entry->agent->control));
+  entry_note_text(entry, CAUSE_UNREACHABLE, "the database cannot be reached");
 }
 
 static void on_session_ended(void *data, const struct error *err) {

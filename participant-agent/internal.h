@@ -32,6 +32,7 @@ enum request_kind {
   REQUEST_DECIDE,
   REQUEST_LIST,
   REQUEST_SURVEY,
+  REQUEST_BLOCKERS,
   REQUEST_HEALTH
 };
 
@@ -43,6 +44,7 @@ struct request {
     decide_fn decide;
     list_fn list;
     survey_fn survey;
+    blockers_fn blockers;
     health_fn health;
   } fn;
   void *data;
@@ -53,6 +55,7 @@ struct request {
     struct decide_reply decide;
     struct list_reply list;
     struct survey_reply survey;
+    struct blockers_reply blockers;
     struct health_reply health;
   } reply;
   struct request *prev, *next;
@@ -136,6 +139,7 @@ struct agent {
   struct fencing *fencings; /* fences under way */
   struct asking *askings;   /* lists and probes under way */
   struct surveying *surveyings;
+  struct inquiry *inquiries;
   int64_t rows_retention_ms; /* 0: branches leave no rows */
   struct control_turn forgetting;
   bool forgets;
@@ -244,5 +248,10 @@ void spans_end_work(struct entry *entry, const struct cause *cause);
  */
 
 void surveys_drop(struct agent *agent);
+
+/* ---- blockers.c --------------------------------------------------------------------------------
+ */
+
+void inquiries_drop(struct agent *agent);
 
 #endif

@@ -28,8 +28,8 @@ static const char help[] =
     "  --version         print the version\n"
     "  --help            print this\n"
     "\n"
-    "SIGTERM or SIGINT stops it cleanly; SIGHUP reads certificates again. Exit codes: 0 stopped; 1 "
-    "could not start; 2 usage.\n";
+    "SIGTERM or SIGINT stops it cleanly; SIGHUP reads certificates and named statements\n"
+    "again. Exit codes: 0 stopped; 1 could not start; 2 usage.\n";
 
 struct daemon_state {
   struct loop *loop;
@@ -80,9 +80,30 @@ static void stop(void *data) {
   check_stopped(d);
 }
 
+/* All files, or none of them. */
+static enum error_code limit_statements(struct daemon_state *d, struct error *err) {
+  const struct agent_settings *s = &d->settings;
+  struct statement_set *sets[AGENT_DATABASES_MAX] = {NULL};
+  enum error_code code = ERR_OK;
+  for (size_t i = 0; i < s->database_count && code == ERR_OK; i++)
+    if (s->databases[i].database.statements)
+      code = statement_set_read(s->databases[i].database.statements, &sets[i], err);
+  for (size_t i = 0; i < s->database_count; i++) {
+    struct statement_set **in_force = &d->agents[i].statements;
+    statement_set_free(code == ERR_OK ? *in_force : sets[i]);
+    if (code == ERR_OK) *in_force = sets[i];
+    if (code == ERR_OK && sets[i])
+      log_info("participant_limited", "participant", "s", s->databases[i].name, "statements", "d",
+               (int64_t)sets[i]->count, NULL);
+  }
+  return code;
+}
+
 static void reload(void *data) {
   struct daemon_state *d = data;
+  struct error err = {0};
   door_reload(&d->door);
+  if (limit_statements(d, &err) != ERR_OK) log_error("reload_failed", "error", "s", err.text, NULL);
 }
 
 /* ---- start -------------------------------------------------------------------------------------
@@ -97,10 +118,10 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
     struct agent *agent = database_agent_new(d->loop, &database->database, database->name,
                                              d->state_dir.agent_id, s->state_dir, d->tracer, err);
     if (!agent) return error_wrap(err, "[database.%s]", database->name);
-    d->agents[d->routes.count++] = (struct routed_agent){database->name, agent};
+    d->agents[d->routes.count++] = (struct routed_agent){.name = database->name, .agent = agent};
   }
   d->routes.agents = d->agents;
-  return ERR_OK;
+  return limit_statements(d, err);
 }
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
@@ -139,6 +160,8 @@ static int run_daemon(struct daemon_state *d, const char *port_file) {
   /* The agents' callbacks refer to the server's requests: agents first, they call nobody back. */
   for (size_t i = 0; i < d->routes.count; i++)
     agent_free(d->agents[i].agent);
+  for (size_t i = 0; i < AGENT_DATABASES_MAX; i++)
+    statement_set_free(d->agents[i].statements);
   door_close(&d->door);
   agent_routes_release(&d->routes);
   tracer_free(d->tracer);

@@ -71,9 +71,11 @@ static void take_from_idle(struct pool *p, const struct work *work) {
 /* ---- opening -----------------------------------------------------------------------------------
  */
 
-static void fail_waiting(struct pool *p, const char *text) {
+/* Clients read the cause. Where the database is, and what it said, is in the log and in the agent's
+ * health: the control session gets the same. */
+static void fail_waiting(struct pool *p) {
   struct cause cause;
-  agent_cause_set(&cause, CAUSE_UNREACHABLE, "%s", text);
+  agent_cause_set(&cause, CAUSE_UNREACHABLE, "the database cannot be reached");
   for (unsigned n = p->waiting; n > 0 && p->queue; n--) {
     struct ticket *ticket = dequeue(p);
     ticket->got(ticket->data, NULL, &cause);
@@ -99,7 +101,7 @@ static void on_opened(void *data, const struct session_identity *identity,
   } else if (err) {
     discard(work);
     pause_opening(p);
-    if (!anybody_holds(p) && p->opening == 0) fail_waiting(p, err->text);
+    if (!anybody_holds(p) && p->opening == 0) fail_waiting(p);
   } else if (strcmp(identity->server, p->server) != 0) {
     discard(work);
     pause_opening(p);

@@ -19,15 +19,20 @@ static void respond(struct http_request *request, struct json_writer *w) {
 }
 
 /* NULL when it is not here: answered. */
-static struct agent *find_agent(struct http_request *request, void *data) {
+static const struct routed_agent *find_routed(struct http_request *request, void *data) {
   const struct agent_routes *routes = data;
   const char *name = http_capture(request, 0);
   for (size_t i = 0; i < routes->count; i++)
-    if (strcmp(routes->agents[i].name, name) == 0) return routes->agents[i].agent;
+    if (strcmp(routes->agents[i].name, name) == 0) return &routes->agents[i];
   struct error err = {0};
   (void)error_set(&err, ERR_NOT_FOUND, "this agent has no database of that name");
   http_respond_error(request, &err, NULL);
   return NULL;
+}
+
+static struct agent *find_agent(struct http_request *request, void *data) {
+  const struct routed_agent *routed = find_routed(request, data);
+  return routed ? routed->agent : NULL;
 }
 
 /* Owner: the caller, json_decref(). NULL when it is not JSON: answered. */
@@ -44,7 +49,7 @@ static json_t *parse_body(struct http_request *request) {
   return json;
 }
 
-/* ---- fence, list, survey, health -----------------------------------------------------------------------
+/* ---- fence, list, survey, blockers, health --------------------------------------------------------------
  */
 
 /* The body has been read before, and stays until the answer. */
@@ -146,6 +151,31 @@ static void handle_survey(struct http_request *request, void *data) {
   json_decref(json);
 }
 
+static void on_blockers(void *data, const struct blockers_reply *reply, const struct error *err) {
+  struct http_request *request = data;
+  if (err) {
+    http_respond_error(request, err, NULL);
+    return;
+  }
+  struct json_writer w;
+  json_writer_init(&w);
+  blockers_reply_encode(&w, reply);
+  respond(request, &w);
+}
+
+static void handle_blockers(struct http_request *request, void *data) {
+  struct agent *agent = find_agent(request, data);
+  json_t *json = agent ? parse_body(request) : NULL;
+  if (!json) return;
+  struct blockers_request blockers;
+  struct error err = {0};
+  if (blockers_request_decode(json, &blockers, &err))
+    http_respond_error(request, &err, NULL);
+  else
+    agent_blockers(agent, &blockers, on_blockers, request);
+  json_decref(json);
+}
+
 static void on_health(void *data, const struct health_reply *reply, const struct error *err) {
   struct http_request *request = data;
   if (err) {
@@ -178,10 +208,10 @@ static void handle_healthz(struct http_request *request, void *data) {
  */
 
 static void handle_messages(struct http_request *request, void *data) {
-  struct agent *agent = find_agent(request, data);
-  json_t *json = agent ? parse_body(request) : NULL;
+  const struct routed_agent *routed = find_routed(request, data);
+  json_t *json = routed ? parse_body(request) : NULL;
   if (!json) return;
-  messages_take(data, agent, request, json);
+  messages_take(data, routed, request, json);
   json_decref(json);
 }
 
@@ -199,6 +229,7 @@ const struct http_route *agent_routes_table(size_t *count) {
       {"POST", "/v1/databases/{participant}/messages", handle_messages, ROLE_ANYONE},
       {"POST", "/v1/databases/{participant}/list", handle_list, ROLE_ANYONE},
       {"POST", "/v1/databases/{participant}/survey", handle_survey, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/blockers", handle_blockers, ROLE_ANYONE},
       {"GET", "/v1/databases/{participant}/health", handle_health, ROLE_ANYONE},
       {"GET", "/healthz", handle_healthz, ROLE_ANYONE},
       {"GET", "/metrics", handle_metrics, ROLE_ANYONE},

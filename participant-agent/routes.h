@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "common/http_server.h"
+#include "common/statement_set.h"
 #include "common/tracer.h"
 #include "participant-agent/agent.h"
 
@@ -14,6 +15,7 @@ enum { AGENT_BODY_BYTES_MAX = 64 << 20 };
 struct routed_agent {
   const char *name; /* of the participant */
   struct agent *agent;
+  struct statement_set *statements; /* all that may run there; NULL: anything. Borrowed */
 };
 
 /* The routes' `data`; borrowed by the server. */

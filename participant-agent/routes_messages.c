@@ -30,10 +30,10 @@ struct item {
 
 struct batch {
   struct agent_routes *routes;
-  const char *participant;      /* borrowed from the routes */
-  struct http_request *request; /* until the first answer */
-  struct http_stream *stream;   /* then, of several; NULL also when the reader has gone */
-  size_t count, left;           /* left: without an answer; and one for messages_take() */
+  const struct routed_agent *routed; /* borrowed, from the routes */
+  struct http_request *request;      /* until the first answer */
+  struct http_stream *stream;        /* then, of several; NULL also when the reader has gone */
+  size_t count, left;                /* left: without an answer; and one for messages_take() */
   struct batch *prev, *next;
   struct item items[];
 };
@@ -96,7 +96,7 @@ static const struct trace_context *begin_span(struct item *item, const json_t *b
   struct trace_context parent;
   char name[SPAN_NAME_SIZE];
   if (!request_trace_decode(body, &parent)) return NULL;
-  const char *participant = item->batch->participant;
+  const char *participant = item->batch->routed->name;
   (void)snprintf(name, sizeof name, "%s %s", what, participant);
   struct span_start start = {.name = name, .kind = SPAN_SERVER, .parent = &parent};
   item->span = span_begin(item->batch->routes->tracer, &start, out);
@@ -157,21 +157,25 @@ static void on_decided(void *data, const struct decide_reply *reply, const struc
 
 /* ---- asking ------------------------------------------------------------------------------------ */
 
-static void start_run(struct agent *agent, struct item *item, const json_t *body) {
+static void start_run(struct item *item, const json_t *body) {
+  const struct routed_agent *routed = item->batch->routed;
   struct run_request run = {0};
   struct trace_context context;
   struct statement_list statements = {0};
   struct error err = {0};
-  if (run_request_decode(body, &run, &statements, &err)) {
+  enum error_code code = run_request_decode(body, &run, &statements, &err);
+  if (code == ERR_OK)
+    code = statement_set_allows(routed->statements, run.statements, run.statement_count, &err);
+  if (code != ERR_OK) {
     refuse(item, &err);
   } else {
     run.trace = begin_span(item, body, "run", &context);
-    agent_run(agent, &run, on_run, item);
+    agent_run(routed->agent, &run, on_run, item);
   }
   statement_list_free(&statements);
 }
 
-static void start_decide(struct agent *agent, struct item *item, const json_t *body) {
+static void start_decide(struct item *item, const json_t *body) {
   struct decide_request decide = {0};
   struct trace_context context;
   struct error err = {0};
@@ -179,17 +183,17 @@ static void start_decide(struct agent *agent, struct item *item, const json_t *b
     refuse(item, &err);
   } else {
     decide.trace = begin_span(item, body, decision_name(decide.decision), &context);
-    agent_decide(agent, &decide, on_decided, item);
+    agent_decide(item->batch->routed->agent, &decide, on_decided, item);
   }
 }
 
-static void start(struct agent *agent, struct item *item, const struct message *message) {
+static void start(struct item *item, const struct message *message) {
   item->id = message->id;
   (void)snprintf(item->gid, sizeof item->gid, "%s", message_gid(message->body));
   if (message->kind == MESSAGE_RUN)
-    start_run(agent, item, message->body);
+    start_run(item, message->body);
   else
-    start_decide(agent, item, message->body);
+    start_decide(item, message->body);
 }
 
 /* Where one of the envelopes cannot be read, nothing of the request is done. */
@@ -211,15 +215,8 @@ static enum error_code read_envelopes(const json_t *json, struct message **out, 
   return code;
 }
 
-/* The request, and the name in its path, may be gone before the last message has begun. */
-static const char *name_of(const struct agent_routes *routes, const struct agent *agent) {
-  for (size_t i = 0; i < routes->count; i++)
-    if (routes->agents[i].agent == agent) return routes->agents[i].name;
-  return "";
-}
-
-void messages_take(struct agent_routes *routes, struct agent *agent, struct http_request *request,
-                   const json_t *json) {
+void messages_take(struct agent_routes *routes, const struct routed_agent *routed,
+                   struct http_request *request, const json_t *json) {
   struct message *messages = NULL;
   size_t count = 0;
   struct error err = {0};
@@ -230,14 +227,14 @@ void messages_take(struct agent_routes *routes, struct agent *agent, struct http
   }
   struct batch *batch = must_allocate(sizeof *batch + count * sizeof batch->items[0]);
   batch->routes = routes;
-  batch->participant = name_of(routes, agent);
+  batch->routed = routed;
   batch->request = request;
   batch->count = count;
   batch->left = count + 1;
   DL_APPEND(routes->batches, batch);
   for (size_t i = 0; i < count; i++) {
     batch->items[i].batch = batch;
-    start(agent, &batch->items[i], &messages[i]);
+    start(&batch->items[i], &messages[i]);
   }
   free(messages);
   item_done(batch);

@@ -7,8 +7,8 @@
 #include "participant-agent/routes.h"
 
 /* Answers the request, perhaps later. `json` is its body, borrowed for the call. */
-void messages_take(struct agent_routes *routes, struct agent *agent, struct http_request *request,
-                   const json_t *json);
+void messages_take(struct agent_routes *routes, const struct routed_agent *routed,
+                   struct http_request *request, const json_t *json);
 /* Batches of which an answer has gone out, and more are to come. */
 size_t messages_streaming(const struct agent_routes *routes);
 /* When the agent is gone. */

@@ -39,7 +39,8 @@ static enum error_code check(const struct agent_settings *s, struct error *err) 
     return error_set(err, ERR_CONFIG,
                      "there is no database: add a section [database.NAME] with a dsn");
   for (size_t i = 0; i < s->database_count; i++)
-    if (database_settings_check(&s->databases[i].database, err))
+    if (database_settings_check(&s->databases[i].database, err) ||
+        database_statements_check(&s->databases[i].database, err))
       return error_wrap(err, "[database.%s]", s->databases[i].name);
   return ERR_OK;
 }

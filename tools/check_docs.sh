@@ -5,8 +5,8 @@
 #   - each key of a daemon's configuration is in its sample file, in its section, with its default as
 #     the value (a key that may be left out is commented out: ";key = value"), and no other key is
 #   - each path a daemon serves is in the page about its API
-#   - the description of the public API has each of its routes, and no other; the page about it is made
-#     from that
+#   - the description of the public API has each of its routes, and no other, and each field that is read
+#     or written there; the page about it is made from that
 set -eu
 
 api_docs=${1:?usage: check_docs.sh API-DOCS-PROGRAM}
@@ -76,6 +76,23 @@ check_openapi() { # source, description
     diff "$table" - | sed -nE "s|^< (.*)|$1:1: \\1 is not in $2|p; s|^> (.*)|$2:1: \\1 is not served|p" >>"$broken"
 }
 
+# A field that is written, json_key(w, "name"), or read, {"name", JSON_KIND_..., is a property of a schema:
+# a line of its own, at their depth.
+check_fields() { # description, source...
+  description=$1
+  shift
+  echo "docs: the fields of the public API are in $description"
+  grep -nE '(json_key|write_[a-z]+)\(&?w, "|\{"[a-z_]+", JSON_KIND_' "$@" |
+    grep -vE 'json_write_string\(&?w, "' |
+    sed -nE 's/^([^:]*:[0-9]+):.*\(&?w, "([a-z_]+)".*/\1 \2/p; s/^([^:]*:[0-9]+):.*\{"([a-z_]+)", JSON_KIND_.*/\1 \2/p' >"$table"
+  if [ ! -s "$table" ]; then echo "$1:1: no fields are found in it" >>"$broken"; fi
+  awk -v description="$description" '
+    FNR == NR { if (/^          "[a-z_]+": \{/) { name = $1; gsub(/[":]/, "", name); described[name] = 1 } next }
+    !($2 in described) { print $1 ": the field " $2 " is not in " description }
+  ' "$description" "$table" >>"$broken"
+  fields=$(sed 's/.* //' "$table" | sort -u | wc -l)
+}
+
 check_page() { # description, page
   echo "docs: $2 is made from $1"
   "$api_docs" "$1" | cmp -s - "$2" || echo "$2:1: is out of date: make api-docs" >>"$broken"
@@ -86,6 +103,9 @@ check_sample participant-agent/settings.c docs/assent-agent.ini
 check_routes coordinator/routes.c docs/api.md
 check_routes participant-agent/routes.c docs/agent-api.md
 check_openapi coordinator/routes.c coordinator/openapi.json
+check_fields coordinator/openapi.json coordinator/requests.c common/statement_json.c common/problem.c \
+  coordinator/answer.c coordinator/events.c coordinator/listing.c coordinator/render.c coordinator/routes*.c \
+  coordinator/drain.c
 check_page coordinator/openapi.json docs/api.md
 
 if [ -s "$broken" ]; then
@@ -93,4 +113,4 @@ if [ -s "$broken" ]; then
   echo "docs: $(wc -l <"$broken") differences between code and documentation" >&2
   exit 1
 fi
-echo "docs: $keys keys and $routes routes are documented"
+echo "docs: $keys keys, $routes routes and $fields fields are documented"

@@ -31,7 +31,9 @@ struct job *job_new(enum job_kind kind) {
 }
 
 const char *job_keep_text(struct job *job, const char *text) {
-  char **place = job->owned[0] ? &job->owned[1] : &job->owned[0];
+  char **place = job->owned;
+  while (place < &job->owned[JOB_TEXTS_MAX - 1] && *place)
+    place++;
   assert(!*place);
   return *place = text_copy(text);
 }
@@ -40,8 +42,8 @@ void job_free(struct job *job) {
   if (job->kind == JOB_DECIDE || job->kind == JOB_NOTE) free(job->is.put.record);
   if (job->kind == JOB_REMEMBER || job->kind == JOB_ANSWER) free(job->is.key);
   free(job->found_key);
-  free(job->owned[0]);
-  free(job->owned[1]);
+  for (size_t i = 0; i < JOB_TEXTS_MAX; i++)
+    free(job->owned[i]);
   record_list_clear(&job->records);
   free(job);
 }

@@ -17,6 +17,8 @@ enum job_kind {
   JOB_LIST
 };
 
+enum { JOB_TEXTS_MAX = 3 };
+
 struct job {
   struct job *next;
   enum job_kind kind;
@@ -45,7 +47,7 @@ struct job {
   enum wal_result result;
   struct record_list records; /* found or listed */
   struct wal_key *found_key;
-  char *owned[2]; /* texts that `is` points to */
+  char *owned[JOB_TEXTS_MAX]; /* texts that `is` points to */
   struct error err;
 };
 

@@ -78,6 +78,8 @@ const char *record_fault(const struct wal_record *record, const struct cluster_i
   if (record->outcome == WAL_OUTCOME_NONE && record->kind != WAL_KIND_DELEGATED)
     return "it has no outcome";
   if (record->label && !is_shorter(record->label, LABEL_MAX + 1)) return "the label is too long";
+  if (record->owner && (record->owner[0] == '\0' || !is_printable(record->owner, OWNER_MAX)))
+    return "the owner is not one";
   if (record->timeout_ms < 0) return "the timeout is negative";
   if (record->cause.kind > CAUSE_LIMIT) return "the cause is unknown";
   if (record->kind != WAL_KIND_ABORTED && record->branch_count == 0) return "it has no branches";
@@ -147,6 +149,7 @@ int64_t record_sum(const struct wal_record *record) {
     sum = sum_text(sum, branch->server);
     sum = sum_int(sum, branch->read_only);
   }
+  if (record->owner) sum = sum_text(sum, record->owner); /* not in logs before format 5 */
   return (int64_t)sum;
 }
 
@@ -199,7 +202,7 @@ struct wal_key *key_copy(const struct wal_key *key) {
 }
 
 static size_t texts_size(const struct wal_record *record) {
-  size_t size = text_size(record->label);
+  size_t size = text_size(record->label) + text_size(record->owner);
   for (size_t i = 0; i < record->branch_count; i++) {
     const struct wal_branch *b = &record->branches[i];
     size +=
@@ -221,6 +224,7 @@ struct wal_record *record_copy(const struct wal_record *record) {
   block->record = *record;
   block->record.branches = block->branches;
   block->record.label = put_text(&text, record->label);
+  block->record.owner = put_text(&text, record->owner);
   for (size_t i = 0; i < record->branch_count; i++) {
     struct wal_branch *branch = &block->branches[i];
     *branch = record->branches[i];

@@ -1,7 +1,7 @@
 /* The decision log on SQLite: the format, the writes, commit and checkpoint. Reading is in
  * sqlite_read.c; making, checking and opening the file in sqlite_open.c.
  *
- * The file. application_id "ASNT", user_version = format (4), journal_mode=WAL, synchronous=FULL,
+ * The file. application_id "ASNT", user_version = format (5), journal_mode=WAL, synchronous=FULL,
  * locking_mode=EXCLUSIVE (so there is no -shm file, and no other process can write or read it while
  * a coordinator runs). Beside PATH: PATH-wal (part of the log: never to be separated from it) and
  * PATH.lock (lock.c). PATH.new exists only while a log is being made.
@@ -21,6 +21,8 @@
  *   request one row a request with a key, from the decision of its transaction on (or from its answer,
  *           where there was no decision), until its retention is over: sqlite_request.c. Since format
  *           3; a log of format 2 gets an empty one (sqlite_upgrade.c).
+ *   owner   one row a transaction of somebody's: by whose token it was begun. Goes with its row of txn.
+ *           Since format 5; the transactions of older ones are nobody's.
  *   audit   lines that only grow: heuristics and what operators did. Never removed.
  *
  * Numbers of enumerations are those of wal.h and message.h: they are part of the format.
@@ -101,6 +103,14 @@ const char sqlite_schema[] = "CREATE TABLE meta ("
                              " event TEXT NOT NULL,"
                              " detail TEXT NOT NULL) STRICT;";
 
+/* With the trigger nothing that removes a transaction need know of it. */
+const char sqlite_owner_schema[] = "CREATE TABLE owner ("
+                                   " txid TEXT NOT NULL PRIMARY KEY,"
+                                   " name TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+                                   "CREATE INDEX owner_name ON owner (name, txid);"
+                                   "CREATE TRIGGER txn_removed AFTER DELETE ON txn BEGIN"
+                                   " DELETE FROM owner WHERE txid = old.txid; END;";
+
 #define PUT_TXN "INSERT INTO txn VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
 #define END_TXN                                                                                    \
   "UPDATE txn SET outcome = ?2,"                                                                   \
@@ -116,13 +126,15 @@ const char sqlite_schema[] = "CREATE TABLE meta ("
   " (SELECT 1 FROM request r WHERE r.txid = txn.txid AND r.status = 0)"                            \
   " ORDER BY txid LIMIT ?3)"
 
-/* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 applied only. Each list walks one index from the
- * newest, and tells of each entry whether it fits the whole filter: whoever walks can stop anywhere. */
+/* ?1 before, ?2 outcome, ?3 label, ?4 participant, ?5 applied only, ?6 owner. Each list walks one index
+ * from the newest, and tells of each entry whether it fits the whole filter: whoever walks can stop
+ * anywhere. */
 #define FITS                                                                                       \
   " (?3 IS NULL OR t.label = ?3) AND (?5 = 0 OR t.ended_at_us IS NOT NULL)"                        \
   " AND (?2 = 0 OR t.outcome = ?2 OR (t.outcome = 3 AND (t.kind = 0) = (?2 = 2)))"                 \
   " AND (?4 IS NULL OR EXISTS (SELECT 1 FROM branch c"                                             \
-  " WHERE c.txid = t.txid AND c.participant = ?4))"
+  " WHERE c.txid = t.txid AND c.participant = ?4))"                                                \
+  " AND (?6 IS NULL OR EXISTS (SELECT 1 FROM owner o WHERE o.txid = t.txid AND o.name = ?6))"
 #define WALK         "SELECT t.txid," FITS " FROM txn t WHERE t.txid < ?1"
 #define NEWEST_FIRST " ORDER BY 1 DESC"
 
@@ -133,6 +145,7 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PUT_TXN] = PUT_TXN,
     [SQL_PUT_NOTE] = PUT_TXN " ON CONFLICT DO NOTHING",
     [SQL_PUT_BRANCH] = "INSERT INTO branch VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+    [SQL_PUT_OWNER] = "INSERT INTO owner VALUES (?1,?2)",
     [SQL_CONFIRM] = "UPDATE branch SET confirmed = 1, outcome = ?3, confirmed_at_us = ?4"
                     " WHERE txid = ?1 AND id = ?2",
     [SQL_END] = END_TXN " AND ended_at_us IS NULL",
@@ -140,10 +153,12 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_AUDIT] = "INSERT INTO audit VALUES (?1,?2,?3,?4,?5,?6)",
     [SQL_REMOVE_BRANCHES] = "DELETE FROM branch WHERE txid IN " EXPIRED,
     [SQL_REMOVE_TXNS] = "DELETE FROM txn WHERE txid IN " EXPIRED,
-    [SQL_FIND_TXN] = "SELECT kind, outcome, label, created_at_us, decided_at_us, applied_at_us,"
-                     " timeout_ms, wait_decided, cause_kind, cause_branch, cause_statement,"
-                     " cause_sqlstate, cause_text, sum, ended_at_us IS NOT NULL"
-                     " FROM txn WHERE txid = ?1",
+    [SQL_FIND_TXN] =
+        "SELECT kind, outcome, label, created_at_us, decided_at_us, applied_at_us,"
+        " timeout_ms, wait_decided, cause_kind, cause_branch, cause_statement,"
+        " cause_sqlstate, cause_text, sum,"
+        " (SELECT name FROM owner WHERE owner.txid = txn.txid), ended_at_us IS NOT NULL"
+        " FROM txn WHERE txid = ?1",
     [SQL_FIND_BRANCHES] = "SELECT id, participant, gid, xid, server, read_only, confirmed, outcome"
                           " FROM branch WHERE txid = ?1 ORDER BY id",
     [SQL_KIND] = "SELECT kind FROM txn WHERE txid = ?1",
@@ -156,6 +171,8 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_LIST_BY_OUTCOME] =
         WALK " AND t.outcome = ?2 UNION ALL " WALK " AND t.outcome = 3 AND ?2 <> 3" NEWEST_FIRST,
     [SQL_LIST_BY_LABEL] = WALK " AND t.label = ?3" NEWEST_FIRST,
+    [SQL_LIST_BY_OWNER] = "SELECT w.txid," FITS " FROM owner w CROSS JOIN txn t ON t.txid = w.txid"
+                          " WHERE w.name = ?6 AND w.txid < ?1 ORDER BY w.txid DESC",
     [SQL_LIST_BY_PARTICIPANT] =
         "SELECT b.txid," FITS " FROM branch b CROSS JOIN txn t ON t.txid = b.txid"
         " WHERE b.participant = ?4 AND b.txid < ?1 ORDER BY b.txid DESC",
@@ -313,6 +330,14 @@ static enum store_result put_branch(struct store *store, const struct txid *txid
   return sqlite_run(store, &b, NULL, "cannot write a branch", err);
 }
 
+static enum store_result put_owner(struct store *store, const struct wal_record *record,
+                                   struct error *err) {
+  struct binder b = sqlite_bind(store, SQL_PUT_OWNER);
+  bind_text(&b, record->txid.text);
+  bind_text(&b, record->owner);
+  return sqlite_run(store, &b, NULL, "cannot write an owner", err);
+}
+
 enum store_result store_put(struct store *store, const struct wal_record *record,
                             int64_t ended_at_us, struct error *err) {
   enum store_result result = sqlite_ensure_begun(store, err);
@@ -327,6 +352,7 @@ enum store_result store_put(struct store *store, const struct wal_record *record
   if (!ended_at_us) store->unfinished++;
   for (size_t i = 0; i < record->branch_count && result == STORE_OK; i++)
     result = put_branch(store, &record->txid, &record->branches[i], err);
+  if (result == STORE_OK && record->owner) result = put_owner(store, record, err);
   if (result == STORE_OK && record->key) result = store_put_key(store, record->key, err);
   return result;
 }

@@ -10,13 +10,14 @@
 
 enum {
   LOG_APPLICATION_ID = 0x41534e54, /* "ASNT" */
-  LOG_FORMAT = 4,
+  LOG_FORMAT = 5,
   LOG_FORMAT_OLDEST = 2,   /* that can be read, and is brought up to date by a start */
   CHECKPOINT_FRAMES = 1000 /* about 4 MiB */
 };
 
-/* CREATE statements: of all tables but `request`; and of that, which format 3 has added. */
-extern const char sqlite_schema[], sqlite_request_schema[];
+/* CREATE statements: of all tables but `request` and `owner`; and of those, which formats 3 and 5 have
+ * added. */
+extern const char sqlite_schema[], sqlite_request_schema[], sqlite_owner_schema[];
 
 /* What the row of meta says. */
 struct log_meta {
@@ -32,6 +33,7 @@ enum statement_id {
   SQL_PUT_TXN,
   SQL_PUT_NOTE,
   SQL_PUT_BRANCH,
+  SQL_PUT_OWNER,
   SQL_CONFIRM,
   SQL_END,
   SQL_END_AGAIN,
@@ -47,6 +49,7 @@ enum statement_id {
   SQL_LIST_ALL,
   SQL_LIST_BY_OUTCOME,
   SQL_LIST_BY_LABEL,
+  SQL_LIST_BY_OWNER,
   SQL_LIST_BY_PARTICIPANT,
   SQL_PUT_KEY,
   SQL_FIND_KEY,
@@ -76,7 +79,7 @@ struct store {
   int frames, checkpoint_at; /* in the -wal file after the last commit; when to checkpoint next */
   /* The record last read, and what it points to. */
   struct wal_record found;
-  char label[LABEL_MAX + 1];
+  char label[LABEL_MAX + 1], owner[OWNER_MAX + 1];
   struct wal_branch *branches;
   struct branch_row *rows;
   size_t branch_capacity;
@@ -113,7 +116,7 @@ enum error_code sqlite_sync_directory(const char *path, struct error *err);
 enum error_code sqlite_create_empty(const char *path, struct error *err); /* 0600, not there yet */
 /* Brings the log to LOG_FORMAT, in one transaction, which counts. */
 enum store_result sqlite_upgrade(struct store *store, struct log_meta *meta, struct error *err);
-/* Finds out the format; where it has no table of requests, an empty one in memory stands for it. */
+/* Finds out the format; for a table that it has not, an empty one in memory stands. */
 enum store_result sqlite_learn_format(struct store *store, struct error *err);
 /* Connects to the empty file and writes an empty log into it, in a transaction that is left open. */
 enum store_result sqlite_fill(struct store *store, const char *path,

@@ -44,6 +44,7 @@ enum store_result sqlite_fill(struct store *store, const char *path,
   if (result == STORE_OK) result = sqlite_run_text(store, setup, err);
   if (result == STORE_OK) result = sqlite_run_text(store, sqlite_schema, err);
   if (result == STORE_OK) result = sqlite_run_text(store, sqlite_request_schema, err);
+  if (result == STORE_OK) result = sqlite_run_text(store, sqlite_owner_schema, err);
   if (result == STORE_OK) result = name_it(store, cluster, err);
   return result;
 }

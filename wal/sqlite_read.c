@@ -90,6 +90,7 @@ static enum store_result read_txn(struct store *store, bool *found, int64_t *sum
   row_need_text(&row, r->cause.sqlstate, sizeof r->cause.sqlstate);
   row_need_text(&row, r->cause.text, sizeof r->cause.text);
   *sum = row_int(&row, INT64_MIN, INT64_MAX);
+  r->owner = row_text(&row, store->owner, sizeof store->owner) ? store->owner : NULL;
   *ended = get_bool(&row);
   sqlite_done(&b);
   return row.bad ? unreadable(store, "its row does not decode", err) : STORE_OK;
@@ -219,6 +220,7 @@ static enum store_result follow(struct store *store, const struct binder *b,
 static enum statement_id pick_list(const struct wal_filter *filter) {
   if (filter->label) return SQL_LIST_BY_LABEL;
   if (filter->outcome > WAL_OUTCOME_COMMITTED) return SQL_LIST_BY_OUTCOME;
+  if (filter->owner) return SQL_LIST_BY_OWNER;
   if (filter->participant) return SQL_LIST_BY_PARTICIPANT;
   if (filter->outcome != WAL_OUTCOME_NONE) return SQL_LIST_BY_OUTCOME;
   return SQL_LIST_ALL;
@@ -248,6 +250,7 @@ enum store_result store_list(struct store *store, const struct wal_filter *filte
   bind_text(&b, filter->label);
   bind_text(&b, filter->participant);
   bind_int(&b, filter->applied_only);
+  bind_text(&b, filter->owner);
   *rest = (struct txid){""};
   for (unsigned looked = 0; out->count < filter->limit; looked++) {
     bool row = false;

@@ -99,7 +99,7 @@ struct wal_branch {
 };
 
 /* A request that its client has named, so that it can be repeated; and what it was answered. */
-enum { KEY_NAME_MAX = 255, KEY_NAMESPACE_MAX = 63 };
+enum { KEY_NAME_MAX = 255, KEY_NAMESPACE_MAX = 63, OWNER_MAX = KEY_NAMESPACE_MAX };
 struct wal_key {
   const char *name_space;  /* whose key it is; "" as long as there are no tokens */
   const char *name;        /* 1 to KEY_NAME_MAX printable ASCII characters */
@@ -115,7 +115,8 @@ struct wal_record {
   struct txid txid;
   enum wal_kind kind;
   enum wal_outcome outcome;
-  const char *label;                                   /* NULL: none; at most 1023 bytes */
+  const char *label; /* NULL: none; at most 1023 bytes */
+  const char *owner; /* whose it is: a token's name, of at most OWNER_MAX bytes; NULL: nobody's */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock; 0: not yet */
   int64_t timeout_ms;
   bool wait_decided;  /* the client asked for `decided`: it may know before the branches do */
@@ -182,6 +183,7 @@ struct wal_filter {
   bool applied_only;        /* only records with an end */
   const char *participant;  /* NULL: any; one with a branch there */
   const char *label;        /* NULL: any; equality */
+  const char *owner;        /* NULL: any, and nobody's */
   unsigned limit;           /* 1..1000 */
 };
 /* Newest first. What fits is looked for in small steps between groups: however much there is to look

@@ -15,7 +15,7 @@
  *  4. After `failed` is set nothing is asked of the store any more.
  *
  * Limits: what is under way is bounded by who calls (open transactions). Beyond LAZIES_MAX records
- * waiting for space, ABORTED notes are dropped: their absence means the same. A group has at most
+ * waiting for space, notes of plain aborts are dropped: their absence means the same. A group has at most
  * GROUP_MAX jobs.
  */
 #include <assert.h>
@@ -247,13 +247,18 @@ static void read_all(struct wal *wal, struct job_list *group) {
 
 /* ---- writer thread: a turn ------------------------------------------------------------------ */
 
+/* A note of an abort says what no note says, too; one of a transaction at odds does not. */
+static bool may_be_dropped(const struct job *job) {
+  return job->kind == JOB_NOTE && job->is.put.record->outcome == WAL_OUTCOME_ABORTED;
+}
+
 /* Applies the jobs; the lazy ones move to `lazies`, the others, which have an answer to come, to
  * `group`. Returns how many must be durable. */
 static size_t apply_all(struct wal *wal, struct job_list *jobs, struct job_list *group,
                         enum store_result *result, struct error *err) {
   size_t durable = 0;
   for (struct job *job; (job = job_pop(jobs));) {
-    if (job->kind == JOB_NOTE && wal->lazies.count >= LAZIES_MAX) {
+    if (wal->lazies.count >= LAZIES_MAX && may_be_dropped(job)) {
       job_free(job);
       continue;
     }
@@ -674,6 +679,7 @@ void wal_list(struct wal *wal, const struct wal_filter *filter, wal_listed_fn fn
   job->is.filter = *filter;
   job->is.filter.participant = job_keep_text(job, filter->participant);
   job->is.filter.label = job_keep_text(job, filter->label);
+  job->is.filter.owner = job_keep_text(job, filter->owner);
   job->fn.listed = fn;
   job->data = data;
   submit(wal, job);

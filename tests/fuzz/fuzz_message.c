@@ -1,4 +1,4 @@
-/* What coordinator and agent say to each other. An input is which message ('0'..'9') and its JSON.
+/* What coordinator and agent say to each other. An input is which message ('0'..'9', 'b', 'B') and its JSON.
  *
  * What must hold: what is accepted comes out of the encoder, is accepted again, and then comes out as
  * the same text: nothing that one side understands is lost on the way to the other.
@@ -76,6 +76,14 @@ static char *pass_on(char kind, const json_t *json) {
       json_write_value(&w, message.body);
       message_end(&w);
     }
+    break;
+  }
+  case 'b': PASS(blockers_request); break;
+  case 'B': {
+    struct blocker items[BLOCKERS_MAX];
+    struct blockers_reply message;
+    code = blockers_reply_decode(json, items, &message, &err);
+    if (code == ERR_OK) blockers_reply_encode(&w, &message);
     break;
   }
   default: PASS(health_reply); break;

@@ -1,6 +1,6 @@
 /* The public API's requests: target, headers and body, as coordinator/requests.c decodes them.
  *
- * An input is what a client sends, in short: which request ('0'..'6'), its target, header lines, an
+ * An input is what a client sends, in short: which request ('0'..'7'), its target, header lines, an
  * empty line, the body. The rest of http_server.h is stood in for here, so that nothing is between
  * the input and the decoders.
  *
@@ -17,6 +17,10 @@
 #include "tests/fuzz/fuzz.h"
 
 enum { TIMEOUT_MAX_MS = 600000 };
+static const struct request_limits limits = {.timeout_max_ms = TIMEOUT_MAX_MS,
+                                             .depth_max = 32,
+                                             .branches_max = TXN_BRANCHES_MAX,
+                                             .statements = {1000, 1000, 262144}};
 
 struct http_request {
   struct http_target target;
@@ -62,18 +66,20 @@ const char *http_body(const struct http_request *request, size_t *length) {
 }
 
 static void check_statements(const struct statement_list *list) {
-  assert(list->count <= STATEMENTS_MAX);
+  assert(list->count <= limits.statements.statements_max);
   for (size_t i = 0; i < list->count; i++) {
-    assert(list->items[i].sql && strlen(list->items[i].sql) <= SQL_BYTES_MAX);
-    assert(list->items[i].param_count <= PARAMS_MAX && list->items[i].expect_rows >= -1);
+    assert(!list->items[i].sql != !list->items[i].name);
+    assert(!list->items[i].sql || strlen(list->items[i].sql) <= limits.statements.sql_bytes_max);
+    assert(list->items[i].param_count <= limits.statements.params_max &&
+           list->items[i].expect_rows >= -1);
   }
 }
 
 static enum error_code decode_begin(const struct http_request *request, struct error *err) {
   struct begin_body body;
-  enum error_code code = begin_body_decode(request, TIMEOUT_MAX_MS, &body, err);
+  enum error_code code = begin_body_decode(request, &limits, &body, err);
   if (code == ERR_OK) {
-    assert(body.branch_count <= TXN_BRANCHES_MAX);
+    assert(body.branch_count <= limits.branches_max);
     assert(body.begin.timeout_ms >= 0 && body.begin.timeout_ms <= TIMEOUT_MAX_MS);
     assert(!body.begin.label || strlen(body.begin.label) <= LABEL_BYTES_MAX);
     for (size_t i = 0; i < body.branch_count; i++)
@@ -85,7 +91,7 @@ static enum error_code decode_begin(const struct http_request *request, struct e
 
 static enum error_code decode_statement(const struct http_request *request, struct error *err) {
   struct statement_body body;
-  enum error_code code = statement_body_decode(request, &body, err);
+  enum error_code code = statement_body_decode(request, &limits, &body, err);
   if (code == ERR_OK) {
     assert(body.participant && body.statements.count == 1);
     check_statements(&body.statements);
@@ -98,6 +104,18 @@ static enum error_code decode_enlist(const struct http_request *request, struct 
   struct branch_enlist_body body;
   enum error_code code = enlist_body_decode(request, &body, err);
   if (code == ERR_OK) assert(body.participant);
+  json_decref(body.json);
+  return code;
+}
+
+static enum error_code decode_resolve(const struct http_request *request, struct error *err) {
+  struct resolve_body body;
+  enum error_code code = resolve_body_decode(request, &body, err);
+  if (code == ERR_OK) {
+    assert(body.branch >= 1 && body.branch <= TXN_BRANCHES_MAX);
+    assert(*body.reason && strlen(body.reason) <= RESOLVE_REASON_MAX);
+    assert(body.outcome != BRANCH_OUTCOME_RETRY);
+  }
   json_decref(body.json);
   return code;
 }
@@ -128,6 +146,7 @@ static enum error_code decode(char kind, const struct http_request *request, str
   case '3': return commit_body_decode(request, &wait, err);
   case '4': return empty_body_decode(request, err);
   case '5': return decode_read(request, err);
+  case '7': return decode_resolve(request, err);
   default: return decode_list(request, err);
   }
 }

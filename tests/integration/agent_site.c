@@ -89,7 +89,7 @@ static void serve_over_http(struct site *site) {
   const struct http_route *routes = agent_routes_table(&count);
   struct error err = {0};
   char url[64];
-  site->routed = (struct routed_agent){"bank", site->agent};
+  site->routed = (struct routed_agent){.name = "bank", .agent = site->agent};
   site->routes = (struct agent_routes){.agents = &site->routed, .count = 1};
   CU_ASSERT_EQUAL_FATAL(http_server_start(&site->server, site->pg->loop, &options, routes, count,
                                           &site->routes, &err),

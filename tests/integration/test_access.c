@@ -1,10 +1,12 @@
 /* Who may come in: tokens and their roles, TLS, certificates between the coordinator and its agents. */
 #include "tests/lib/world.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct world_options secure = {.secure = true};
@@ -93,6 +95,182 @@ static void tokens_do_what_their_role_may(void) {
   api_free(metrics);
   world_close(w);
 }
+
+/* ---- whose it is ------------------------------------------------------------------------------ */
+
+/* As if it were not there: nothing tells it from one that never was. */
+static void check_hidden(struct api *api, const char *id) {
+  static const char never[] = "01900000-0000-7000-8000-000000000000";
+  CHECK_PROBLEM(api_read(api, never), 404, "not_found");
+  char expected[200];
+  (void)snprintf(expected, sizeof expected, "%s", reply_string(api_read(api, never), "/detail"));
+  const struct reply *reply = api_read(api, id);
+  CHECK_PROBLEM(reply, 404, "not_found");
+  CHECK_STRING(reply, "/detail", expected);
+  CHECK_PROBLEM(api_get(api, "/v1/transactions/%s?wait=applied&timeout_ms=1", id), 404,
+                "not_found");
+  CHECK_PROBLEM(api_get(api, "/v1/transactions/%s/timeline", id), 404, "not_found");
+  CHECK_PROBLEM(api_statement(api, id, "bank_a", "'sql':'SELECT 1'"), 404, "not_found");
+  CHECK_PROBLEM(api_post(api, api_text(api, "/v1/transactions/%s/branches", id),
+                         "{'participant':'bank_a'}"),
+                404, "not_found");
+  CHECK_PROBLEM(api_commit(api, id), 404, "not_found");
+  CHECK_PROBLEM(api_rollback(api, id), 404, "not_found");
+}
+
+static void check_listed(struct api *api, const char *query, size_t count) {
+  const struct reply *list = api_get(api, "/v1/transactions%s", query);
+  CHECK_STATUS(list, 200);
+  CU_ASSERT_EQUAL(json_array_size(reply_at(list, "/transactions")), count);
+}
+
+static void check_seen(struct api *api, const char *id) {
+  CHECK_STATUS(api_read(api, id), 200);
+  CHECK_STATUS(api_get(api, "/v1/transactions/%s/timeline", id), 200);
+}
+
+static void client_sees_and_touches_its_own_transactions_only(enum world_mode mode) {
+  struct world *w = world_open(mode, &secure);
+  struct api *shop = client_with(w, w->tokens[TOKEN_SHOP], w->ca);
+  struct api *other = client_with(w, w->tokens[TOKEN_OTHER_SHOP], w->ca);
+  char open[64], committed[64], aborted[64];
+  (void)snprintf(open, sizeof open, "%s", api_begin(shop, "{'label':'x'}"));
+  CHECK_STATUS(api_statement(shop, open, "bank_a", "'sql':'SELECT 1'"), 200);
+  const struct reply *reply = api_run(shop, ONE_CALL("'label':'x',", TRANSFER(1)));
+  (void)snprintf(committed, sizeof committed, "%s", reply_string(reply, "/id"));
+  reply = api_run(shop, ONE_CALL("'label':'x',", TRANSFER(1000000)));
+  (void)snprintf(aborted, sizeof aborted, "%s", reply_string(reply, "/transaction/id"));
+  const char *const ids[] = {open, committed, aborted};
+  for (int life = 0; life < 2; life++) {
+    for (size_t i = 0; i < 3; i++) {
+      check_hidden(other, ids[i]);
+      check_seen(shop, ids[i]);
+      check_seen(w->api, ids[i]);
+    }
+    check_listed(other, "", 0);
+    check_listed(other, "?label=x", 0);
+    check_listed(other, "?state=committed", 0);
+    check_listed(shop, "", 3);
+    check_listed(shop, "?label=x&participant=bank_a", 3);
+    check_listed(w->api, "", 3);
+    if (life == 1) break;
+    CHECK_STRING(api_read(shop, open), "/state", "open");
+    CHECK_STATUS(api_rollback(shop, open), 200);
+    UNTIL(json_array_size(
+              reply_at(api_get(w->api, "/v1/transactions?state=aborted"), "/transactions")) == 2);
+    world_stop(w, COORDINATOR);
+    world_start(w, COORDINATOR, NULL);
+    world_wait_ready(w);
+    char url[64];
+    (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[COORDINATOR]);
+    api_set_url(shop, url);
+    api_set_url(other, url);
+  }
+  CHECK_MOVED(w, 1);
+  api_free(shop);
+  api_free(other);
+  world_close(w);
+}
+IN_BOTH_MODES(client_sees_and_touches_its_own_transactions_only)
+
+static const struct reply *keyed_by(struct world *w, const char *token, const char *body) {
+  return api_post_keyed(w->api, "/v1/transactions", "k",
+                        api_text(w->api, "Authorization: Bearer %s\r\n", token), body);
+}
+
+/* In the clear, on the loopback, with tokens: what is spoken by hand. */
+static struct world *open_with_tokens(const char *more, char shop[TOKEN_TEXT_SIZE],
+                                      char other[TOKEN_TEXT_SIZE]) {
+  char path[] = "/tmp/assent-tokens-XXXXXX", line[TOKEN_LINE_SIZE];
+  static char settings[128];
+  struct token token;
+  int fd = mkstemp(path);
+  CU_ASSERT_TRUE_FATAL(fd >= 0);
+  token_make("shop", ROLE_CLIENT, shop, &token);
+  token_line(&token, line);
+  CU_ASSERT_TRUE(write(fd, line, strlen(line)) == (ssize_t)strlen(line));
+  token_make("other", ROLE_CLIENT, other, &token);
+  token_line(&token, line);
+  CU_ASSERT_TRUE(write(fd, line, strlen(line)) == (ssize_t)strlen(line));
+  (void)close(fd);
+  (void)snprintf(settings, sizeof settings, "tokens = %s\n%s", path, more);
+  struct world *w = world_open(WORLD_EMBEDDED, &(struct world_options){.settings = settings});
+  (void)unlink(path);
+  return w;
+}
+
+static void key_of_one_client_is_not_that_of_another(void) {
+  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE], id[64];
+  struct world *w = open_with_tokens("", shop, other);
+  const struct reply *reply = keyed_by(w, shop, ONE_CALL("", TRANSFER(1)));
+  CHECK_STATUS(reply, 200);
+  (void)snprintf(id, sizeof id, "%s", reply_string(reply, "/id"));
+  reply = keyed_by(w, other, ONE_CALL("", TRANSFER(1)));
+  CHECK_STATUS(reply, 200);
+  CU_ASSERT_STRING_NOT_EQUAL(reply_string(reply, "/id"), id);
+  CHECK_PROBLEM(keyed_by(w, other, ONE_CALL("", TRANSFER(2))), 422, "key_reused");
+  CHECK_STRING(keyed_by(w, shop, ONE_CALL("", TRANSFER(1))), "/id", id);
+  CHECK_MOVED(w, 2);
+  world_close(w);
+}
+
+/* ---- who tries tokens out --------------------------------------------------------------------- */
+
+static int guess(const struct api *api) {
+  static const char request[] = "GET /v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
+                                "Authorization: Bearer assent_guess\r\n\r\n";
+  int fd = api_connect(api);
+  CU_ASSERT_TRUE_FATAL(fd >= 0);
+  CU_ASSERT_EQUAL(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+  return fd;
+}
+
+static bool answers(int fd, int wait_ms) {
+  struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+  return poll(&poll_fd, 1, wait_ms) == 1;
+}
+
+/* However many come behind it, and how often. */
+static void guess_is_answered_while_others_go_on_guessing(void) {
+  enum { GUESSES = 400 };
+  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE];
+  struct world *w = open_with_tokens("", shop, other);
+  int first = guess(w->api), guesses[GUESSES], count = 0;
+  while (count < GUESSES && !answers(first, 20))
+    guesses[count++] = guess(w->api);
+  CU_ASSERT_TRUE(count < GUESSES);
+  for (int i = 0; i < count; i++)
+    (void)close(guesses[i]);
+  (void)close(first);
+  CHECK_STATUS(keyed_by(w, shop, ONE_CALL("", TRANSFER(1))), 200);
+  world_close(w);
+}
+
+/* With 40 connections 10 may wait; over that they are let go. */
+static void guesses_do_not_take_the_connections_of_others(void) {
+  enum { CONNECTIONS = 40, ROUND = 30 };
+  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE], answer[2048];
+  struct world *w = open_with_tokens("connections = 40\n", shop, other);
+  bool let_go = false;
+  for (int round = 0; round < 20 && !let_go; round++) {
+    int fds[ROUND];
+    for (int i = 0; i < ROUND; i++)
+      fds[i] = guess(w->api);
+    CHECK_STATUS(keyed_by(w, shop, ONE_CALL("", TRANSFER(1))), 200);
+    for (int i = 0; i < ROUND; i++) {
+      CU_ASSERT_TRUE(answers(fds[i], 10000));
+      ssize_t length = recv(fds[i], answer, sizeof answer - 1, 0);
+      answer[length > 0 ? length : 0] = '\0';
+      CU_ASSERT_PTR_NOT_NULL(strstr(answer, " 401 "));
+      let_go |= strcasestr(answer, "\r\nConnection: close\r\n") != NULL;
+      (void)close(fds[i]);
+    }
+  }
+  CU_ASSERT_TRUE(let_go);
+  world_close(w);
+}
+
+/* ---- tokens change ---------------------------------------------------------------------------- */
 
 static FILE *open_tokens(const struct world *w, const char *mode) {
   char path[512];
@@ -216,6 +394,9 @@ static void agent_hears_nobody_without_a_certificate_of_its_authority(void) {
 
 SUITE(access, BOTH(transfer_commits_over_tls),
       CASE(requests_without_a_known_token_are_401_and_logged), CASE(tokens_do_what_their_role_may),
-      CASE(tokens_change_without_a_restart), CASE(certificate_changes_without_a_restart),
-      CASE(plain_request_is_not_answered),
+      BOTH(client_sees_and_touches_its_own_transactions_only),
+      CASE(key_of_one_client_is_not_that_of_another),
+      CASE(guess_is_answered_while_others_go_on_guessing),
+      CASE(guesses_do_not_take_the_connections_of_others), CASE(tokens_change_without_a_restart),
+      CASE(certificate_changes_without_a_restart), CASE(plain_request_is_not_answered),
       CASE(agent_hears_nobody_without_a_certificate_of_its_authority))

@@ -106,6 +106,90 @@ static void list_is_narrowed_by_what_is_asked(enum world_mode mode) {
 }
 IN_BOTH_MODES(list_is_narrowed_by_what_is_asked)
 
+/* Each filter, and every combination of them, against what each transaction is known to be. */
+static void filters_of_a_list_combine(enum world_mode mode) {
+  static const struct {
+    const char *label, *state;
+    bool at_a, at_b;
+  } made[] = {{"x", "committed", true, true},  {"x", "committed", true, false},
+              {"x", "aborted", false, true},   {"x", "open", true, false},
+              {"y", "committed", false, true}, {"y", "aborted", true, true},
+              {"y", "open", false, true},      {"y", "open", true, true}};
+  static const char *const states[] = {"", "committed", "aborted", "open", "preparing"};
+  static const char *const participants[] = {"", "bank_a", "bank_b"};
+  static const char *const labels[] = {"", "x", "y"};
+  enum { MADE = sizeof made / sizeof made[0] };
+  struct world *w = world_open(mode, NULL);
+  const char *ids[MADE];
+  for (int i = 0; i < MADE; i++) {
+    const char *a = made[i].at_a ? BRANCH("bank_a", STATEMENT("SELECT 1")) : "";
+    const char *b = made[i].at_b ? BRANCH("bank_b", STATEMENT("SELECT 1")) : "";
+    ids[i] = api_begin(w->api, api_text(w->api, "{'label':'%s','branches':[%s%s%s]}", made[i].label,
+                                        a, *a && *b ? "," : "", b));
+    if (strcmp(made[i].state, "committed") == 0) CHECK_STATUS(api_commit(w->api, ids[i]), 200);
+    if (strcmp(made[i].state, "aborted") == 0) CHECK_STATUS(api_rollback(w->api, ids[i]), 200);
+  }
+  for (int s = 0; s < 5; s++)
+    for (int p = 0; p < 3; p++)
+      for (int l = 0; l < 3; l++) {
+        size_t expected = 0;
+        for (int i = 0; i < MADE; i++)
+          expected += (s == 0 || strcmp(made[i].state, states[s]) == 0) &&
+                      (p == 0 || (p == 1 ? made[i].at_a : made[i].at_b)) &&
+                      (l == 0 || strcmp(made[i].label, labels[l]) == 0);
+        const char *query =
+            api_text(w->api, "%s%s%s%s%s%s", s ? "&state=" : "", states[s],
+                     p ? "&participant=" : "", participants[p], l ? "&label=" : "", labels[l]);
+        CU_ASSERT_EQUAL(count_listed(w, query), expected);
+        CU_ASSERT_EQUAL(count_listed(w, api_text(w->api, "%s&older_than_ms=3600000", query)), 0);
+      }
+  for (int i = 0; i < MADE; i++)
+    if (strcmp(made[i].state, "open") == 0) CHECK_STATUS(api_rollback(w->api, ids[i]), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(filters_of_a_list_combine)
+
+/* Pages are read while others begin, end and abort all the time: what was there at the start, and does not
+ * change, is seen once, whatever happens around it. */
+static void pages_of_a_list_hold_under_concurrent_writes(enum world_mode mode) {
+  enum { OLD = 20, WRITERS = 4 };
+  struct world *w = world_open(mode, NULL);
+  char newest[64] = "~";
+  for (int i = 0; i < OLD; i++)
+    CHECK_STATUS(api_run(w->api, ONE_CALL("'label':'old',", BRANCH("bank_a", CREDIT(1)))), 200);
+  struct async *writers[WRITERS] = {NULL};
+  const char *cursor = "";
+  int old = 0, pages = 0;
+  while (cursor && pages++ < 1000) {
+    for (int i = 0; i < WRITERS; i++) {
+      if (writers[i] && !async_is_done(writers[i])) continue;
+      if (writers[i]) (void)async_finish(writers[i]);
+      writers[i] = async_post(w->api, "/v1/transactions",
+                              i % 2 ? ONE_CALL("'label':'new',", TRANSFER(1))
+                                    : ONE_CALL("'label':'new',", TRANSFER(100000)));
+    }
+    const struct reply *page =
+        api_get(w->api, "/v1/transactions?limit=3%s%s", *cursor ? "&cursor=" : "", cursor);
+    CHECK_STATUS(page, 200);
+    size_t index;
+    const json_t *transaction;
+    json_array_foreach(reply_at(page, "/transactions"), index, transaction) {
+      const char *id = json_string_value(json_object_get(transaction, "id"));
+      const char *label = json_string_value(json_object_get(transaction, "label"));
+      CU_ASSERT(strcmp(id, newest) < 0);
+      (void)snprintf(newest, sizeof newest, "%s", id);
+      old += strcmp(label, "old") == 0;
+    }
+    cursor = json_string_value(reply_at(page, "/next_cursor"));
+  }
+  CU_ASSERT_PTR_NULL(cursor);
+  CU_ASSERT_EQUAL(old, OLD);
+  for (int i = 0; i < WRITERS; i++)
+    (void)async_finish(writers[i]);
+  world_close(w);
+}
+IN_BOTH_MODES(pages_of_a_list_hold_under_concurrent_writes)
+
 /* New ones come in between two pages: the pages have each old one once, newest first. */
 static void pages_of_a_list_hold_while_new_ones_come(enum world_mode mode) {
   struct world *w = world_open(mode, NULL);
@@ -157,6 +241,108 @@ static void participants_tell_how_they_are(enum world_mode mode) {
 }
 IN_BOTH_MODES(participants_tell_how_they_are)
 
+/* Where a server is and what it says is the operators' business: a client learns that it is away. */
+static void check_tells_no_place(struct world *w, const struct reply *reply) {
+  CU_ASSERT_PTR_NULL(strstr(reply->text, "/tmp/"));
+  CU_ASSERT_PTR_NULL(strstr(reply->text, "127.0.0.1"));
+  CU_ASSERT_PTR_NULL(strstr(reply->text, w->database[BANK_B]));
+  CU_ASSERT_PTR_NULL(strstr(reply->text, "PGSQL"));
+}
+
+static void client_is_not_told_where_a_lost_database_was(enum world_mode mode) {
+  struct world *w =
+      world_open(mode, &(struct world_options){.settings = "health_interval = 50ms\n"});
+  world_server_kill(w, BANK_B);
+  for (int down = 0; down < 2; down++) { /* before the coordinator knows, and when it does */
+    const struct reply *reply = api_run(w->api, ONE_CALL("", TRANSFER(10)));
+    CHECK_PROBLEM(reply, 409, "aborted");
+    CHECK_STRING(reply, "/transaction/cause/kind", "unreachable");
+    check_tells_no_place(w, reply);
+    const char *id = reply_string(reply, "/transaction/id");
+    check_tells_no_place(w, api_get(w->api, "/v1/transactions/%s/timeline", id));
+    UNTIL(strcmp(reply_string(api_get(w->api, "/v1/participants/bank_b"), "/state"), "down") == 0);
+  }
+  world_kill(w, mode == WORLD_AGENTS ? AGENT_A : COORDINATOR);
+  if (mode == WORLD_EMBEDDED) world_start(w, COORDINATOR, NULL);
+  check_tells_no_place(w, api_run(w->api, ONE_CALL("", TRANSFER(10))));
+  if (mode == WORLD_AGENTS) world_start(w, AGENT_A, NULL);
+  world_server_start(w, BANK_B);
+  world_wait_ready(w);
+  world_close(w);
+}
+IN_BOTH_MODES(client_is_not_told_where_a_lost_database_was)
+
+static const json_t *availability(struct world *w, const char *member) {
+  const struct reply *reply = api_get(w->api, "/v1/participants/bank_b");
+  CHECK_STATUS(reply, 200);
+  return json_object_get(reply_at(reply, "/availability"), member);
+}
+
+static int64_t availability_ms(struct world *w, const char *member) {
+  return json_integer_value(availability(w, member));
+}
+
+static bool is_bank_b(struct world *w, const char *state) {
+  return strcmp(reply_string(api_get(w->api, "/v1/participants/bank_b"), "/state"), state) == 0;
+}
+
+/* Two outages, and a third that goes on: means are of what has been mended, and until it failed. */
+static void availability_counts_what_was_down(enum world_mode mode) {
+  struct world *w =
+      world_open(mode, &(struct world_options){.settings = "health_interval = 50ms\n"});
+  CU_ASSERT_EQUAL(availability_ms(w, "failures"), 0);
+  CU_ASSERT_EQUAL(availability_ms(w, "down_ms"), 0);
+  CU_ASSERT(json_number_value(availability(w, "ratio")) == 1);
+  CU_ASSERT(json_is_null(availability(w, "mtbf_ms")) && json_is_null(availability(w, "mttr_ms")));
+  for (int i = 0; i < 2; i++) {
+    world_server_kill(w, BANK_B);
+    UNTIL(is_bank_b(w, "down"));
+    world_server_start(w, BANK_B);
+    UNTIL(is_bank_b(w, "up"));
+  }
+  CU_ASSERT_EQUAL(availability_ms(w, "failures"), 2);
+  int64_t mended_ms = availability_ms(w, "down_ms"), mttr_ms = availability_ms(w, "mttr_ms");
+  CU_ASSERT(mended_ms > 0);
+  CU_ASSERT_EQUAL(mttr_ms, mended_ms / 2);
+  world_server_kill(w, BANK_B);
+  UNTIL(is_bank_b(w, "down") && availability_ms(w, "down_ms") > mended_ms + 20);
+  CU_ASSERT_EQUAL(availability_ms(w, "failures"), 3);
+  CU_ASSERT_EQUAL(availability_ms(w, "mttr_ms"), mttr_ms);
+  CU_ASSERT_EQUAL(availability_ms(w, "mtbf_ms"), availability_ms(w, "up_ms") / 3);
+  double ratio = json_number_value(availability(w, "ratio"));
+  CU_ASSERT(ratio > 0 && ratio < 1);
+  const struct reply *down = api_get(w->api, "/v1/participants/bank_b");
+  CHECK_JSON(down, "/prepared_count", "null");
+  CHECK_JSON(down, "/xmin_age", "null");
+  CHECK_JSON(down, "/replication/mode", "null");
+  world_server_start(w, BANK_B);
+  UNTIL(is_bank_b(w, "up"));
+  world_close(w);
+}
+IN_BOTH_MODES(availability_counts_what_was_down)
+
+/* What is prepared on the server, of anybody, is counted, aged, and seen to keep VACUUM back. */
+static void prepared_transaction_of_another_shows_at_its_participant(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  CHECK_JSON(api_get(w->api, "/v1/participants/bank_b"), "/oldest_prepared_ms", "null");
+  CHECK_INTEGER(api_get(w->api, "/v1/participants/bank_b"), "/prepared_count", 0);
+  world_sql(w, BANK_B,
+            "BEGIN; INSERT INTO ledger VALUES ('foreign'); PREPARE TRANSACTION 'foreign'");
+  for (int i = 0; i < 3; i++)
+    world_sql(w, BANK_B, "INSERT INTO ledger VALUES ('later-%d')", i);
+  UNTIL(json_integer_value(
+            reply_at(api_get(w->api, "/v1/participants/bank_b"), "/oldest_prepared_ms")) >= 10);
+  const struct reply *reply = api_get(w->api, "/v1/participants/bank_b");
+  CHECK_INTEGER(reply, "/prepared_count", 1);
+  CU_ASSERT(json_integer_value(reply_at(reply, "/xmin_age")) >= 3);
+  CU_ASSERT(json_integer_value(reply_at(reply, "/latency_us")) > 0);
+  CHECK_STRING(reply, "/replication/mode", "none");
+  world_sql(w, BANK_B, "ROLLBACK PREPARED 'foreign'");
+  CHECK_JSON(api_get(w->api, "/v1/participants/bank_b"), "/oldest_prepared_ms", "null");
+  world_close(w);
+}
+IN_BOTH_MODES(prepared_transaction_of_another_shows_at_its_participant)
+
 static void participant_with_its_database_down_says_so(enum world_mode mode) {
   struct world *w =
       world_open(mode, &(struct world_options){.settings = "health_interval = 50ms\n"});
@@ -176,8 +362,8 @@ static void prepared_transactions_switched_off_are_named(enum world_mode mode) {
   struct world *w = world_open(mode, &(struct world_options){.without_prepared = true});
   UNTIL(strstr(reply_string(api_get(w->api, "/v1/participants/bank_b"), "/last_error"), setting));
   const struct reply *reply = api_run(w->api, ONE_CALL("", TRANSFER(10)));
-  CU_ASSERT(reply->status == 409 || reply->status == 503);
-  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, setting));
+  CHECK_PROBLEM(reply, 409, "aborted");
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "/v1/participants/bank_b")); /* where it is named */
   CHECK_MOVED(w, 0);
   world_close(w);
 }
@@ -203,6 +389,9 @@ SUITE(api_read, CASE(unknown_transaction_is_not_found),
       BOTH(long_poll_while_committing_ends_when_it_is_applied),
       CASE(long_poll_of_an_open_transaction_answers_at_its_time),
       BOTH(list_is_narrowed_by_what_is_asked), BOTH(pages_of_a_list_hold_while_new_ones_come),
+      BOTH(filters_of_a_list_combine), BOTH(pages_of_a_list_hold_under_concurrent_writes),
       BOTH(participants_tell_how_they_are), BOTH(participant_with_its_database_down_says_so),
+      BOTH(client_is_not_told_where_a_lost_database_was), BOTH(availability_counts_what_was_down),
+      BOTH(prepared_transaction_of_another_shows_at_its_participant),
       BOTH(prepared_transactions_switched_off_are_named), CASE(description_of_the_api_is_served),
       CASE(health_and_readiness_are_told))

@@ -334,10 +334,31 @@ static void query_that_is_wrong_is_named(void) {
   close_unharmed(w);
 }
 
+/* As a field that nobody knows: who sends it may rely on it. */
+static void query_where_none_is_known_is_named(void) {
+  static const char *const read[] = {"/v1/participants", "/v1/participants/bank_a"};
+  static const char *const calls[] = {"",          "/commit", "/rollback", "/statements",
+                                      "/branches", "/resolve"};
+  struct world *w = open_one();
+  for (size_t i = 0; i < sizeof read / sizeof read[0]; i++)
+    CHECK_PROBLEM(api_get(w->api, "%s?wait=applied", read[i]), 422, "unknown_field");
+  for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+    const char *path = api_text(w->api, "/v1/transactions%s%s?wait=applied",
+                                i ? "/01900000-0000-7000-8000-000000000000" : "", calls[i]);
+    const struct reply *reply = api_post(w->api, path, "{}");
+    CHECK_PROBLEM(reply, 422, "unknown_field");
+    CHECK_STRING(reply, "/field", "wait");
+  }
+  CHECK_PROBLEM(api_post(w->api, "/v1/participants/bank_a/drain?for=1", "{}"), 422,
+                "unknown_field");
+  CHECK_JSON(api_get(w->api, "/v1/participants/bank_a"), "/draining", "false");
+  close_unharmed(w);
+}
+
 SUITE(input, CASE(body_that_is_not_json_is_refused), CASE(body_nested_too_deeply_is_refused),
       CASE(body_with_a_nul_byte_is_refused), CASE(field_of_a_begin_that_is_wrong_is_named),
       CASE(field_of_a_call_on_a_transaction_that_is_wrong_is_named),
       CASE(body_over_the_limit_is_refused_unread), CASE(more_branches_than_the_limit_are_refused),
       CASE(result_over_the_limit_aborts), CASE(id_that_is_none_is_refused),
       CASE(path_and_method_that_do_not_exist_are_refused), CASE(header_that_cannot_be_is_refused),
-      CASE(query_that_is_wrong_is_named))
+      CASE(query_that_is_wrong_is_named), CASE(query_where_none_is_known_is_named))

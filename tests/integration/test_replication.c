@@ -441,6 +441,9 @@ static void failover_with_the_answer_lost_is_a_hazard_until_resolved(enum world_
   UNTIL(is_in(w, "kept", "committed"));
   CU_ASSERT_STRING_EQUAL(api_outcome(w->api, "kept"), "committed");
   CHECK_STATUS(api_post(w->api, path, "{'branch':2,'outcome':'aborted','reason':'x'}"), 409);
+  const struct reply *steps =
+      api_get(w->api, "/v1/transactions/%s/timeline", member_of(w, "kept", "id"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(steps->text, "account 1 has the credit"));
   CHECK_MOVED(w, 10);
   close_world(w);
 }

@@ -1,4 +1,5 @@
 /* GET /v1/transactions/{id}/timeline: each step of a transaction is told, with whose fault it was. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/world.h"
@@ -142,6 +143,119 @@ static void standstill_names_whose_answer_is_missing(enum world_mode mode) {
 }
 IN_BOTH_MODES(standstill_names_whose_answer_is_missing)
 
+/* ---- who blocks ------------------------------------------------------------------------------- */
+
+#define ON_ROW_1 BRANCH("bank_a", CREDIT(1))
+
+/* One that waits, where it was seen by whom it is blocked. */
+static const struct reply *wait_until_blocked(struct world *w, const char *label, char id[64]) {
+  UNTIL(api_find(w->api, label));
+  (void)snprintf(id, 64, "%s", json_string_value(json_object_get(api_find(w->api, label), "id")));
+  UNTIL(json_array_size(reply_at(timeline(w, id), "/waiting_for/0/blocked_by")) == 1);
+  return timeline(w, id);
+}
+
+static const char *blocked_step(const struct reply *reply, const char *participant) {
+  size_t at = 0;
+  const json_t *step = next_step(reply, &at, "blocked", participant, "");
+  return text(json_object_get(step, "error"), "message");
+}
+
+static void session_that_blocks_is_named_without_what_it_runs(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  PGconn *other = world_connect(w, BANK_A);
+  world_run_on(other, "SET application_name = 'month-end'");
+  world_run_on(other, "BEGIN");
+  world_run_on(other, "UPDATE account SET balance = balance + 0 WHERE id = 1 /* secret */");
+  struct async *run = async_post(w->api, "/v1/transactions",
+                                 ONE_CALL("'label':'blocked','timeout_ms':1500,", ON_ROW_1));
+  char id[64], pid[64];
+  const struct reply *reply = wait_until_blocked(w, "blocked", id);
+  CHECK_INTEGER(reply, "/waiting_for/0/blocked_by/0/pid", PQbackendPID(other));
+  CHECK_STRING(reply, "/waiting_for/0/blocked_by/0/application_name", "month-end");
+  CHECK_STRING(reply, "/waiting_for/0/blocked_by/0/state", "idle in transaction");
+  CHECK_JSON(reply, "/waiting_for/0/blocked_by/0/gid", "null");
+  CHECK_JSON(reply, "/waiting_for/0/blocked_by/0/transaction", "null");
+  CU_ASSERT_PTR_NULL(strstr(reply->text, "secret"));
+  CU_ASSERT_PTR_NULL(strstr(reply->text, "UPDATE"));
+  CHECK_GAVE_WAY(async_finish(run));
+  reply = timeline(w, id); /* now nobody could find out any more */
+  CHECK_JSON(reply, "/waiting_for", "[]");
+  (void)snprintf(pid, sizeof pid, "session %d (month-end", PQbackendPID(other));
+  CU_ASSERT_PTR_NOT_NULL(strstr(blocked_step(reply, "bank_a"), pid));
+  PQfinish(other);
+  world_close(w);
+}
+IN_BOTH_MODES(session_that_blocks_is_named_without_what_it_runs)
+
+static void prepared_transaction_that_blocks_is_named_by_its_gid(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  world_sql(w, BANK_A,
+            "BEGIN; UPDATE account SET balance = balance + 0 WHERE id = 1; "
+            "PREPARE TRANSACTION 'left behind'");
+  world_sql(w, BANK_A,
+            "BEGIN; UPDATE account SET balance = balance + 0 WHERE id = 2; "
+            "PREPARE TRANSACTION 'somewhere else'");
+  struct async *run =
+      async_post(w->api, "/v1/transactions", ONE_CALL("'label':'blocked',", ON_ROW_1));
+  char id[64];
+  const struct reply *reply = wait_until_blocked(w, "blocked", id);
+  CHECK_JSON(reply, "/waiting_for/0/blocked_by/0/pid", "null");
+  CHECK_STRING(reply, "/waiting_for/0/blocked_by/0/gid", "left behind");
+  CHECK_STRING(reply, "/waiting_for/0/blocked_by/0/state", "prepared");
+  CU_ASSERT(*reply_string(reply, "/waiting_for/0/blocked_by/0/since") != '\0');
+  CU_ASSERT_PTR_NOT_NULL(strstr(blocked_step(reply, "bank_a"), "'left behind'"));
+  world_sql(w, BANK_A, "ROLLBACK PREPARED 'left behind'");
+  world_sql(w, BANK_A, "ROLLBACK PREPARED 'somewhere else'");
+  CHECK_STATUS(async_finish(run), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(prepared_transaction_that_blocks_is_named_by_its_gid)
+
+static void transaction_that_blocks_another_is_named(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  char first[64], id[64];
+  (void)snprintf(first, sizeof first, "%s", api_begin(w->api, "{'branches':[" ON_ROW_1 "]}"));
+  struct async *run =
+      async_post(w->api, "/v1/transactions", ONE_CALL("'label':'blocked',", ON_ROW_1));
+  const struct reply *reply = wait_until_blocked(w, "blocked", id);
+  CHECK_STRING(reply, "/waiting_for/0/blocked_by/0/transaction", first);
+  CU_ASSERT(json_is_integer(reply_at(reply, "/waiting_for/0/blocked_by/0/pid")));
+  CHECK_STATUS(api_commit(w->api, first), 200);
+  CHECK_STATUS(async_finish(run), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(transaction_that_blocks_another_is_named)
+
+/* Of the questions to bank_a whom a branch waits for, those answered; by the metrics. */
+static int64_t looks_at_bank_a(struct world *w) {
+  static const char name[] =
+      "assent_agent_calls_total{participant=\"bank_a\",call=\"blockers\",result=\"ok\"} ";
+  const char *at = strstr(api_get(w->api, "/metrics")->text, name);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+  return strtoll(at + strlen(name), NULL, 10);
+}
+
+/* Slow, but it waits for no lock. */
+static void transaction_that_is_only_slow_is_blocked_by_nobody(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  char id[64];
+  (void)snprintf(id, sizeof id, "%s", api_begin(w->api, "{}"));
+  struct async *statement =
+      async_post(w->api, api_text(w->api, "/v1/transactions/%s/statements", id),
+                 "{'participant':'bank_a','sql':'SELECT pg_sleep(600)'}");
+  UNTIL(looks_at_bank_a(w) >= 2);
+  const struct reply *reply = timeline(w, id);
+  CHECK_STRING(reply, "/waiting_for/0/for", "statements");
+  CHECK_JSON(reply, "/waiting_for/0/blocked_by", "[]");
+  size_t at = 0;
+  CU_ASSERT_PTR_NULL(next_step(reply, &at, "blocked", "", ""));
+  CHECK_STATUS(api_rollback(w->api, id), 200);
+  CHECK_PROBLEM(async_finish(statement), 409, "aborted");
+  world_close(w);
+}
+IN_BOTH_MODES(transaction_that_is_only_slow_is_blocked_by_nobody)
+
 /* Decided, and bank_b is away: the timeline says so, and after a restart what the log knows. */
 static void decided_one_whose_participant_is_away_says_so(enum world_mode mode) {
   struct world *w = world_open(mode, &(struct world_options){.crash = "C5:stop"});
@@ -207,5 +321,9 @@ static void timeline_of_nothing_is_refused(void) {
 SUITE(timeline, BOTH(committed_one_tells_its_steps_in_order),
       BOTH(aborted_one_names_participant_statement_and_sqlstate),
       CASE(open_one_waits_for_its_client), BOTH(standstill_names_whose_answer_is_missing),
+      BOTH(session_that_blocks_is_named_without_what_it_runs),
+      BOTH(prepared_transaction_that_blocks_is_named_by_its_gid),
+      BOTH(transaction_that_blocks_another_is_named),
+      BOTH(transaction_that_is_only_slow_is_blocked_by_nobody),
       BOTH(decided_one_whose_participant_is_away_says_so), CASE(aborted_one_is_told_from_the_log),
       CASE(timeline_of_nothing_is_refused))

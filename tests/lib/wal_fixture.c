@@ -221,10 +221,10 @@ static bool causes_are_equal(const struct cause *a, const struct cause *b) {
 bool records_are_equal(const struct wal_record *a, const struct wal_record *b) {
   if (!texts_are_equal(a->txid.text, b->txid.text) || a->kind != b->kind ||
       a->outcome != b->outcome || !texts_are_equal(a->label, b->label) ||
-      a->created_at_us != b->created_at_us || a->decided_at_us != b->decided_at_us ||
-      a->applied_at_us != b->applied_at_us || a->timeout_ms != b->timeout_ms ||
-      a->wait_decided != b->wait_decided || !causes_are_equal(&a->cause, &b->cause) ||
-      a->branch_count != b->branch_count)
+      !texts_are_equal(a->owner, b->owner) || a->created_at_us != b->created_at_us ||
+      a->decided_at_us != b->decided_at_us || a->applied_at_us != b->applied_at_us ||
+      a->timeout_ms != b->timeout_ms || a->wait_decided != b->wait_decided ||
+      !causes_are_equal(&a->cause, &b->cause) || a->branch_count != b->branch_count)
     return false;
   for (size_t i = 0; i < a->branch_count; i++)
     if (!branches_are_equal(&a->branches[i], &b->branches[i])) return false;

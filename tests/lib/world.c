@@ -127,6 +127,18 @@ static void write_tls(const struct world *w, FILE *file, const char *prefix, con
                 w->directory, name, prefix, w->directory, name);
 }
 
+void world_limit(struct world *w, const char *statements) {
+  (void)snprintf(w->statements, sizeof w->statements, "%s/statements.ini", w->directory);
+  FILE *file = fopen(w->statements, "we");
+  if (!file) check_failed(__FILE__, __LINE__, true, "%s: %s", w->statements, strerror(errno));
+  (void)fputs(statements, file);
+  (void)fclose(file);
+}
+
+static void write_limit(const struct world *w, FILE *file) {
+  if (w->statements[0]) (void)fprintf(file, "statements = %s\n", w->statements);
+}
+
 static void write_coordinator_config(const struct world *w) {
   FILE *file = config_create(w, COORDINATOR);
   (void)fprintf(file, "[coordinator]\nlisten = 127.0.0.1:0\nlog_format = json\n%s",
@@ -140,6 +152,7 @@ static void write_coordinator_config(const struct world *w) {
   for (int bank = 0; bank < w->banks; bank++) {
     char dsn[THROWAWAY_DSN_SIZE];
     (void)fprintf(file, "\n[participant.%s]\n", bank_names[bank]);
+    write_limit(w, file);
     if (w->mode == WORLD_AGENTS)
       (void)fprintf(file, "agent = %s://127.0.0.1:%u\n", scheme(w), agent_port(w, bank));
     else
@@ -161,6 +174,7 @@ static void write_agent_config(const struct world *w, enum world_target target) 
   (void)fprintf(file, "%s", or_empty(w->agent_settings));
   (void)fprintf(file, "\n[database.%s]\ndsn = %s\n%s", bank_names[bank], daemon_dsn(w, bank, dsn),
                 or_empty(w->database_settings));
+  write_limit(w, file);
   (void)fclose(file);
 }
 
@@ -473,6 +487,7 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
   servers_give_databases(w, options);
   make_directory(w);
   if (options->secure) secure(w);
+  if (options->statements) world_limit(w, options->statements);
   if (options->proxies & PROXY_DATABASES) start_database_proxies(w);
   if (mode == WORLD_AGENTS) {
     for (int bank = 0; bank < w->banks; bank++)

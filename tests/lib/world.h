@@ -46,11 +46,12 @@ struct world_options {
   bool one_server;                   /* both databases are on the first server */
   bool without_prepared;             /* bank_b is on a server with max_prepared_transactions = 0 */
   struct throwaway_server *server_b; /* bank_b is on this server; NULL: not */
-  const char *reach_b;  /* and is reached by this connection string, without its dbname */
-  const char *settings; /* further lines of [coordinator]; NULL: none */
-  const char *agent;    /* further lines of each [agent]; NULL: none */
-  const char *database; /* further lines of each database section; NULL: none */
-  const char *crash;    /* crash point of the coordinator's first life; NULL: none */
+  const char *reach_b;    /* and is reached by this connection string, without its dbname */
+  const char *settings;   /* further lines of [coordinator]; NULL: none */
+  const char *agent;      /* further lines of each [agent]; NULL: none */
+  const char *database;   /* further lines of each database section; NULL: none */
+  const char *statements; /* a file of named statements, to which all are limited; NULL: none */
+  const char *crash;      /* crash point of the coordinator's first life; NULL: none */
   const char
       *fault; /* what fails (tests/fault/preload.c) while the world is broken; NULL: nothing */
   enum world_target fault_target; /* in which process: the coordinator, unless told */
@@ -68,7 +69,8 @@ struct world {
   struct process *processes[WORLD_TARGETS]; /* NULL: not running */
   uint16_t ports[WORLD_TARGETS];
   const char *settings, *agent_settings, *database_settings;
-  const char *fault; /* of lives to come; a test may change it */
+  char statements[512]; /* the file's path; "": none */
+  const char *fault;    /* of lives to come; a test may change it */
   enum world_target fault_target;
   struct pki *pki; /* NULL: not secure. Of DIRECTORY/pki */
   char tokens[WORLD_TOKENS]
@@ -86,6 +88,9 @@ struct world *world_open(enum world_mode mode, const struct world_options *optio
 /* Checks that nothing is left prepared in the databases and that each daemon ends by itself, with
  * exit 0, on SIGTERM. */
 void world_close(struct world *w);
+
+/* Writes another file of named statements, which a daemon reads on SIGHUP. */
+void world_limit(struct world *w, const char *statements);
 
 /* ---- daemons --------------------------------------------------------------------------------- */
 

@@ -198,6 +198,27 @@ static void cancel(struct backend *b) {
   done_number(b, other != NULL);
 }
 
+/* Who holds the lock: those in the queue before are left out. */
+static void blockers(struct backend *b) {
+  struct sim_database *db = b->db;
+  const struct backend *waiting = backend_find(db, atoi(b->current->params[0])), *other = NULL;
+  const struct prepared *p = NULL;
+  if (waiting && waiting->wait == WAIT_LOCK && !waiting->lock_granted) {
+    uint64_t holder = db->locks[waiting->lock].holder;
+    DL_SEARCH_SCALAR(db->backends, other, xid, holder);
+    if (!other) DL_SEARCH_SCALAR(db->prepared, p, xid, holder);
+  }
+  PGresult *result = result_table(other || p ? 1 : 0, 5);
+  if (other || p) {
+    result_set(result, 0, 0, "%d", other ? other->pid : 0);
+    result_set(result, 0, 1, "%s", other ? other->application : "");
+    result_set(result, 0, 2, "%s", other ? "active" : "");
+    result_set(result, 0, 3, "%" PRIu64, p ? p->at_us : 0);
+    result_set(result, 0, 4, "%s", p ? p->gid->gid : "");
+  }
+  (void)done_with(b, result);
+}
+
 /* ---- all ------------------------------------------------------------------------------------------------ */
 
 static void set_synchronous(struct backend *b) {
@@ -216,6 +237,7 @@ static const backend_fn commands[COMMAND_COUNT] = {
     [COMMAND_STATUS] = status,
     [COMMAND_LIST] = list,
     [COMMAND_CANCEL] = cancel,
+    [COMMAND_BLOCKERS] = blockers,
     [COMMAND_TERMINATE] = terminate,
     [COMMAND_TERMINATE_WAIT] = terminate_and_wait,
     [COMMAND_COUNT_OTHERS] = tell_others,

@@ -38,6 +38,7 @@ static const struct text texts[] = {
     {"WITH horizon", "SELECT gid, xid", COMMAND_LIST},
     {"SELECT pg_catalog.pg_xact_status(", NULL, COMMAND_STATUS},
     {"SELECT pg_catalog.pg_cancel_backend(", NULL, COMMAND_CANCEL},
+    {"WITH blocking", "pg_blocking_pids", COMMAND_BLOCKERS},
     {"SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)", NULL, COMMAND_TERMINATE},
     {"SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, ", NULL, COMMAND_TERMINATE_WAIT},
     {"SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity", NULL, COMMAND_COUNT_OTHERS},

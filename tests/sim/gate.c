@@ -163,6 +163,12 @@ static void gate_cancel(struct session *session, int backend_pid, session_done_f
   if (!is_shut(s)) inner_ops(s)->cancel(s->inner, backend_pid, fn, data);
 }
 
+static void gate_blockers(struct session *session, int backend_pid, session_blockers_fn fn,
+                          void *data) {
+  struct gated *s = of(session);
+  if (!is_shut(s)) inner_ops(s)->blockers(s->inner, backend_pid, fn, data);
+}
+
 static void on_claimed(void *data, enum session_claimed claimed, const struct epoch_known *known,
                        const struct cause *cause) {
   struct gated *s = data;
@@ -223,6 +229,7 @@ static const struct adapter_ops gate_ops = {.free = gate_free,
                                             .list = gate_list,
                                             .end_sessions = gate_end_sessions,
                                             .cancel = gate_cancel,
+                                            .blockers = gate_blockers,
                                             .claim_epoch = gate_claim_epoch,
                                             .probe = gate_probe,
                                             .survey = gate_survey,

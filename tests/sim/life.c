@@ -88,7 +88,7 @@ static void start_agents(struct life *life) {
     if (setup->agent_of[i] != life->program->number) continue;
     size_t at = life->agent_routes.count++;
     life->agents[at] = make_agent(life, i, life->program->name);
-    life->routed[at] = (struct routed_agent){database_name(i), life->agents[at]};
+    life->routed[at] = (struct routed_agent){.name = database_name(i), .agent = life->agents[at]};
   }
   life->agent_routes.agents = life->routed;
 }
@@ -136,8 +136,8 @@ static enum error_code start_coordinator(struct life *life, struct error *err) {
   life->client = http_client_new(life->process.loop);
   life->coordinator = coordinator_new(life->process.loop, wal, &options);
   if (!life->process.rightful) checks_old_run(life->process.checks, life->coordinator->run_id);
-  life->routes = (struct routes_context){.coordinator = life->coordinator,
-                                         .timeout_max_ms = options.timeout_max_ms};
+  life->routes =
+      (struct routes_context){.coordinator = life->coordinator, .limits = request_limits_widest};
   for (unsigned i = 0; i < setup->databases; i++)
     add_participant(life, i);
   return coordinator_recover(life->coordinator, err);

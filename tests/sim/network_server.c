@@ -188,6 +188,11 @@ const char *http_principal(const struct http_request *request) {
   return NULL;
 }
 
+const char *http_only_of(const struct http_request *request) {
+  (void)request;
+  return NULL;
+}
+
 const char *http_header(const struct http_request *request, const char *name) {
   return strcmp(name, "Idempotency-Key") == 0 ? exchange_key(request->exchange) : NULL;
 }

@@ -20,6 +20,7 @@ struct settings {
   int64_t timeout_ms, body_bytes, workers, any;
   bool verbose;
   int format;
+  char *note;
   struct participant_settings participants[PARTICIPANTS_MAX];
   size_t participant_count;
 };
@@ -37,6 +38,7 @@ static const struct config_key keys[] = {
     {"coordinator", "any", CONFIG_INTEGER, AT(any), NULL, 0, 0, NULL, false},
     {"log", "verbose", CONFIG_BOOLEAN, AT(verbose), "no", 0, 0, NULL, false},
     {"log", "format", CONFIG_CHOICE, AT(format), "auto", 0, 0, "auto|text|json", false},
+    {"log", "note", CONFIG_TEXT, AT(note), NULL, 0, 30, NULL, false},
     {"participant.*", "dsn", CONFIG_STRING, P_AT(dsn), NULL, 0, 0, NULL, true},
     {"participant.*", "connections", CONFIG_INTEGER, P_AT(connections), "8", 1, 100, NULL, false},
 };
@@ -154,6 +156,39 @@ static void value_of_a_long_line_is_whole(void) {
   CU_ASSERT_EQUAL(read_text(text, &s, &err), ERR_OK);
   CU_ASSERT_EQUAL(strlen(s.token), strlen(text) - head);
   release(&s);
+}
+
+static void text_goes_on_in_lines_that_begin_with_a_blank(void) {
+  static const struct {
+    const char *text, *expected;
+  } cases[] = {
+      {"[log]\nnote = one\nverbose = yes\n", "one"},
+      {"[log]\nnote = one\n two = 2\n\t ; three\nverbose = yes\n", "one\n two = 2\n\t ; three"},
+      {"[log]\nnote =\n  one\n\n  two\r\n\n\nverbose = yes\n", "one\n\n  two"},
+      {"[log]\nverbose = yes\nnote =\n  one", "one"},
+      {"[log]\nverbose = yes\nnote = one\n  [two]\n[coordinator]\n", "one\n  [two]"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct settings s;
+    struct error err;
+    CU_ASSERT_EQUAL(read_text(cases[i].text, &s, &err), ERR_OK);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(s.note);
+    CU_ASSERT_STRING_EQUAL(s.note, cases[i].expected);
+    CU_ASSERT_TRUE(s.verbose);
+    release(&s);
+  }
+}
+
+static void text_has_a_most_of_bytes(void) {
+  struct settings s;
+  struct error err;
+  CU_ASSERT_EQUAL(read_text("[log]\nnote = 123456789\n 12345678\n 12345678\n", &s, &err), ERR_OK);
+  release(&s);
+  refuse("[log]\nnote = 123456789\n 12345678\n 123456789\n 1\n",
+         "F:5: [log] note: the value has more than 30 bytes");
+  refuse("[log]\n\nnote =\n  \nverbose = yes\n", "F:3: [log] note: expected a value, got nothing");
+  refuse("[log]\nnote =", "F:2: [log] note: expected a value, got nothing");
+  refuse("[log]\nnote = 1\n 2\nnote = 3\n", "F:4: [log] note: the key came before");
 }
 
 static void durations_and_sizes_have_units(void) {
@@ -317,7 +352,7 @@ static void print_shows_values_and_hides_secrets(void) {
   (void)fclose(out);
   CU_ASSERT_STRING_EQUAL(text, "[coordinator]\nlisten = 127.0.0.1:7410\n; data_dir is not set\n"
                                "token = (hidden)\ntimeout = 90s\nbody = 1536\nworkers = 4\n"
-                               "any = 0\n[log]\nverbose = no\nformat = auto\n");
+                               "any = 0\n[log]\nverbose = no\nformat = auto\n; note is not set\n");
   free(text);
   release(&s);
 }
@@ -372,6 +407,7 @@ static void loopback_is_told_from_others(void) {
 
 SUITE(config, CASE(defaults_hold_without_a_file), CASE(file_sets_what_it_names),
       CASE(value_with_signs_of_comments_is_whole), CASE(value_of_a_long_line_is_whole),
+      CASE(text_goes_on_in_lines_that_begin_with_a_blank), CASE(text_has_a_most_of_bytes),
       CASE(durations_and_sizes_have_units), CASE(mistakes_are_named_with_their_place),
       CASE(unknown_names_come_with_the_nearest), CASE(repeated_names_are_refused),
       CASE(names_of_users_have_an_alphabet), CASE(sections_beyond_the_callers_limit_are_refused),

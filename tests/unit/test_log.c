@@ -123,7 +123,19 @@ static void level_names_are_parsed(void) {
   CU_ASSERT_FALSE(log_level_parse("", &level));
 }
 
-SUITE(log, CASE(json_line_has_head_and_fields), CASE(field_that_is_not_there_is_left_out),
+static void gate_lets_some_pass_a_second_and_counts_the_rest(void) {
+  struct log_gate gate = {0};
+  uint64_t dropped;
+  for (int i = 0; i < LOG_GATE_LINES; i++)
+    CU_ASSERT_TRUE(log_gate_pass(&gate, 5000, &dropped) && dropped == 0);
+  for (int i = 0; i < 7; i++)
+    CU_ASSERT_FALSE(log_gate_pass(&gate, 5999, &dropped));
+  CU_ASSERT_TRUE(log_gate_pass(&gate, 6000, &dropped) && dropped == 7);
+  CU_ASSERT_TRUE(log_gate_pass(&gate, 6000, &dropped) && dropped == 0);
+}
+
+SUITE(log, CASE(gate_lets_some_pass_a_second_and_counts_the_rest),
+      CASE(json_line_has_head_and_fields), CASE(field_that_is_not_there_is_left_out),
       CASE(text_line_quotes_what_could_mislead), CASE(line_below_the_level_is_not_written),
       CASE(line_too_long_loses_whole_fields), CASE(auto_format_off_a_terminal_is_json),
       CASE(level_names_are_parsed))

@@ -344,8 +344,9 @@ static void statements_over_a_limit_are_refused(void) {
 
 static void run_request_reads_back(void) {
   static const char *const params[] = {"10", NULL, "x\"y"};
-  const struct statement statements[] = {{"UPDATE t SET a = $1", params, 3, 1},
-                                         {"SELECT 1", NULL, 0, -1}};
+  const struct statement statements[] = {
+      {.sql = "UPDATE t SET a = $1", .params = params, .param_count = 3, .expect_rows = 1},
+      {.sql = "SELECT 1", .expect_rows = -1}};
   struct run_request in = {GID, 7, RUN_ID, 3, RUN_PREPARE, statements, 2, 4999, NULL};
   struct run_request out;
   struct statement_list list;

@@ -142,19 +142,67 @@ static void every_reference_leads_somewhere_and_every_example_is_right(void) {
   check_below("", contract());
 }
 
-static void check_field(const char *schema, const char *name, const json_t *field) {
-  const json_t *type = json_object_get(field, "type");
-  if (json_object_get(field, "$ref")) return;
-  expect(json_object_get(field, "description") != NULL, schema, name);
-  expect(type || json_object_get(field, "anyOf"), "has no type", name);
+static bool has_type(const json_t *schema, const char *name) {
+  const json_t *type = json_object_get(schema, "type"), *one;
+  size_t i;
+  if (json_is_string(type)) return strcmp(json_string_value(type), name) == 0;
+  json_array_foreach(type, i, one) {
+    if (strcmp(json_string_value(one), name) == 0) return true;
+  }
+  return false;
+}
+
+static bool says(const json_t *schema, const char *word) {
+  return json_object_get(schema, word) != NULL;
+}
+
+static bool is_time(const char *name) {
   size_t length = strlen(name);
-  bool timed = length > 3 &&
-               (strcmp(name + length - 3, "_ms") == 0 || strcmp(name + length - 3, "_us") == 0);
-  if (timed) {
-    const char *said = json_string_value(json_object_get(field, "description"));
-    expect(said && strstr(said, "Unit: "), "has no unit", name);
-    expect(json_object_get(field, "minimum") != NULL, "has no range", name);
-    expect(json_object_get(field, "example") != NULL, "has no example", name);
+  return length > 3 &&
+         (strcmp(name + length - 3, "_ms") == 0 || strcmp(name + length - 3, "_us") == 0);
+}
+
+/* What a value may be: of a number from where to where, of a text how long or one of which. */
+static void check_range(const char *schema, const char *name, const json_t *field) {
+  if (has_type(field, "integer") || has_type(field, "number"))
+    expect(says(field, "minimum") && says(field, "maximum"), schema, name);
+  if (has_type(field, "string"))
+    expect(says(field, "maxLength") || says(field, "enum") || says(field, "format"), schema, name);
+  if (has_type(field, "array")) expect(says(field, "maxItems"), schema, name);
+}
+
+/* Of objects, what is in them is described; of arrays also each item. */
+static void check_value(const char *schema, const char *name, const json_t *field) {
+  if (says(field, "$ref") || says(field, "properties")) return;
+  check_range(schema, name, field);
+  if (has_type(field, "array"))
+    check_value(schema, name, json_object_get(field, "items"));
+  else
+    expect(says(field, "example") || says(field, "anyOf"), "has no example", name);
+}
+
+static void check_field(const char *schema, const char *name, const json_t *field) {
+  if (says(field, "$ref")) return;
+  const char *said = json_string_value(json_object_get(field, "description"));
+  expect(said != NULL, schema, name);
+  expect(says(field, "type") || says(field, "anyOf"), "has no type", name);
+  if (is_time(name)) expect(said && strstr(said, "Unit: "), "has no unit", name);
+  check_value(schema, name, field);
+}
+
+static void every_parameter_is_described(void) {
+  size_t count, j;
+  const json_t *parameter;
+  const struct http_route *routes = routes_table(&count);
+  for (size_t i = 0; i < count; i++) {
+    json_array_foreach(json_object_get(operation_of(&routes[i]), "parameters"), j, parameter) {
+      const char *name = json_string_value(json_object_get(parameter, "name"));
+      const json_t *schema = json_object_get(parameter, "schema");
+      const char *said = json_string_value(json_object_get(parameter, "description"));
+      expect(said != NULL, "is not described", name);
+      if (is_time(name)) expect(said && strstr(said, "Unit: "), "has no unit", name);
+      check_value(routes[i].path, name, schema);
+    }
   }
 }
 
@@ -162,9 +210,11 @@ static void every_field_is_described(void) {
   const char *name, *field;
   json_t *schema, *member;
   json_object_foreach((json_t *)(uintptr_t)at("components schemas"), name, schema) {
-    expect(json_object_get(schema, "description") != NULL, "is not described", name);
-    if (strcmp(json_string_value(json_object_get(schema, "type")), "object") == 0)
+    expect(says(schema, "description"), "is not described", name);
+    if (has_type(schema, "object"))
       expect(json_is_false(json_object_get(schema, "additionalProperties")), "is open", name);
+    else
+      check_value("", name, schema);
     json_object_foreach(json_object_get(schema, "properties"), field, member) {
       check_field(name, field, member);
     }
@@ -277,6 +327,7 @@ static void text_is_allowed_where_it_is_described(void) {
 
 SUITE(openapi, CASE(every_route_is_described_and_no_other), CASE(every_operation_is_whole),
       CASE(every_reference_leads_somewhere_and_every_example_is_right),
-      CASE(every_field_is_described), CASE(every_error_code_is_listed), CASE(every_step_is_listed),
+      CASE(every_field_is_described), CASE(every_parameter_is_described),
+      CASE(every_error_code_is_listed), CASE(every_step_is_listed),
       CASE(every_operation_says_whom_it_lets_in), CASE(text_is_allowed_where_it_is_described),
       CASE(validator_knows_right_from_wrong), CASE(answer_that_is_not_described_is_refused))
