@@ -194,7 +194,7 @@ api-docs: $(BUILD)/api-docs ## write docs/api.md anew, from coordinator/openapi.
 check-packaging:
 	$(Q)sh tools/check_packaging.sh
 
-everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim $(addprefix $(BUILD)/,bench bench-growth bench-guard bench-recovery bench-count.so)
+everything: $(PROGRAMS) $(TESTS) $(FAULTS) $(BUILD)/test/sim $(addprefix $(BUILD)/,bench bench-growth bench-guard bench-overload bench-recovery bench-count.so)
 test-programs: $(TESTS) $(BUILD)/test/assent-fault.so
 check-gcc check-clang: check-%:
 	@echo "$*: builds everything, warnings are errors"
@@ -227,16 +227,18 @@ valgrind: deps-dev ## the demo with its daemons under valgrind, embedded and wit
 	$(Q)sh tools/valgrind.sh $(BUILD)
 
 # ---- how fast ---------------------------------------------------------------------------------------
-.PHONY: bench bench-growth bench-guard bench-recovery
+.PHONY: bench bench-growth bench-guard bench-overload bench-recovery
 BENCH := $(addprefix bench/,bench.c byhand.c chart.c figures.c http.c limit.c load.c measure.c meter.c site.c transfers.c)
 GROWTH := $(addprefix bench/,bench.c chart.c figures.c fill.c growth.c growth_log.c growth_memory.c http.c \
                              load.c measure.c meter.c site.c)
 GUARD := $(addprefix bench/,bench.c guard.c http.c load.c site.c)
 $(BUILD)/bench: $(call objects,$(BENCH) $(CLI))
 $(BUILD)/bench-growth: $(call objects,$(GROWTH) $(CLI))
+OVERLOAD := $(addprefix bench/,bench.c load.c meter.c overload.c site.c)
+$(BUILD)/bench-overload: $(call objects,$(OVERLOAD) $(CLI))
 $(BUILD)/bench-recovery: $(call objects,bench/recovery.c bench/bench.c $(CLI))
 $(BUILD)/bench-guard: $(call objects,$(GUARD) $(CLI))
-$(addprefix $(BUILD)/,bench bench-growth bench-guard bench-recovery):
+$(addprefix $(BUILD)/,bench bench-growth bench-guard bench-overload bench-recovery):
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 # Loaded into the processes that are measured, to count what they do.
@@ -253,6 +255,9 @@ bench-growth: deps ## how the cost grows: with databases, statements, bytes, cli
 bench-guard: deps-dev ## instructions a transaction costs the daemons, against those stored in bench/guard.txt
 	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-guard $(BUILD)/bench-count.so
 	$(Q)$(BUILD)/bench-guard bench/guard.txt
+bench-overload: deps ## twice the load that can be sustained, and 10,000 clients at once; ARGS="--agents --seconds 5"
+	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-overload $(BUILD)/bench-count.so
+	$(Q)$(BUILD)/bench-overload $(ARGS)
 bench-recovery: deps ## how fast thousands of branches in doubt are resolved, against bare libpq
 	$(Q)$(MAKE) --no-print-directory -j2 all $(BUILD)/bench-recovery
 	$(Q)$(BUILD)/bench-recovery $(ARGS)

@@ -171,6 +171,7 @@ typedef void (*session_surveyed_fn)(void *data, const struct session_survey *sur
 
 struct session_probe {
   int64_t prepared_count;     /* on the server, of anybody */
+  int64_t prepared_others;    /* of them, with gids that do not begin as told */
   int64_t oldest_prepared_ms; /* -1: none */
   int64_t xmin_age; /* of the oldest snapshot, prepared transaction or slot seen, which keeps
                                  VACUUM from its work; in transactions */
@@ -243,7 +244,8 @@ struct adapter_ops {
   void (*blockers)(struct session *session, int backend_pid, session_blockers_fn fn, void *data);
   void (*claim_epoch)(struct session *session, const struct epoch_claim *claim,
                       session_claimed_fn fn, void *data);
-  void (*probe)(struct session *session, session_probed_fn fn, void *data);
+  /* `own`: how the gids begin that are not others'. */
+  void (*probe)(struct session *session, const char *own, session_probed_fn fn, void *data);
   /* What the database knows of coordinators and their branches; it changes nothing. */
   void (*survey)(struct session *session, const struct survey_request *request,
                  session_surveyed_fn fn, void *data);

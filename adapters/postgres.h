@@ -309,7 +309,7 @@ void session_end_sessions(struct session *s, const char *prefix, const char *exc
                           session_done_fn fn, void *data);
 void session_cancel(struct session *s, int backend_pid, session_done_fn fn, void *data);
 void session_blockers(struct session *s, int backend_pid, session_blockers_fn fn, void *data);
-void session_probe_server(struct session *s, session_probed_fn fn, void *data);
+void session_probe_server(struct session *s, const char *own, session_probed_fn fn, void *data);
 void session_survey(struct session *s, const struct survey_request *request, session_surveyed_fn fn,
                     void *data);
 void session_forget_rows(struct session *s, const char *before_txid, session_done_fn fn,

@@ -414,6 +414,7 @@ static void probe_result(struct session *s, struct step step, PGresult *result) 
   s->ask.probe.xmin_age = integer_value(result, 0, 2);
   s->ask.probe.standbys = integer_value(result, 0, 3);
   s->ask.probe.synchronous = integer_value(result, 0, 4) != 0;
+  s->ask.probe.prepared_others = integer_value(result, 0, 5);
 }
 
 static void probe_drained(struct session *s) {
@@ -433,7 +434,7 @@ static const struct session_op probe_op = {.result = probe_result,
                                            .drained = probe_drained,
                                            .lost = probe_lost};
 
-void session_probe_server(struct session *s, session_probed_fn fn, void *data) {
+void session_probe_server(struct session *s, const char *own, session_probed_fn fn, void *data) {
   ask_begin(s, &probe_op, data);
   s->ask.fn.probed = fn;
   s->ask.started_us = clock_monotonic_us();
@@ -448,6 +449,7 @@ void session_probe_server(struct session *s, session_probed_fn fn, void *data) {
       "0)::pg_catalog.int8, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication), CASE "
       "WHEN pg_catalog.current_setting('synchronous_standby_names') <> '' AND "
       "pg_catalog.current_setting('synchronous_commit') NOT IN ('off', 'local') THEN 1 ELSE 0 "
-      "END::pg_catalog.int8 FROM pg_catalog.pg_prepared_xacts",
-      0, NULL);
+      "END::pg_catalog.int8, pg_catalog.count(*) FILTER (WHERE NOT pg_catalog.starts_with(gid, "
+      "$1)) FROM pg_catalog.pg_prepared_xacts",
+      1, &own);
 }

@@ -38,7 +38,7 @@ enum phase load_phase(struct load *load) {
   return (enum phase)atomic_load_explicit(&load->phase, memory_order_acquire);
 }
 
-static void note_latency(struct latencies *latencies, uint64_t us) {
+void latencies_note(struct latencies *latencies, uint64_t us) {
   if (latencies->count == latencies->capacity) {
     latencies->capacity = latencies->capacity ? 2 * latencies->capacity : 4096;
     latencies->us = realloc(latencies->us, latencies->capacity * sizeof *latencies->us);
@@ -51,12 +51,12 @@ void load_committed(struct load *load, struct latencies *latencies, const struct
                     uint64_t began_us) {
   (void)atomic_fetch_add(&load->committed, 1);
   (void)atomic_fetch_add(&load->moved, transfer->change[1]);
-  if (load_phase(load) == PHASE_MEASURE) note_latency(latencies, clock_monotonic_us() - began_us);
+  if (load_phase(load) == PHASE_MEASURE) latencies_note(latencies, clock_monotonic_us() - began_us);
 }
 
 void latencies_move(struct latencies *to, struct latencies *from) {
   for (size_t i = 0; i < from->count; i++)
-    note_latency(to, from->us[i]);
+    latencies_note(to, from->us[i]);
   free(from->us);
   *from = (struct latencies){0};
 }

@@ -73,6 +73,7 @@ enum phase load_phase(struct load *load);
 /* A transfer has been committed. */
 void load_committed(struct load *load, struct latencies *latencies, const struct transfer *transfer,
                     uint64_t began_us);
+void latencies_note(struct latencies *latencies, uint64_t us);
 void latencies_move(struct latencies *to, struct latencies *from);
 /* Sorts. Of nothing: 0. Units: milliseconds. */
 double latencies_percentile_ms(struct latencies *latencies, double percent);

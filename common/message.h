@@ -290,12 +290,17 @@ struct health_reply {
   int server_version;
   int64_t latency_us;     /* of the last round trip to the database; -1: none yet */
   int64_t prepared_count; /* on the whole server, of anybody; -1: not known */
+  int64_t
+      prepared_others; /* of them, by others than the coordinator that works with this agent (or,
+                              where several do, than any Assent); -1: not known */
   int64_t prepared_max;
   int64_t oldest_prepared_ms; /* age; -1: none */
   int64_t xmin_age;           /* of the oldest snapshot seen, in transactions; -1: not known */
   int64_t standbys;           /* connected; -1: not known */
   bool synchronous;           /* commits wait for some of them */
   int64_t connections, connections_max, waiting; /* the pool */
+  int64_t running, running_max; /* sessions on which something runs, and for how many there is new
+                                   work at once: see participant-agent/admission.h */
   char last_error[CAUSE_TEXT_SIZE];
 };
 

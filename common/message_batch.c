@@ -70,6 +70,8 @@ void problem_decode(const json_t *problem, int status, struct error *err) {
     known = ERR_UNAVAILABLE;
   else if (code && strcmp(code, error_wire_code(ERR_SQL_NOT_ALLOWED)) == 0)
     known = ERR_SQL_NOT_ALLOWED; /* the agent's file and ours differ */
+  else if (code && strcmp(code, error_wire_code(ERR_OVERLOADED)) == 0)
+    known = ERR_OVERLOADED;
   else if (status == 400 || status == 413 || status == 415 || status == 422)
     known = ERR_BAD_REQUEST; /* refused as it stood; another 409 may be about a repeat of it */
   (void)error_set(err, known, "the agent answered %d: %s", status, detail ? detail : "");

@@ -534,6 +534,7 @@ void health_reply_encode(struct json_writer *w, const struct health_reply *reply
   encode_integer(w, "server_version", reply->server_version);
   encode_integer(w, "latency_us", reply->latency_us);
   encode_integer(w, "prepared_count", reply->prepared_count);
+  encode_integer(w, "prepared_others", reply->prepared_others);
   encode_integer(w, "prepared_max", reply->prepared_max);
   encode_integer(w, "oldest_prepared_ms", reply->oldest_prepared_ms);
   encode_integer(w, "xmin_age", reply->xmin_age);
@@ -543,6 +544,8 @@ void health_reply_encode(struct json_writer *w, const struct health_reply *reply
   encode_integer(w, "connections", reply->connections);
   encode_integer(w, "connections_max", reply->connections_max);
   encode_integer(w, "waiting", reply->waiting);
+  encode_integer(w, "running", reply->running);
+  encode_integer(w, "running_max", reply->running_max);
   encode_text(w, "last_error", reply->last_error);
   json_object_end(w);
 }
@@ -555,6 +558,7 @@ enum error_code health_reply_decode(const json_t *json, struct health_reply *out
       {"server_version", JSON_KIND_INTEGER, true, 0, INT_MAX},
       {"latency_us", JSON_KIND_INTEGER, true, -1, INT64_MAX},
       {"prepared_count", JSON_KIND_INTEGER, true, -1, INT64_MAX},
+      {"prepared_others", JSON_KIND_INTEGER, false, -1, INT64_MAX},
       {"prepared_max", JSON_KIND_INTEGER, true, -1, INT64_MAX},
       {"oldest_prepared_ms", JSON_KIND_INTEGER, true, -1, INT64_MAX},
       {"xmin_age", JSON_KIND_INTEGER, false, -1, INT64_MAX},
@@ -563,6 +567,8 @@ enum error_code health_reply_decode(const json_t *json, struct health_reply *out
       {"connections", JSON_KIND_INTEGER, true, 0, INT64_MAX},
       {"connections_max", JSON_KIND_INTEGER, true, 0, INT64_MAX},
       {"waiting", JSON_KIND_INTEGER, true, 0, INT64_MAX},
+      {"running", JSON_KIND_INTEGER, false, 0, INT64_MAX},
+      {"running_max", JSON_KIND_INTEGER, false, 0, INT64_MAX},
       {"last_error", JSON_KIND_STRING, false, 0, 0},
   };
   const char *server = NULL;
@@ -574,6 +580,7 @@ enum error_code health_reply_decode(const json_t *json, struct health_reply *out
   out->server_version = (int)json_get_integer(json, "server_version", 0);
   out->latency_us = json_get_integer(json, "latency_us", -1);
   out->prepared_count = json_get_integer(json, "prepared_count", -1);
+  out->prepared_others = json_get_integer(json, "prepared_others", -1);
   out->prepared_max = json_get_integer(json, "prepared_max", -1);
   out->oldest_prepared_ms = json_get_integer(json, "oldest_prepared_ms", -1);
   out->xmin_age = json_get_integer(json, "xmin_age", -1);
@@ -582,6 +589,8 @@ enum error_code health_reply_decode(const json_t *json, struct health_reply *out
   out->connections = json_get_integer(json, "connections", 0);
   out->connections_max = json_get_integer(json, "connections_max", 0);
   out->waiting = json_get_integer(json, "waiting", 0);
+  out->running = json_get_integer(json, "running", 0);
+  out->running_max = json_get_integer(json, "running_max", 0);
   copy(out->last_error, sizeof out->last_error, json_get_string(json, "last_error", ""));
   return ERR_OK;
 }

@@ -29,6 +29,7 @@ void coordinator_free(struct coordinator *c) {
   keys_free(c);
   struct member *member, *next_member;
   HASH_ITER(hh, c->members, member, next_member) member_free(member);
+  slots_free(c);
   history_free(c);
   events_free(c->events);
   free(c);

@@ -24,6 +24,7 @@ struct coordinator_options {
   int64_t timeout_default_ms, timeout_max_ms; /* of a transaction, until it is decided */
   int64_t transactions_max;                   /* live at once, finished ones aside */
   size_t branches_max;                        /* of a transaction; 0: TXN_BRANCHES_MAX */
+  int64_t waiting_max;                        /* of them, before they may start */
   int64_t sweep_interval_ms;                  /* between looks for prepared strays */
   int64_t health_interval_ms;
   const char *drained_path;  /* a file, of participants that drain; NULL: not over a restart */
@@ -69,6 +70,11 @@ enum error_code coordinator_resolve_statement(struct coordinator *c, const char 
 enum error_code coordinator_check_takes_any(struct coordinator *c, const char *participant,
                                             struct error *err) __attribute__((warn_unused_result));
 
+/* Before a whole transaction is begun: could it start, or wait to start, with one branch at each of these?
+ * ERR_OVERLOADED. Under too much load this is all that a request costs. */
+enum error_code coordinator_check_room(struct coordinator *c, const char *const *participants,
+                                       size_t count, int64_t timeout_ms, struct error *err)
+    __attribute__((warn_unused_result));
 /* From now on, and over restarts, the participant takes no new branches, or does again. ERR_NOT_FOUND;
  * ERR_UNAVAILABLE: it could not be recorded, and is not so. */
 enum error_code coordinator_drain(struct coordinator *c, const char *name, bool draining,
@@ -126,7 +132,9 @@ enum error_code transaction_execute(struct transaction *t, unsigned id,
                                     struct statement_list *statements, bool keep_open,
                                     struct error *err) __attribute__((warn_unused_result));
 
-/* Starts the commit of an open transaction; does nothing when it has been asked for already. */
+/* Starts the commit of an open transaction; does nothing when it has been asked for already. The commit
+ * may have to wait until there is room (slots.c). ERR_OVERLOADED: too many wait; the transaction is as it
+ * was. */
 enum error_code transaction_commit(struct transaction *t, bool wait_decided, struct error *err)
     __attribute__((warn_unused_result));
 
@@ -162,6 +170,8 @@ const struct txid *transaction_id(const struct transaction *t);
 enum wal_outcome transaction_outcome(const struct transaction *t); /* NONE: not known */
 /* A branch has ended against the decision, and the log does not have that durably yet: to be told later. */
 bool transaction_is_being_recorded(const struct transaction *t);
+/* It has aborted because a participant had no room for it, and may be tried again. */
+bool transaction_is_refused(const struct transaction *t);
 bool transaction_is_settled(const struct transaction *t, enum wait_until until);
 int64_t transaction_remaining_ms(const struct transaction *t); /* until its deadline; at least 0 */
 const struct cause *transaction_cause(const struct transaction *t);

@@ -20,6 +20,9 @@
 /* After the log has refused a decision, new work is refused for this long before it is tried again. */
 enum { LOG_FULL_PAUSE_MS = 1000 };
 
+/* PREPARE TRANSACTION beyond max_prepared_transactions (out_of_memory, in the standard's words). */
+static const char SQLSTATE_NO_SLOT[] = "53200";
+
 static struct transaction_branch *branch_of(struct transaction *t, unsigned id) {
   assert(id >= 1 && id <= t->core.branch_count);
   return t->branches[id - 1];
@@ -109,6 +112,7 @@ static void take_vote(struct transaction_branch *branch, const struct run_reply 
       branch->last_error = cause;
       note_cause(t, &cause);
     }
+    if (strcmp(cause.sqlstate, SQLSTATE_NO_SLOT) == 0) slots_refused(branch);
     observe_vote(branch, reply->vote, &cause);
   } else {
     observe_vote(branch, reply->vote, NULL);
@@ -119,6 +123,15 @@ static void take_vote(struct transaction_branch *branch, const struct run_reply 
                                .xid = reply->xid[0] != '\0'});
 }
 
+/* The participant has no room for it, and has not begun it. */
+static void take_refusal(struct transaction_branch *branch, const struct error *err) {
+  struct run_reply none = {.vote = VOTE_NO, .cause = unreachable_cause(branch, err->text)};
+  none.cause.kind = CAUSE_LIMIT;
+  branch->transaction->coordinator->figures.refused[REFUSED_CONNECTIONS]++;
+  if (branch->transaction->cause.kind == CAUSE_NONE) branch->transaction->refused = true;
+  take_vote(branch, &none);
+}
+
 static void run_answered(void *data, const struct run_reply *reply, const struct error *err) {
   struct transaction_branch *branch = data;
   observe_call(branch->member, CALL_RUN, err);
@@ -126,6 +139,10 @@ static void run_answered(void *data, const struct run_reply *reply, const struct
   statement_list_free(&branch->statements);
   if (!err) {
     take_vote(branch, reply);
+    return;
+  }
+  if (err->code == ERR_OVERLOADED) {
+    take_refusal(branch, err);
     return;
   }
   member_suspect(branch->member, err);
@@ -532,6 +549,7 @@ void drive(struct transaction *t, const struct txn_event *event) {
   if (t->decided_at_us == 0 && transaction_outcome(t) != WAL_OUTCOME_NONE)
     t->decided_at_us = clock_wall_us();
   observe_state(t);
+  slots_follow(t);
   drive_actions(t, &actions);
   transaction_review(t);
 }

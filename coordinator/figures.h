@@ -31,11 +31,18 @@ enum phase {
   PHASE_WHOLE,   /* begun, until every branch has the outcome */
   PHASE_COUNT
 };
+enum refused {
+  REFUSED_TRANSACTIONS, /* as many as may be are live */
+  REFUSED_WAITING,      /* too many wait to start */
+  REFUSED_CONNECTIONS,  /* by a participant: too many wait for its connections */
+  REFUSED_COUNT
+};
 enum { OUTCOME_COMMITTED, OUTCOME_ABORTED, OUTCOME_MIXED, OUTCOME_COUNT };
 enum { CAUSE_COUNT = CAUSE_LIMIT + 1 };
 
 struct figures {
   uint64_t begun;
+  uint64_t refused[REFUSED_COUNT]; /* because of too much load */
   uint64_t ended[OUTCOME_COUNT][CAUSE_COUNT];
   uint64_t heuristics; /* branches that ended against the decision, or cannot say how */
   struct histogram phases[PHASE_COUNT];

@@ -18,6 +18,39 @@
 #include "coordinator/timeline.h"
 #include "coordinator/txn.h"
 
+/* Something of which there is so much, and who waits for it: see slots.c. */
+struct waiting;
+struct stock {
+  int64_t limit; /* -1: none is known */
+  int64_t most;  /* that there can ever be */
+  int64_t held, queued;
+  bool reserves;            /* the last are for transactions that have run */
+  bool review;              /* those who wait are to be looked at */
+  unsigned wanted;          /* for the time of one function */
+  struct waiting *queue[2]; /* [true]: of transactions that have run */
+};
+
+/* Of max_prepared_transactions, of one server. */
+struct slots {
+  char system[SERVER_SIZE]; /* its system identifier */
+  int64_t max, others;      /* `others`: prepared by others */
+  struct stock stock;
+  struct slots *prev, *next;
+};
+
+/* A transaction's place in a queue. */
+struct waiting {
+  struct transaction *transaction;
+  struct stock *at; /* NULL: it does not wait */
+  bool ran;         /* statements of it have run */
+  uint64_t number;
+  struct waiting *prev, *next;
+};
+
+struct pace {
+  uint64_t began_ms, started, before; /* in this second and in the one before it */
+};
+
 /* A participant as the coordinator knows it at this moment. `usable` means: fenced in this life of
  * ours and of its agent, and nothing has been heard to the contrary since. */
 struct member {
@@ -37,6 +70,8 @@ struct member {
   struct fence_reply fence;
   struct health_reply health;
   bool health_known;
+  struct slots *slots; /* of its server; NULL: not known */
+  struct stock places;
   bool age_alerted;  /* of the oldest prepared transaction */
   uint64_t retry_ms; /* next delay of the tick */
   struct loop_timer *tick;
@@ -74,6 +109,7 @@ struct transaction_branch {
   char server[SERVER_SIZE];
   struct statement_list statements; /* of the run to come or under way */
   char *results;                    /* of the last run */
+  struct stock *slot, *place;       /* held; or NULL */
   unsigned attempts;                /* of its decision */
   bool told; /* the decision's first attempt has been answered, or is parked */
   bool parked;
@@ -122,6 +158,8 @@ struct transaction {
   unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
   bool ended;
   bool recovered; /* from the log, at this start */
+  bool refused;   /* by a participant that had no room for it */
+  struct waiting waiting;
   struct timeline timeline;
   struct trace *trace;          /* the transaction's; NULL: it has none */
   struct span *span, *log_span; /* spans.c */
@@ -155,6 +193,11 @@ struct coordinator {
   struct history history;           /* of those that have ended */
   struct figures figures;
   struct events *events;
+  struct slots *slots;
+  uint64_t slots_waiting, slots_asked; /* transactions */
+  struct transaction *collector;       /* see slots.c; or NULL */
+  struct pace pace;
+  struct review *slots_review; /* to come; or NULL */
 };
 
 /* transaction.c */
@@ -230,12 +273,30 @@ enum error_code drain_load(struct coordinator *c, struct error *err);
 /* strangers.c: warns of prepared branches of other clusters. */
 void strangers_look(struct member *member);
 
+/* slots.c */
+void slots_free(struct coordinator *c); /* after all transactions and members */
+/* Starts the commit, or lets it wait until there is what it needs. ERR_OVERLOADED: nothing has changed. */
+enum error_code slots_commit(struct transaction *t, struct error *err)
+    __attribute__((warn_unused_result));
+/* After each step of the core: what is not needed any more is given back. */
+void slots_follow(struct transaction *t);
+void slots_forget(struct transaction *t);
+/* It will be prepared, or is, whether there is room or not. */
+void slots_hold(struct transaction_branch *branch, const char *server);
+/* What it waits for, to start ("slot", "connection"), and of which branch; NULL: nothing. */
+const char *slots_wait(const struct transaction *t, unsigned *branch);
+/* The member has been fenced, has told how it is, or has gone. */
+void slots_know(struct member *member);
+/* The database has no slot for it. */
+void slots_refused(const struct transaction_branch *branch);
+
 /* recovery.c */
 enum { SWEEP_AGAIN_MS = 1000 };
 /* Lists what is prepared and finishes what no live transaction owns. `done` comes when the listing is
  * in, the strays are resolved behind it. One at a time per member. */
 void recovery_sweep(struct member *member, void (*done)(struct member *member, bool ok));
 void recovery_forget(struct member *member); /* before the member is freed */
+int64_t recovery_stray_count(const struct member *member);
 enum error_code recovery_read_log(struct coordinator *c, struct error *err);
 
 #endif

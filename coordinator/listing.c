@@ -222,6 +222,7 @@ static size_t live_branches(const struct member *member) {
 
 static void write_member(struct json_writer *w, const struct member *member) {
   const struct health_reply *health = &member->health;
+  const struct slots *slots = member->slots;
   bool known = member->health_known;
   size_t waiting = 0;
   const struct transaction_branch *branch;
@@ -243,12 +244,18 @@ static void write_member(struct json_writer *w, const struct member *member) {
   write_known(w, "latency_us", known, health->latency_us);
   write_known(w, "prepared_count", known, health->prepared_count);
   write_known(w, "prepared_limit", known, health->prepared_max);
+  write_known(w, "slots", slots && slots->stock.limit >= 0, slots ? slots->stock.limit : 0);
+  write_known(w, "slots_held", slots, slots ? slots->stock.held : 0);
   write_known(w, "oldest_prepared_ms", known, health->oldest_prepared_ms);
   write_known(w, "xmin_age", known, health->xmin_age);
   write_replication(w, health, known);
   write_known(w, "connections", known, health->connections);
   write_known(w, "connections_max", known, health->connections_max);
   write_known(w, "waiting", known, health->waiting);
+  write_known(w, "running", known, health->running);
+  write_known(w, "running_limit", known, health->running_max);
+  json_key(w, "queued");
+  json_write_integer(w, member->places.queued + (slots ? slots->stock.queued : 0));
   json_key(w, "draining");
   json_write_boolean(w, member->draining);
   json_key(w, "live_branches");
@@ -290,6 +297,7 @@ static void answered(void *data, const struct health_reply *reply, const struct 
   if (!err) {
     question->member->health = *reply;
     question->member->health_known = true;
+    slots_know(question->member);
   }
   free(question);
   survey->waiting--;

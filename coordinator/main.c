@@ -166,6 +166,7 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
                                         .timeout_max_ms = s->timeout_max_ms,
                                         .transactions_max = s->transactions_max,
                                         .branches_max = (size_t)s->branches_max,
+                                        .waiting_max = s->waiting_max,
                                         .sweep_interval_ms = s->sweep_interval_ms,
                                         .health_interval_ms = s->health_interval_ms,
                                         .prepared_alert_ms = s->prepared_alert_ms,

@@ -115,7 +115,10 @@ static void listed(struct member *member, bool ok) {
   if (ok && member->usable) {
     member->retry_ms = RETRY_MIN_MS;
     send_parked(member);
-    schedule(member);
+    if (member->health_known)
+      schedule(member);
+    else
+      loop_timer_start(member->tick, 0); /* how much it can do is wanted soon */
   } else {
     schedule_later(member);
   }
@@ -218,6 +221,7 @@ static void fenced(void *data, const struct fence_reply *reply, const struct err
   member->fence = *reply;
   note_tried(member);
   member->usable = true;
+  slots_know(member);
   note_up(member, true, "");
   if (changed) abort_what_was_voted_elsewhere(member, member->fence.server);
   if (!member->surveyed) strangers_look(member);
@@ -243,6 +247,7 @@ void member_suspect(struct member *member, const struct error *err) {
   note_up(member, false, err->text);
   if (!member->usable) return;
   member->usable = false;
+  slots_know(member);
   schedule_soon(member);
 }
 
@@ -274,6 +279,7 @@ static void health_answered(void *data, const struct health_reply *reply, const 
   }
   member->health = *reply;
   member->health_known = true;
+  slots_know(member);
   if (reply->connected) watch_age(member);
   if (member->usable && reply->connected && strcmp(reply->server, member->fence.server) != 0) {
     /* A failover: fence there at once, not when somebody asks. What it brings back holds locks. */
@@ -356,6 +362,7 @@ void member_start(struct member *member) {
 }
 
 void member_free(struct member *member) {
+  assert(member->places.held == 0 && member->places.queued == 0);
   HASH_DEL(member->coordinator->members, member);
   loop_timer_free(member->tick);
   loop_timer_free(member->sweep_timer);

@@ -53,6 +53,7 @@ static void count(struct transaction *t, const struct observed *what) {
     figures->recovering++;
     return;
   case STEP_ENLISTED:
+  case STEP_WAITS:
   case STEP_ROLLBACK:
   case STEP_RUN_SENT:
   case STEP_RUN_NOT_SENT:

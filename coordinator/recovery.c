@@ -69,6 +69,9 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
   }
   struct txn_actions actions;
   txn_recover(&t->core, record, &actions);
+  for (unsigned i = 0; i < t->core.branch_count && record->kind == WAL_KIND_COMMIT; i++)
+    if (t->core.branches[i].state == TXN_BRANCH_COMMITTING)
+      slots_hold(t->branches[i], t->branches[i]->server);
   observe_recovered(t, record->kind);
   for (size_t i = 0; i < actions.count; i++)
     if (actions.items[i].kind == TXN_DO_PARK) member_park(t->branches[actions.items[i].branch - 1]);
@@ -213,6 +216,13 @@ void recovery_sweep(struct member *member, void (*done)(struct member *member, b
   struct coordinator *c = member->coordinator;
   struct list_request request = {.cluster = c->cluster, .epoch = c->epoch};
   member->participant->ops->list(member->participant, &request, listed, member);
+}
+
+int64_t recovery_stray_count(const struct member *member) {
+  int64_t count = 0;
+  const struct stray *stray;
+  DL_FOREACH(member->strays, stray) count++;
+  return count;
 }
 
 void recovery_forget(struct member *member) {

@@ -72,9 +72,24 @@ static void tell_when_kept(struct transaction *t, struct answer *answer, enum pu
   free(answer->body);
 }
 
+/* A participant had no room for it: it may be sent again, with its key, too. */
+static void refuse(struct transaction *t, struct http_request *request) {
+  struct error err = {0};
+  char *object = answer_object(t);
+  (void)error_set(&err, ERR_OVERLOADED, "%s", transaction_cause(t)->text);
+  http_respond_error(request, &err, object);
+  free(object);
+  if (transaction_claim(t)) key_claim_drop(transaction_claim(t));
+}
+
 static void settled(void *data, struct transaction *t) {
   struct first *first = data;
   struct answer answer;
+  if (transaction_is_refused(t)) {
+    refuse(t, first->request);
+    free(first);
+    return;
+  }
   answer_make(&answer, t, first->purpose, first->until, 0, true);
   if (transaction_claim(t)) {
     tell_when_kept(t, &answer, first->purpose, first->until, first->request, false);
@@ -116,6 +131,15 @@ static enum error_code resolve_statements(struct coordinator *c, struct begin_bo
   return code;
 }
 
+static enum error_code check_room(struct coordinator *c, const struct begin_body *body,
+                                  struct error *err) {
+  const char *participants[TXN_BRANCHES_MAX];
+  if (!body->commit) return ERR_OK;
+  for (size_t i = 0; i < body->branch_count; i++)
+    participants[i] = body->branches[i].participant;
+  return coordinator_check_room(c, participants, body->branch_count, body->begin.timeout_ms, err);
+}
+
 static enum error_code start_branches(struct transaction *t, struct begin_body *body,
                                       struct error *err) {
   enum error_code code = ERR_OK;
@@ -148,6 +172,7 @@ static void run(struct routes_context *context, struct http_request *request,
   enum error_code code = begin_body_decode(request, &context->limits, &body, &err);
   if (code == ERR_OK) code = check_participants(context->coordinator, &body, &err);
   if (code == ERR_OK) code = resolve_statements(context->coordinator, &body, &err);
+  if (code == ERR_OK) code = check_room(context->coordinator, &body, &err);
   body.begin.owner = http_principal(request);
   body.begin.trace = request_trace(request, NULL);
   if (code == ERR_OK) code = transaction_begin(context->coordinator, &body.begin, &t, &err);

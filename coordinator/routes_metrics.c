@@ -30,6 +30,12 @@ static void write_ended(struct metrics_page *page, const struct figures *figures
                        LABELS({"outcome", outcomes[outcome]},
                               {"cause", cause_kind_name((enum cause_kind)cause)}));
     }
+  static const char *const reasons[REFUSED_COUNT] = {"transactions", "waiting", "connections"};
+  metrics_family(page, "assent_transactions_refused_total", "counter",
+                 "Transactions refused because of too much load, by the limit: live transactions, "
+                 "those that wait to start, those that wait for a participant's connections.");
+  for (int reason = 0; reason < REFUSED_COUNT; reason++)
+    metrics_sample(page, (double)figures->refused[reason], LABELS({"reason", reasons[reason]}));
   metrics_single(page, "assent_heuristics_total", "counter",
                  "Branches that ended against the decision, or cannot say how they ended.",
                  (double)figures->heuristics);
@@ -204,6 +210,21 @@ static double connections_limit(const struct member *m) {
 static double waiting(const struct member *m) {
   return known(m, m->health.waiting);
 }
+static double running(const struct member *m) {
+  return known(m, m->health.running);
+}
+static double running_limit(const struct member *m) {
+  return known(m, m->health.running_max);
+}
+static double slots_limit(const struct member *m) {
+  return m->slots ? (double)m->slots->stock.limit : -1;
+}
+static double slots_held(const struct member *m) {
+  return m->slots ? (double)m->slots->stock.held : -1;
+}
+static double queued(const struct member *m) {
+  return (double)(m->places.queued + (m->slots ? m->slots->stock.queued : 0));
+}
 static double undelivered(const struct member *m) {
   uint64_t count = 0;
   const struct transaction_branch *branch;
@@ -224,6 +245,12 @@ static void write_participants(struct metrics_page *page, const struct coordinat
        "Prepared transactions of anybody on its server.", prepared},
       {"assent_participant_prepared_transactions_limit", "gauge",
        "max_prepared_transactions of its server.", prepared_limit},
+      {"assent_participant_slots_limit", "gauge",
+       "max_prepared_transactions of its server, less what others have prepared.", slots_limit},
+      {"assent_participant_slots_held", "gauge",
+       "Of these, held by branches of this coordinator that are or will be prepared.", slots_held},
+      {"assent_participant_queued_transactions", "gauge",
+       "Transactions that wait to start for one of these, or for a connection.", queued},
       {"assent_participant_oldest_prepared_age_seconds", "gauge",
        "Age of the oldest prepared transaction of anybody on its server; 0: none.",
        oldest_prepared_s},
@@ -244,6 +271,9 @@ static void write_participants(struct metrics_page *page, const struct coordinat
       {"assent_pool_connections", "gauge", "Open connections for branches' work.", connections},
       {"assent_pool_connections_limit", "gauge", "How many there may be.", connections_limit},
       {"assent_pool_waiting", "gauge", "Runs that wait for a connection.", waiting},
+      {"assent_pool_running", "gauge", "Connections on which something runs.", running},
+      {"assent_pool_running_limit", "gauge",
+       "For how many at once there is new work, as found by trying.", running_limit},
   };
   for (size_t i = 0; i < COUNT(gauges); i++) {
     metrics_family(page, gauges[i].name, gauges[i].type, gauges[i].help);

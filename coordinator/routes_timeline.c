@@ -167,7 +167,11 @@ static void write_waits(struct json_writer *w, const struct transaction *t) {
     if (what) write_wait(w, t, i + 1, what);
     any = any || what;
   }
-  if (t && t->core.state == TXN_DECIDING)
+  unsigned lacking = 0;
+  const char *lacks = t ? slots_wait(t, &lacking) : NULL;
+  if (lacks)
+    write_wait(w, t, lacking, lacks);
+  else if (t && t->core.state == TXN_DECIDING)
     write_wait(w, t, 0, "log");
   else if (t && t->core.state == TXN_OPEN && !any)
     write_wait(w, t, 0, "client");

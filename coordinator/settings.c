@@ -32,6 +32,7 @@ static const struct config_key keys[] = {
     COORDINATOR("parameters", CONFIG_INTEGER, params_max, "1000", 1, PARAMS_MAX),
     COORDINATOR("sql", CONFIG_BYTES, sql_bytes_max, "256k", 64, SQL_BYTES_MAX),
     COORDINATOR("json_depth", CONFIG_INTEGER, json_depth_max, "32", 6, DEPTH_MAX),
+    COORDINATOR("waiting", CONFIG_INTEGER, waiting_max, "10000", 0, 1000000),
     COORDINATOR("body", CONFIG_BYTES, body_bytes_max, "1m", 1024, INT64_C(8) << 20),
     COORDINATOR("connections", CONFIG_INTEGER, connections_max, "12000", 1, 1000000),
     COORDINATOR("idle", CONFIG_DURATION, idle_ms, "30s", 1000, 3600000),

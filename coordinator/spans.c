@@ -159,6 +159,7 @@ void spans_observe(struct transaction *t, const struct observed *what) {
   case STEP_BEGUN:
   case STEP_ENLISTED:
   case STEP_COMMIT_ASKED:
+  case STEP_WAITS:
   case STEP_ROLLBACK:
   case STEP_BLOCKED:
   case STEP_DECISION_WAITS:

@@ -14,6 +14,7 @@ const char *step_kind_name(enum step_kind kind) {
   case STEP_BEGUN: return "begun";
   case STEP_ENLISTED: return "enlisted";
   case STEP_COMMIT_ASKED: return "commit_asked";
+  case STEP_WAITS: return "waits";
   case STEP_ROLLBACK: return "rollback";
   case STEP_RUN_SENT: return "run_sent";
   case STEP_RUN_NOT_SENT: return "run_not_sent";

@@ -22,6 +22,7 @@ enum step_kind {
   STEP_BEGUN,
   STEP_ENLISTED,
   STEP_COMMIT_ASKED,
+  STEP_WAITS,        /* to start; detail: for what it lacks */
   STEP_ROLLBACK,     /* error: why */
   STEP_RUN_SENT,     /* detail: how far to take the branch */
   STEP_RUN_NOT_SENT, /* error: why the participant is not to be reached */

@@ -30,7 +30,11 @@ static void deadline_due(void *data) {
     look(t);
     return;
   }
-  transaction_rollback(t, CAUSE_TIMEOUT, "the transaction's timeout has passed");
+  transaction_rollback(t, CAUSE_TIMEOUT,
+                       t->waiting.at
+                           ? "no connection or slot of max_prepared_transactions was free "
+                             "in time: nothing was prepared"
+                           : "the transaction's timeout has passed");
 }
 
 struct transaction *transaction_new(struct coordinator *c, const struct txid *id) {
@@ -71,6 +75,7 @@ static void waiter_free(struct waiter *waiter) {
 
 void transaction_free(struct transaction *t) {
   observe_freed(t);
+  slots_forget(t);
   spans_drop(t);
   HASH_DEL(t->coordinator->transactions, t);
   if (t->claim) key_claim_drop(t->claim);
@@ -97,9 +102,11 @@ void transaction_free(struct transaction *t) {
 
 static enum error_code check_may_begin(struct coordinator *c, struct error *err) {
   if (c->stopping) return error_set(err, ERR_STOPPING, "the coordinator is stopping");
-  if ((int64_t)HASH_COUNT(c->transactions) >= c->options.transactions_max)
+  if ((int64_t)HASH_COUNT(c->transactions) >= c->options.transactions_max) {
+    c->figures.refused[REFUSED_TRANSACTIONS]++;
     return error_set(err, ERR_OVERLOADED, "%lld transactions are under way, as many as may be",
                      (long long)c->options.transactions_max);
+  }
   if (loop_now_ms(c->loop) < c->log_full_until_ms)
     return error_set(err, ERR_LOG_FULL, "the decision log has no space left");
   return ERR_OK;
@@ -144,7 +151,7 @@ static enum error_code check_open(const struct transaction *t, struct error *err
     return error_set(err, ERR_MIXED, "a branch has ended against the decision");
   case WAL_OUTCOME_NONE: break;
   }
-  if (t->core.state == TXN_OPEN) return ERR_OK;
+  if (t->core.state == TXN_OPEN && !t->waiting.at) return ERR_OK;
   return error_set(err, ERR_NOT_OPEN, "the transaction is %s: its commit has been asked for",
                    txn_state_name(t->core.state));
 }
@@ -178,6 +185,7 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
                                 .branch = added,
                                 .detail = external ? "application" : "statements"});
   drive(t, &(struct txn_event){.kind = TXN_EV_ENLIST, .external = external});
+  if (external) slots_hold(t->branches[*branch - 1], member->fence.server);
   return ERR_OK;
 }
 
@@ -201,7 +209,7 @@ enum error_code transaction_execute(struct transaction *t, unsigned id,
 }
 
 enum error_code transaction_commit(struct transaction *t, bool wait_decided, struct error *err) {
-  if (t->core.state != TXN_OPEN) return ERR_OK;
+  if (t->core.state != TXN_OPEN || t->waiting.at) return ERR_OK;
   if (t->coordinator->stopping) return error_set(err, ERR_STOPPING, "the coordinator is stopping");
   if (t->core.branch_count == 0)
     return error_set(err, ERR_INVALID, "the transaction has no participants");
@@ -209,9 +217,7 @@ enum error_code transaction_commit(struct transaction *t, bool wait_decided, str
     if (t->core.branches[i].state == TXN_BRANCH_RUNNING)
       return error_set(err, ERR_BUSY, "a statement is still running in branch %u", i + 1);
   t->wait_decided = wait_decided;
-  observe(t, &(struct observed){.kind = STEP_COMMIT_ASKED});
-  drive(t, &(struct txn_event){.kind = TXN_EV_COMMIT});
-  return ERR_OK;
+  return slots_commit(t, err);
 }
 
 void transaction_rollback(struct transaction *t, enum cause_kind kind, const char *why) {
@@ -261,6 +267,10 @@ static bool is_settled(const struct transaction *t, enum wait_until until, unsig
   }
   assert(false && "a state");
   return false;
+}
+
+bool transaction_is_refused(const struct transaction *t) {
+  return t->refused && transaction_outcome(t) == WAL_OUTCOME_ABORTED;
 }
 
 bool transaction_is_settled(const struct transaction *t, enum wait_until until) {

@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -179,13 +180,21 @@ static void take_run(struct entry *entry, const struct run_request *request) {
   entry_step(entry, &event);
 }
 
+/* Before anything is kept of a new branch: a refused one was never here. */
+static enum error_code check_room(struct agent *agent, const struct run_request *request,
+                                  struct error *err) {
+  bool is_new = request->sequence == 0 && !entry_find(agent, request->gid);
+  if (!is_new || !pool_is_full(agent->pool, request->end == RUN_KEEP_OPEN)) return ERR_OK;
+  return error_set(err, ERR_OVERLOADED, "too many branches wait for a connection to the database");
+}
+
 void agent_run(struct agent *agent, const struct run_request *request, run_fn fn, void *data) {
   agent_enter(agent, true);
   struct request *asked = request_new(REQUEST_RUN, data);
   asked->fn.run = fn;
   struct gid gid;
   struct error err = {0};
-  if (check_run(agent, request, &gid, &err)) {
+  if (check_run(agent, request, &gid, &err) || check_room(agent, request, &err)) {
     request_answer(agent, asked, &err);
   } else {
     struct entry *entry = entry_find(agent, request->gid);
@@ -351,6 +360,7 @@ void agent_list(struct agent *agent, const struct list_request *request, list_fn
 
 static void take_probe(struct health_reply *reply, const struct session_probe *probe) {
   reply->prepared_count = probe->prepared_count;
+  reply->prepared_others = probe->prepared_others;
   reply->oldest_prepared_ms = probe->oldest_prepared_ms;
   reply->xmin_age = probe->xmin_age;
   reply->standbys = probe->standbys;
@@ -362,12 +372,15 @@ static void describe(const struct agent *agent, struct health_reply *reply) {
   *reply = (struct health_reply){.connected = control_is_connected(agent->control),
                                  .latency_us = agent->latency_us,
                                  .prepared_count = -1,
+                                 .prepared_others = -1,
                                  .oldest_prepared_ms = -1,
                                  .xmin_age = -1,
                                  .standbys = -1,
                                  .connections = pool.open,
                                  .connections_max = agent->connections_max,
-                                 .waiting = pool.waiting};
+                                 .waiting = pool.waiting,
+                                 .running = pool.busy,
+                                 .running_max = pool.limit};
   const struct session_identity *identity = control_identity(agent->control);
   if (identity) {
     memcpy(reply->server, identity->server, sizeof reply->server);
@@ -402,11 +415,20 @@ static void on_probed(void *data, const struct session_probe *probe, const struc
   agent_leave(agent);
 }
 
+/* How the gids of the coordinator begin that works with this agent; with several, those of all: which one
+ * asks is not known here. */
+static void write_own_prefix(const struct agent *agent, char out[GID_SIZE]) {
+  const char *cluster = agent->fenced_count == 1 ? agent->fenced[0].cluster.text : "";
+  (void)snprintf(out, GID_SIZE, "assent_%s%s", cluster, *cluster ? "_" : "");
+}
+
 static void probe_turn(void *data, struct session *session) {
   struct asking *asking = data;
   struct agent *agent = asking->agent;
   if (session) {
-    agent->adapter->ops->probe(session, on_probed, asking);
+    char ours[GID_SIZE];
+    write_own_prefix(agent, ours);
+    agent->adapter->ops->probe(session, ours, on_probed, asking);
     return;
   }
   agent_enter(agent, false);

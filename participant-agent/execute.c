@@ -70,7 +70,10 @@ static void on_ran(void *data, const struct session_result *result) {
     entry_note(entry, NULL);
   if (result->ran == RAN_UNKNOWN)
     copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
-  if (result->ran != RAN_OPEN) give_back(entry, result->reusable);
+  if (result->ran == RAN_OPEN)
+    pool_rest(entry->work);
+  else
+    give_back(entry, result->reusable);
   entry->results = result->results;
   struct branch_event event = {.kind = BRANCH_EV_RAN,
                                .ran = result->ran,
@@ -89,6 +92,7 @@ static void on_ran(void *data, const struct session_result *result) {
 static void begin_run(struct entry *entry, struct work *work) {
   struct agent *agent = entry->agent;
   bool begin = entry->work == NULL;
+  if (!begin) pool_resume(work);
   entry->work = work;
   entry->control_connection = control_connection(agent->control);
   copy_text(entry->server, sizeof entry->server, work->identity.server);
@@ -139,7 +143,10 @@ void execute_run(struct entry *entry) {
     return;
   }
   struct work *work = NULL;
-  entry->ticket = (struct ticket){.got = on_got, .lost = on_work_lost, .data = entry};
+  entry->ticket = (struct ticket){.got = on_got,
+                                  .lost = on_work_lost,
+                                  .data = entry,
+                                  .stays_open = entry->branch.end == RUN_KEEP_OPEN};
   switch (pool_acquire(entry->agent->pool, &entry->ticket, &work)) {
   case POOL_GOT: begin_run(entry, work); break;
   case POOL_QUEUED:
@@ -307,6 +314,7 @@ static void on_committed(void *data, enum branch_outcome outcome, const struct c
 }
 
 void execute_commit(struct entry *entry) {
+  pool_resume(entry->work);
   spans_begin_work(entry, "COMMIT", 0);
   ops(entry)->commit(entry->work->session, on_committed, entry);
 }

@@ -62,6 +62,12 @@ static double connections_limit(const struct health_reply *h) {
 static double waiting(const struct health_reply *h) {
   return (double)h->waiting;
 }
+static double running(const struct health_reply *h) {
+  return (double)h->running;
+}
+static double running_limit(const struct health_reply *h) {
+  return (double)h->running_max;
+}
 
 static void write_gauges(struct metrics_page *page, const struct agent_routes *routes) {
   static const struct {
@@ -81,6 +87,9 @@ static void write_gauges(struct metrics_page *page, const struct agent_routes *r
       {"assent_agent_pool_connections", "Open connections for branches' work.", connections},
       {"assent_agent_pool_connections_limit", "How many there may be.", connections_limit},
       {"assent_agent_pool_waiting", "Runs that wait for a connection.", waiting},
+      {"assent_agent_pool_running", "Connections on which something runs.", running},
+      {"assent_agent_pool_running_limit",
+       "For how many at once there is new work, as found by trying.", running_limit},
   };
   for (size_t i = 0; i < COUNT(gauges); i++) {
     metrics_family(page, gauges[i].name, "gauge", gauges[i].help);

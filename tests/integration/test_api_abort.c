@@ -278,21 +278,23 @@ static void transaction_waits_for_a_connection_until_its_timeout(enum world_mode
 }
 IN_BOTH_MODES(transaction_waits_for_a_connection_until_its_timeout)
 
-static void transaction_over_the_queue_limit_aborts_at_once(enum world_mode mode) {
+static void transaction_over_the_queue_limit_is_refused_at_once(enum world_mode mode) {
   struct world *w =
       world_open(mode, &(struct world_options){.database = "connections = 1\nwaiting = 1\n"});
   const char *holder = reply_string(api_run(w->api, "{'branches':[" TRANSFER(10) "]}"), "/id");
   struct async *patient = async_post(w->api, "/v1/transactions", ONE_CALL("", TRANSFER(1)));
   UNTIL(json_integer_value(reply_at(api_get(w->api, "/v1/participants/bank_a"), "/waiting")) == 1);
-  const struct reply *reply = api_run(w->api, ONE_CALL("", TRANSFER(100)));
-  CHECK_PROBLEM(reply, 409, "aborted");
+  const struct reply *reply = api_keyed(w->api, "once", ONE_CALL("", TRANSFER(100)));
+  CHECK_PROBLEM(reply, 503, "overloaded");
+  CU_ASSERT_TRUE(reply_has_header(reply, "Retry-After: 1"));
   CHECK_STRING(reply, "/transaction/cause/kind", "limit");
   CHECK_STATUS(api_commit(w->api, holder), 200);
   CHECK_STATUS(async_finish(patient), 200);
-  CHECK_MOVED(w, 11);
+  CHECK_STATUS(api_keyed(w->api, "once", ONE_CALL("", TRANSFER(100))), 200);
+  CHECK_MOVED(w, 111);
   world_close(w);
 }
-IN_BOTH_MODES(transaction_over_the_queue_limit_aborts_at_once)
+IN_BOTH_MODES(transaction_over_the_queue_limit_is_refused_at_once)
 
 /* ---- refused before anything is begun -------------------------------------------------------- */
 
@@ -340,5 +342,5 @@ SUITE(api_abort, BOTH(statement_with_an_error_aborts), BOTH(constraint_violated_
       BOTH(second_statement_in_a_busy_branch_is_refused),
       BOTH(rollback_while_a_statement_waits_frees_its_session),
       BOTH(transaction_waits_for_a_connection_until_its_timeout),
-      BOTH(transaction_over_the_queue_limit_aborts_at_once),
+      BOTH(transaction_over_the_queue_limit_is_refused_at_once),
       CASE(participants_that_cannot_be_are_refused_by_name))

@@ -137,7 +137,7 @@ static void close_while_connecting_tells_nobody(void) {
   struct session *early = pg.adapter->ops->open(pg.adapter, "early", PG_CALL_TIMEOUT_MS,
                                                 pg_on_opened, pg_on_lost, &answer);
   pg_close(&pg, early);
-  pg.adapter->ops->probe(session, pg_on_probed, &answer);
+  pg.adapter->ops->probe(session, "assent_", pg_on_probed, &answer);
   pg_wait(&pg, &answer, 1);
   CU_ASSERT_EQUAL(answer.count, 1);
   end();
@@ -316,14 +316,19 @@ static void list_shows_this_cluster_only(void) {
 
 static void probe_counts_what_is_prepared(void) {
   begin();
-  pg.adapter->ops->probe(session, pg_on_probed, &answer);
+  pg.adapter->ops->probe(session, "assent_", pg_on_probed, &answer);
   pg_wait(&pg, &answer, 1);
   CU_ASSERT_EQUAL(answer.probe.prepared_count, 0);
   CU_ASSERT_EQUAL(answer.probe.oldest_prepared_ms, -1);
   prepare(0, TAKE, NULL);
-  pg.adapter->ops->probe(session, pg_on_probed, &answer);
+  pg.adapter->ops->probe(session, "assent_another_", pg_on_probed, &answer);
   pg_wait(&pg, &answer, 2);
   CU_ASSERT_EQUAL(answer.probe.prepared_count, 1);
+  CU_ASSERT_EQUAL(answer.probe.prepared_others, 1);
+  pg.adapter->ops->probe(session, "assent_", pg_on_probed, &answer);
+  pg_wait(&pg, &answer, 3);
+  CU_ASSERT_EQUAL(answer.probe.prepared_count, 1);
+  CU_ASSERT_EQUAL(answer.probe.prepared_others, 0);
   CU_ASSERT_TRUE(answer.probe.oldest_prepared_ms >= 0);
   CU_ASSERT_TRUE(answer.probe.latency_us >= 0);
   end();

@@ -74,19 +74,21 @@ static void list(struct backend *b) {
 
 static void probe(struct backend *b) {
   const struct prepared *p;
-  int64_t count = 0, oldest_ms = -1;
+  int64_t count = 0, others = 0, oldest_ms = -1;
   uint64_t now_us = sim_now_us(b->db->sim);
   DL_FOREACH(b->db->prepared, p) {
     if (!p->valid) continue;
     int64_t age_ms = (int64_t)((now_us - p->at_us) / 1000);
     if (age_ms > oldest_ms) oldest_ms = age_ms;
     count++;
+    others += !is_listed(b, p);
   }
-  PGresult *result = result_table(1, 5);
+  PGresult *result = result_table(1, 6);
   result_set(result, 0, 0, "%" PRId64, count);
   result_set(result, 0, 1, "%" PRId64, oldest_ms);
   for (int column = 2; column < 5; column++) /* age of xmin, standbys, synchronous */
     result_set(result, 0, column, "0");
+  result_set(result, 0, 5, "%" PRId64, others);
   (void)done_with(b, result);
 }
 

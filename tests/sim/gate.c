@@ -186,9 +186,9 @@ static void gate_claim_epoch(struct session *session, const struct epoch_claim *
   inner_ops(s)->claim_epoch(s->inner, claim, on_claimed, s);
 }
 
-static void gate_probe(struct session *session, session_probed_fn fn, void *data) {
+static void gate_probe(struct session *session, const char *own, session_probed_fn fn, void *data) {
   struct gated *s = of(session);
-  if (!is_shut(s)) inner_ops(s)->probe(s->inner, fn, data);
+  if (!is_shut(s)) inner_ops(s)->probe(s->inner, own, fn, data);
 }
 
 static void gate_survey(struct session *session, const struct survey_request *request,

@@ -87,6 +87,7 @@ static void choose_setup(struct world *w) {
       (struct coordinator_options){.timeout_default_ms = 3000,
                                    .timeout_max_ms = 10000,
                                    .transactions_max = (int64_t)sim_between(sim, 3, 64),
+                                   .waiting_max = (int64_t)sim_between(sim, 0, 32),
                                    .sweep_interval_ms = (int64_t)sim_between(sim, 500, 5000),
                                    .health_interval_ms = (int64_t)sim_between(sim, 500, 3000)};
   s->call_timeout_ms = (int64_t)sim_between(sim, 300, 3000);
@@ -111,7 +112,7 @@ static void make_databases(struct world *w) {
                                            .synchronous = w->synchronous[i],
                                            .accounts = 4,
                                            .balance = 500,
-                                           .prepared_max = (int64_t)sim_between(sim, 4, 32)};
+                                           .prepared_max = (int64_t)sim_between(sim, 2, 32)};
     w->databases[i] = sim_database_new(sim, &options);
     may_lose = may_lose || (w->has_standby[i] && !w->synchronous[i]);
   }

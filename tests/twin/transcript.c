@@ -334,7 +334,7 @@ static void second_phase(void) {
   expect_answer(&control, "ours");
   ops->list(control.session, &others, on_listed, &control);
   expect_answer(&control, "another cluster's");
-  ops->probe(control.session, on_probed, &control);
+  ops->probe(control.session, "assent_", on_probed, &control);
   expect_answer(&control, "probe");
   finish("commit", 1, true);
   finish("commit again", 1, true);

@@ -634,8 +634,8 @@ static void list_reply_with_a_foreign_gid_is_refused(void) {
 }
 
 static void health_reads_back(void) {
-  struct health_reply in = {true, SERVER, 150018, 321, 5, 100, -1,
-                            77,   2,      true,   3,   8, 2,   "lost at noon"};
+  struct health_reply in = {true, SERVER, 150018, 321, 5, 4, 100,           -1, 77, 2,
+                            true, 3,      8,      2,   6, 7, "lost at noon"};
   struct health_reply out;
   struct json_writer w;
   json_writer_init(&w);
@@ -648,6 +648,7 @@ static void health_reads_back(void) {
   CU_ASSERT_EQUAL(out.server_version, 150018);
   CU_ASSERT_EQUAL(out.latency_us, 321);
   CU_ASSERT_EQUAL(out.prepared_count, 5);
+  CU_ASSERT_EQUAL(out.prepared_others, 4);
   CU_ASSERT_EQUAL(out.prepared_max, 100);
   CU_ASSERT_EQUAL(out.oldest_prepared_ms, -1);
   CU_ASSERT_EQUAL(out.xmin_age, 77);
@@ -656,6 +657,8 @@ static void health_reads_back(void) {
   CU_ASSERT_EQUAL(out.connections, 3);
   CU_ASSERT_EQUAL(out.connections_max, 8);
   CU_ASSERT_EQUAL(out.waiting, 2);
+  CU_ASSERT_EQUAL(out.running, 6);
+  CU_ASSERT_EQUAL(out.running_max, 7);
   CU_ASSERT_STRING_EQUAL(out.last_error, "lost at noon");
 }
 

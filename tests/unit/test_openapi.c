@@ -48,13 +48,17 @@ static void every_route_is_described_and_no_other(void) {
   CU_ASSERT_EQUAL(described, count);
 }
 
+/* Several operations may share one. */
+static const json_t *parameter_of(const json_t *item) {
+  const char *shared = json_string_value(json_object_get(item, "$ref"));
+  return shared ? json_object_get(at("components parameters"), strrchr(shared, '/') + 1) : item;
+}
+
 static bool has_parameter(const json_t *operation, const char *in, const char *name) {
   size_t i;
   const json_t *item;
   json_array_foreach(json_object_get(operation, "parameters"), i, item) {
-    const char *shared = json_string_value(json_object_get(item, "$ref"));
-    const json_t *parameter =
-        shared ? json_object_get(at("components parameters"), strrchr(shared, '/') + 1) : item;
+    const json_t *parameter = parameter_of(item);
     if (strcmp(json_string_value(json_object_get(parameter, "in")), in) == 0 &&
         strcmp(json_string_value(json_object_get(parameter, "name")), name) == 0)
       return true;
@@ -192,10 +196,11 @@ static void check_field(const char *schema, const char *name, const json_t *fiel
 
 static void every_parameter_is_described(void) {
   size_t count, j;
-  const json_t *parameter;
+  const json_t *item;
   const struct http_route *routes = routes_table(&count);
   for (size_t i = 0; i < count; i++) {
-    json_array_foreach(json_object_get(operation_of(&routes[i]), "parameters"), j, parameter) {
+    json_array_foreach(json_object_get(operation_of(&routes[i]), "parameters"), j, item) {
+      const json_t *parameter = parameter_of(item);
       const char *name = json_string_value(json_object_get(parameter, "name"));
       const json_t *schema = json_object_get(parameter, "schema");
       const char *said = json_string_value(json_object_get(parameter, "description"));
