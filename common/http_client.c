@@ -6,7 +6,9 @@
  *     turns of the loop (socket and timer events, or the deferred first step).
  *  2. ERR_UNAVAILABLE is said only when curl never got as far as sending (its pre-request callback
  *     did not run). All else is ERR_LOST.
- *  3. A kept connection may have been closed by the peer at the moment it is used again. curl then
+ *  3. Lines of an answer are handed over between curl's own work, like its end: who gets one may make
+ *     requests.
+ *  4. A kept connection may have been closed by the peer at the moment it is used again. curl then
  *     sends once more on a new one, if no byte of an answer had come: a POST may arrive twice.
  * Messages to agents are idempotent or carry a sequence, so that is harmless, and better than an
  * abort. Limits: the number of requests at a time is not limited here (a limit a host would let
@@ -30,13 +32,16 @@ struct socket_watch {
 };
 
 struct request {
+  struct http_transfer transfer; /* first: on_more() gets it */
   struct request *previous, *next;
   struct http_client *client;
-  struct http_transfer transfer;
   struct curl_slist *headers; /* owned; NULL: the client's */
   char *body;
+  http_client_line_fn line; /* NULL: the answer is wanted as a whole */
   http_client_fn fn;
   void *data;
+  bool fresh; /* in its client's list */
+  struct request *next_fresh;
 };
 
 struct http_client {
@@ -46,6 +51,7 @@ struct http_client {
   struct http_identity identity; /* its token is in the headers */
   struct loop_timer *timer;
   struct request *requests; /* under way */
+  struct request *fresh;    /* whose lines have come */
   struct socket_watch *watches;
   CURL *handles[HANDLES_KEPT_MAX]; /* idle ones */
   size_t handle_count;
@@ -98,6 +104,35 @@ static void request_end(struct request *request, int status, const struct error 
   free(request);
 }
 
+static void on_more(struct http_transfer *transfer) {
+  struct request *request = (struct request *)transfer;
+  if (request->fresh) return;
+  request->fresh = true;
+  request->next_fresh = request->client->fresh;
+  request->client->fresh = request;
+}
+
+static void hand_over_lines(struct request *request) {
+  struct http_transfer *transfer = &request->transfer;
+  if (http_transfer_status(transfer) != 200) return;
+  char *at = transfer->response;
+  char *end = at + transfer->length;
+  for (char *newline; (newline = memchr(at, '\n', (size_t)(end - at))) != NULL; at = newline + 1) {
+    *newline = '\0';
+    request->line(request->data, at, (size_t)(newline - at));
+  }
+  http_transfer_consume(transfer, (size_t)(at - transfer->response));
+}
+
+static void hand_over_fresh(struct http_client *client) {
+  while (client->fresh) {
+    struct request *request = client->fresh;
+    client->fresh = request->next_fresh;
+    request->fresh = false;
+    hand_over_lines(request);
+  }
+}
+
 static void reap(struct http_client *client) {
   int left;
   for (CURLMsg *m = curl_multi_info_read(client->multi, &left); m;
@@ -118,6 +153,7 @@ static void reap(struct http_client *client) {
 static void act(struct http_client *client, curl_socket_t fd, int events) {
   int running;
   (void)curl_multi_socket_action(client->multi, fd, events, &running);
+  hand_over_fresh(client);
   reap(client);
 }
 
@@ -244,17 +280,33 @@ int64_t http_client_retry_after_s(const struct http_client *client) {
 void http_client_send(struct http_client *client, const char *url, char *body, size_t length,
                       uint64_t timeout_ms, size_t response_bytes_max, http_client_fn fn,
                       void *data) {
-  http_client_send_headers(client, NULL, url, body, length, timeout_ms, response_bytes_max, fn,
-                           data);
+  http_client_send_lines(client, url, body, length, timeout_ms, response_bytes_max, NULL, fn, data);
+}
+
+static void send_request(struct http_client *client, const char *const *headers, const char *url,
+                         char *body, size_t length, uint64_t timeout_ms, size_t response_bytes_max,
+                         http_client_line_fn line, http_client_fn fn, void *data);
+
+void http_client_send_lines(struct http_client *client, const char *url, char *body, size_t length,
+                            uint64_t timeout_ms, size_t response_bytes_max,
+                            http_client_line_fn line, http_client_fn fn, void *data) {
+  send_request(client, NULL, url, body, length, timeout_ms, response_bytes_max, line, fn, data);
 }
 
 void http_client_send_headers(struct http_client *client, const char *const *headers,
                               const char *url, char *body, size_t length, uint64_t timeout_ms,
                               size_t response_bytes_max, http_client_fn fn, void *data) {
+  send_request(client, headers, url, body, length, timeout_ms, response_bytes_max, NULL, fn, data);
+}
+
+static void send_request(struct http_client *client, const char *const *headers, const char *url,
+                         char *body, size_t length, uint64_t timeout_ms, size_t response_bytes_max,
+                         http_client_line_fn line, http_client_fn fn, void *data) {
   struct request *request = calloc(1, sizeof *request);
   if (!request) abort(); /* out of memory, and a caller that waits for a callback */
   request->client = client;
   request->body = body;
+  request->line = line;
   request->fn = fn;
   request->data = data;
   request->next = client->requests;
@@ -263,6 +315,7 @@ void http_client_send_headers(struct http_client *client, const char *const *hea
 
   CURL *handle = handle_get(client);
   http_transfer_init(&request->transfer, handle, response_bytes_max);
+  if (line) request->transfer.on_more = on_more;
   http_transfer_target(&request->transfer, url, body, length, timeout_ms);
   if (headers && *headers) {
     request->headers = http_curl_headers_with(client->headers, headers);

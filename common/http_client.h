@@ -39,7 +39,17 @@ void http_client_send(struct http_client *client, const char *url, char *body, s
                       uint64_t timeout_ms, size_t response_bytes_max, http_client_fn fn,
                       void *data);
 
-/* The same, with further header lines ("Name: value"; the array ends with NULL, and is copied). NULL:
+/* The same for an answer that comes line by line, each ended by a newline: with status 200 every line
+ * is handed over when it is there whole (NUL-terminated, without its newline, borrowed for the call), and
+ * fn gets what is behind the last of them, which is nothing if all went well. Whatever has become of
+ * the request, fn comes once, and after it no line. response_bytes_max is that of a line, or of
+ * an answer with another status. */
+typedef void (*http_client_line_fn)(void *data, char *line, size_t length);
+void http_client_send_lines(struct http_client *client, const char *url, char *body, size_t length,
+                            uint64_t timeout_ms, size_t response_bytes_max,
+                            http_client_line_fn line, http_client_fn fn, void *data);
+
+/* The same as http_client_send(), with further header lines ("Name: value"; the array ends with NULL, and is copied). NULL:
  * none. */
 void http_client_send_headers(struct http_client *client, const char *const *headers,
                               const char *url, char *body, size_t length, uint64_t timeout_ms,

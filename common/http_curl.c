@@ -1,13 +1,14 @@
 /* See http_curl.h. */
 #include "common/http_curl.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-  RESPONSE_FIRST_BYTES = 4096,
+  RESPONSE_FIRST_BYTES = 1000 /* of the sizes that malloc keeps at hand */,
   IDLE_SECONDS_MAX =
       20 /* less than our servers' 30, so that they seldom close what is used again */
 };
@@ -81,6 +82,7 @@ static size_t on_received(char *data, size_t one, size_t length, void *to) {
   memcpy(transfer->response + transfer->length, data, length);
   transfer->length = total;
   transfer->response[total] = '\0';
+  if (transfer->on_more) transfer->on_more(transfer);
   return length;
 }
 
@@ -161,6 +163,18 @@ static const char *text_of(const struct http_transfer *transfer, CURLcode result
   return transfer->text[0] != '\0' ? transfer->text : curl_easy_strerror(result);
 }
 
+int http_transfer_status(const struct http_transfer *transfer) {
+  long code = 0;
+  (void)curl_easy_getinfo(transfer->handle, CURLINFO_RESPONSE_CODE, &code);
+  return (int)code;
+}
+
+void http_transfer_consume(struct http_transfer *transfer, size_t length) {
+  assert(length <= transfer->length);
+  transfer->length -= length;
+  memmove(transfer->response, transfer->response + length, transfer->length + 1);
+}
+
 enum error_code http_transfer_result(struct http_transfer *transfer, CURLcode result, int *status,
                                      struct error *err) {
   *status = 0;
@@ -175,9 +189,7 @@ enum error_code http_transfer_result(struct http_transfer *transfer, CURLcode re
     return error_set(err, ERR_LOST, "the connection ended in the answer's head");
   if (!transfer->response) transfer->response = calloc(1, 1); /* no body: an empty one */
   if (!transfer->response) return error_set(err, ERR_LOST, "out of memory for the response");
-  long code = 0;
-  (void)curl_easy_getinfo(transfer->handle, CURLINFO_RESPONSE_CODE, &code);
-  *status = (int)code;
+  *status = http_transfer_status(transfer);
   return ERR_OK;
 }
 

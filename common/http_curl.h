@@ -23,6 +23,8 @@ struct http_transfer {
   bool has_head; /* to its end */
   bool once;     /* never sent a second time, not even on a connection found dead */
   unsigned sent; /* times that curl began to send it */
+  /* More of the body has come; from inside curl, which must not be called then. NULL: not wanted. */
+  void (*on_more)(struct http_transfer *transfer);
   char text[CURL_ERROR_SIZE];
 };
 
@@ -43,6 +45,10 @@ void http_transfer_init(struct http_transfer *transfer, CURL *handle, size_t byt
 /* `body` (borrowed) NULL: a GET. */
 void http_transfer_target(struct http_transfer *transfer, const char *url, const char *body,
                           size_t length, uint64_t timeout_ms);
+/* 0: the head has not come yet. */
+int http_transfer_status(const struct http_transfer *transfer);
+/* The first `length` bytes of what has come are not needed any more, nor do they count for bytes_max. */
+void http_transfer_consume(struct http_transfer *transfer, size_t length);
 /* ERR_OK: a whole response was read, transfer->response holds it, never NULL. */
 enum error_code http_transfer_result(struct http_transfer *transfer, CURLcode result, int *status,
                                      struct error *err) __attribute__((warn_unused_result));

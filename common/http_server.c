@@ -54,7 +54,7 @@
 
 enum {
   BODY_BYTES_DEFAULT = 1 << 20,
-  BODY_FIRST_BYTES = 4096, /* a Content-Length alone makes nobody wealthy */
+  BODY_FIRST_BYTES = 4096, /* at most: a Content-Length alone makes nobody wealthy */
   CONNECTIONS_DEFAULT = 12000,
   IDLE_SECONDS_DEFAULT = 30,
   CONNECTION_MEMORY_BYTES = 24576, /* the headers we accept, and half as much for the rest */
@@ -125,6 +125,7 @@ struct http_request {
   bool judged, suspended;
   char *body; /* NUL-terminated */
   size_t body_length, body_capacity;
+  size_t body_announced; /* as judged; SIZE_MAX: it comes in chunks */
   struct error refusal;
   char allow[ALLOW_SIZE]; /* for 405 */
   struct MHD_Response *response;
@@ -417,6 +418,7 @@ static bool judge(struct http_request *request, const char *version) {
   if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
     code = error_set(err, ERR_TOO_LARGE, "a body may have %zu bytes", server->body_bytes_max);
   if (code != ERR_OK) return false;
+  request->body_announced = length;
 
   code = http_check_source(&headers, &server->hosts, err);
   if (code != ERR_OK) log_refused(request);
@@ -491,6 +493,11 @@ static enum MHD_Result refuse(struct http_request *request, bool close_after) {
   return queue_answer(request);
 }
 
+static size_t first_capacity(const struct http_request *request) {
+  return request->body_announced < BODY_FIRST_BYTES ? request->body_announced + 1
+                                                    : BODY_FIRST_BYTES;
+}
+
 /* Of a body that will be refused nothing is kept. */
 static enum MHD_Result take_body(struct http_request *request, const char *data, size_t length) {
   size_t max = request->server->body_bytes_max;
@@ -502,7 +509,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
     request->body = NULL;
   }
   if (request->refusal.code == ERR_OK) {
-    size_t capacity = request->body_capacity ? request->body_capacity : BODY_FIRST_BYTES;
+    size_t capacity = request->body_capacity ? request->body_capacity : first_capacity(request);
     while (capacity < total + 1)
       capacity *= 2;
     if (capacity != request->body_capacity) {

@@ -18,7 +18,8 @@
 
 #include "common/http_response.h"
 
-enum { PIECE_BYTES = 8192 };
+/* MHD sends chunks as large as its own buffer whatever the block; most answers are small. */
+enum { BLOCK_BYTES = 512, BUFFER_FIRST_BYTES = 512 };
 
 struct http_stream {
   struct http_streams *streams;
@@ -81,7 +82,7 @@ static bool append(struct http_stream *s, const char *text, size_t length) {
     s->length = left;
   }
   if (s->capacity - left < length) {
-    size_t capacity = s->capacity ? s->capacity : PIECE_BYTES;
+    size_t capacity = s->capacity ? s->capacity : BUFFER_FIRST_BYTES;
     while (capacity - left < length)
       capacity *= 2;
     char *buffer = realloc(s->buffer, capacity);
@@ -120,7 +121,7 @@ struct MHD_Response *http_stream_response(struct http_streams *streams, struct M
   *s = (struct http_stream){
       .streams = streams, .mhd = mhd, .closed = closed, .data = data, .bytes_max = bytes_max};
   struct MHD_Response *response =
-      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, next_piece, s, on_destroyed);
+      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, next_piece, s, on_destroyed);
   if (!response) {
     free(s);
     return NULL;

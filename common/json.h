@@ -85,6 +85,8 @@ void json_write_null(struct json_writer *w);
 void json_write_time(struct json_writer *w, int64_t wall_us); /* RFC 3339; 0: null */
 /* `text` is one JSON value already (NULL: null). */
 void json_write_raw(struct json_writer *w, const char *text);
+/* Behind a whole value: what comes next is another line's. */
+void json_write_newline(struct json_writer *w);
 /* Any jansson value, for what is not on the hot path. */
 void json_write_value(struct json_writer *w, const json_t *value);
 

@@ -227,6 +227,12 @@ void json_write_raw(struct json_writer *w, const char *text) {
     json_write_null(w);
 }
 
+void json_write_newline(struct json_writer *w) {
+  if (!reserve(w, 1)) return;
+  put_byte(w, '\n');
+  w->comma = false;
+}
+
 static void write_object(struct json_writer *w, const json_t *value) {
   json_object_begin(w);
   /* jansson's iterators take a json_t they do not change. */

@@ -234,6 +234,22 @@ enum error_code fence_reply_decode(const json_t *json, const struct fence_asked 
   return ERR_OK;
 }
 
+/* A batch is of many transactions, so each message tells its own trace. */
+static void encode_trace(struct json_writer *w, const struct trace_context *trace) {
+  char parent[TRACEPARENT_SIZE];
+  if (!trace) return;
+  traceparent_format(trace, parent);
+  encode_text(w, TRACEPARENT_HEADER, parent);
+  if (trace->state) encode_text(w, TRACESTATE_HEADER, trace->state);
+}
+
+bool request_trace_decode(const json_t *json, struct trace_context *out) {
+  const char *state = json_get_string(json, TRACESTATE_HEADER, NULL);
+  if (!traceparent_parse(json_get_string(json, TRACEPARENT_HEADER, ""), out)) return false;
+  if (state && tracestate_is_valid(state)) out->state = state;
+  return true;
+}
+
 /* ---- run --------------------------------------------------------------------------------------
  */
 
@@ -265,6 +281,7 @@ void run_request_encode(struct json_writer *w, const struct run_request *request
   for (size_t i = 0; i < request->statement_count; i++)
     encode_statement(w, &request->statements[i]);
   json_array_end(w);
+  encode_trace(w, request->trace);
   json_object_end(w);
 }
 
@@ -283,6 +300,8 @@ enum error_code run_request_decode(const json_t *json, struct run_request *out,
   static const struct json_field fields[] = {
       {"gid", JSON_KIND_STRING, true, 0, 0},
       EPOCH_FIELD,
+      {TRACEPARENT_HEADER, JSON_KIND_STRING, false, 0, 0},
+      {TRACESTATE_HEADER, JSON_KIND_STRING, false, 0, 0},
       {"incarnation", JSON_KIND_STRING, true, 0, 0},
       {"sequence", JSON_KIND_INTEGER, true, 0, INT_MAX},
       {"end", JSON_KIND_STRING, true, 0, 0},
@@ -359,22 +378,6 @@ enum error_code run_reply_decode(const json_t *json, const char *gid, struct run
 
 /* ---- decide -----------------------------------------------------------------------------------
  */
-
-/* A batch is of many transactions, so each decision tells its own trace. A run's is in the headers. */
-static void encode_trace(struct json_writer *w, const struct trace_context *trace) {
-  char parent[TRACEPARENT_SIZE];
-  if (!trace) return;
-  traceparent_format(trace, parent);
-  encode_text(w, TRACEPARENT_HEADER, parent);
-  if (trace->state) encode_text(w, TRACESTATE_HEADER, trace->state);
-}
-
-bool decide_request_trace(const json_t *json, struct trace_context *out) {
-  const char *state = json_get_string(json, TRACESTATE_HEADER, NULL);
-  if (!traceparent_parse(json_get_string(json, TRACEPARENT_HEADER, ""), out)) return false;
-  if (state && tracestate_is_valid(state)) out->state = state;
-  return true;
-}
 
 void decide_request_encode(struct json_writer *w, const struct decide_request *request) {
   json_object_begin(w);

@@ -61,17 +61,44 @@ void run_reply_encode(struct json_writer *w, const struct run_reply *reply);
 enum error_code run_reply_decode(const json_t *json, const char *gid, struct run_reply *out,
                                  char **results, struct error *err);
 
-/* decide: {"decisions":[...]} and {"outcomes":[...]}, in the same order; these are the elements. */
 void decide_request_encode(struct json_writer *w, const struct decide_request *request);
 enum error_code decide_request_decode(const json_t *json, struct decide_request *out,
                                       struct error *err);
-/* Its trace, borrowed from `json`; false: none, or one that is malformed, which is no mistake in the
- * decision. Decoding leaves out->trace alone. */
-bool decide_request_trace(const json_t *json, struct trace_context *out);
+/* The trace of a run or a decision, borrowed from `json`; false: none, or one that is malformed, which is no mistake in the
+ * message. Decoding leaves out->trace alone. */
+bool request_trace_decode(const json_t *json, struct trace_context *out);
 /* The reply repeats the gid: an answer meant for another is refused. */
 void decide_reply_encode(struct json_writer *w, const char *gid, const struct decide_reply *reply);
 enum error_code decide_reply_decode(const json_t *json, const char *gid, struct decide_reply *out,
                                     struct error *err);
+
+/* ---- runs and decisions travel together (message_batch.c) ----
+ *
+ * {"messages":[{"id":7,"run":{...}},{"id":8,"decide":{...}}]}; the answer is lines, one a message, as
+ * they become known, in any order: {"id":8,"decide":{...}}, or {"id":7,"problem":{...}} for a message that
+ * was refused. The id is the sender's, new for each message; what only tells how a message travels, and not
+ * what it is, belongs beside it. */
+enum { MESSAGES_MAX = 1000 };
+enum message_kind { MESSAGE_RUN, MESSAGE_DECIDE, MESSAGE_PROBLEM };
+struct message {
+  uint64_t id;
+  enum message_kind kind;
+  const json_t *body; /* borrowed */
+};
+void message_begin(struct json_writer *w, uint64_t id,
+                   enum message_kind kind); /* the body follows */
+void message_end(struct json_writer *w);
+enum error_code message_decode(const json_t *json, struct message *out, struct error *err);
+/* The gid that a message's body names; "" when it is none. */
+const char *message_gid(const json_t *body);
+/* The problem document names the gid, as every answer does. False: out of memory. */
+bool message_problem_encode(struct json_writer *w, const char *gid, const struct error *err);
+/* `err` gets what it says of the message; of another gid's it says nothing: ERR_LOST. */
+void message_problem_decode(const json_t *body, const char *gid, struct error *err);
+/* The same for the answer to a whole request, with its status. */
+void problem_decode(const json_t *problem, int status, struct error *err);
+/* For the code of a decoder: a reply that does not decode proves nothing. NULL: it decoded. */
+const struct error *reply_refused(enum error_code code, struct error *err);
 
 void list_request_encode(struct json_writer *w, const struct list_request *request);
 enum error_code list_request_decode(const json_t *json, struct list_request *out,

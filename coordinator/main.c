@@ -122,7 +122,8 @@ static enum error_code add_participant(struct daemon_state *d, const struct part
                                        struct error *err) {
   struct participant *participant;
   if (p->agent) {
-    participant = participant_http_new(d->client, p->agent, p->name, d->settings.agent_timeout_ms);
+    participant =
+        participant_http_new(d->loop, d->client, p->agent, p->name, d->settings.agent_timeout_ms);
   } else {
     /* The cluster id names this log for ever: sessions of a former life are found by it. */
     struct agent *agent =

@@ -1,7 +1,7 @@
 /* How the coordinator reaches a participant's agent: a local call or HTTP, behind one interface.
  *
- * Contract of the calls: common/message.h. Several decide requests under way to one remote agent
- * travel together: while one batch is on its way the next gathers.
+ * Contract of the calls: common/message.h. Runs and decisions for one remote agent that are asked in the
+ * same turn of the loop travel together (outbox.h).
  */
 #ifndef ASSENT_COORDINATOR_PARTICIPANT_H
 #define ASSENT_COORDINATOR_PARTICIPANT_H
@@ -40,7 +40,8 @@ struct participant {
 struct participant *participant_local_new(struct agent *agent);
 /* `url`: "http://127.0.0.1:7420", without a trailing slash; `name` is the agent's name for its
  * database. The client is borrowed. */
-struct participant *participant_http_new(struct http_client *client, const char *url,
-                                         const char *name, int64_t call_timeout_ms);
+struct participant *participant_http_new(struct loop *loop, struct http_client *client,
+                                         const char *url, const char *name,
+                                         int64_t call_timeout_ms);
 
 #endif

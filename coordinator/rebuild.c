@@ -72,7 +72,7 @@ static enum error_code connect_all(struct rebuild *r, const char *agent_id, stru
     const struct participant_settings *p = &s->participants[i];
     if (p->agent) {
       r->peers[i].participant =
-          participant_http_new(r->client, p->agent, p->name, s->agent_timeout_ms);
+          participant_http_new(r->loop, r->client, p->agent, p->name, s->agent_timeout_ms);
       continue;
     }
     struct agent *agent =

@@ -52,9 +52,13 @@ static void end(void *data) {
   loop_stop(d->loop);
 }
 
+static size_t requests_pending(const struct daemon_state *d) {
+  return http_server_pending(d->door.server) + agent_routes_streaming(&d->routes);
+}
+
 static void check_stopped(void *data) {
   struct daemon_state *d = data;
-  size_t pending = http_server_pending(d->door.server);
+  size_t pending = requests_pending(d);
   if (pending > 0 && loop_now_ms(d->loop) < d->stop_by_ms) {
     loop_timer_start(d->stop_check, STOP_CHECK_MS);
     return;
@@ -70,7 +74,7 @@ static void stop(void *data) {
   struct daemon_state *d = data;
   if (d->stopping) return;
   d->stopping = true;
-  log_info("stopping", "requests", "d", (int64_t)http_server_pending(d->door.server), NULL);
+  log_info("stopping", "requests", "d", (int64_t)requests_pending(d), NULL);
   d->stop_by_ms = loop_now_ms(d->loop) + (uint64_t)d->settings.stop_timeout_ms;
   http_server_quiesce(d->door.server);
   check_stopped(d);
@@ -117,18 +121,13 @@ static enum error_code start_agents(struct daemon_state *d, struct error *err) {
     d->agents[d->routes.count++] = (struct routed_agent){.name = database->name, .agent = agent};
   }
   d->routes.agents = d->agents;
-  d->routes.loop = d->loop;
   return limit_statements(d, err);
 }
 
 static enum error_code open_door(struct daemon_state *d, const char *port_file, struct error *err) {
   struct http_server_options options = {.body_bytes_max = AGENT_BODY_BYTES_MAX,
-                                        .media = agent_routes_media(),
-                                        .observer = &request_tracing_observer,
-                                        .observer_data = &d->routes.tracing};
-  d->routes.tracing = (struct request_tracing){.tracer = d->tracer,
-                                               .path = "/v1/databases/{participant}/run",
-                                               .secure = d->settings.door.certificate != NULL};
+                                        .media = agent_routes_media()};
+  d->routes.tracer = d->tracer;
   size_t count;
   const struct http_route *routes = agent_routes_table(&count);
   enum error_code code =

@@ -4,11 +4,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 #include "common/message_json.h"
+#include "participant-agent/routes_messages.h"
 #include "participant-agent/routes_metrics.h"
-#include "participant-agent/sessions.h"
 
 /* ---- requests and answers ----------------------------------------------------------------------
  */
@@ -205,204 +204,14 @@ static void handle_healthz(struct http_request *request, void *data) {
   respond(request, &w);
 }
 
-/* ---- run ---------------------------------------------------------------------------------------
+/* ---- runs and decisions ------------------------------------------------------------------------
  */
 
-static void on_run(void *data, const struct run_reply *reply, const struct error *err) {
-  struct http_request *request = data;
-  if (err) {
-    http_respond_error(request, err, NULL);
-    return;
-  }
-  struct json_writer w;
-  json_writer_init(&w);
-  run_reply_encode(&w, reply);
-  respond(request, &w);
-}
-
-static void handle_run(struct http_request *request, void *data) {
+static void handle_messages(struct http_request *request, void *data) {
   const struct routed_agent *routed = find_routed(request, data);
   json_t *json = routed ? parse_body(request) : NULL;
   if (!json) return;
-  struct run_request run;
-  struct statement_list statements = {0};
-  struct error err = {0};
-  enum error_code code = run_request_decode(json, &run, &statements, &err);
-  if (code == ERR_OK)
-    code = statement_set_allows(routed->statements, run.statements, run.statement_count, &err);
-  if (code != ERR_OK) {
-    http_respond_error(request, &err, NULL);
-  } else {
-    run.trace = request_trace(request, NULL);
-    span_text(request_span(request), "assent.participant", http_capture(request, 0));
-    span_text(request_span(request), "assent.gid", run.gid);
-    agent_run(routed->agent, &run, on_run, request);
-  }
-  statement_list_free(&statements);
-  json_decref(json);
-}
-
-/* ---- decide: a batch, answered when all are in, or BATCH_WAIT_MS have passed ------------------
- *
- * The coordinator has one batch on its way at a time, so one branch that takes long must not hold the
- * others' outcomes. What comes after the answer is dropped: the coordinator asks again, and is told
- * from the branch's state.
- */
-
-struct batch;
-
-struct batched {
-  struct batch *batch;
-  char gid[GID_SIZE];
-  struct decide_reply reply; /* RETRY until it is in */
-  struct span *span;         /* NULL: none, or it has ended */
-};
-
-struct batch {
-  struct agent_routes *routes;
-  struct http_request *request; /* NULL: answered */
-  struct loop_timer *timer;     /* owned */
-  size_t count, left;
-  struct error err; /* the first that refused a decision altogether */
-  struct batch *prev, *next;
-  struct batched items[];
-};
-
-static void batch_free(struct batch *batch) {
-  DL_DELETE(batch->routes->batches, batch);
-  for (size_t i = 0; i < batch->count; i++)
-    span_drop(batch->items[i].span);
-  loop_timer_free(batch->timer);
-  free(batch);
-}
-
-static void batch_respond(struct batch *batch) {
-  struct http_request *request = batch->request;
-  batch->request = NULL;
-  if (batch->err.code != ERR_OK) {
-    http_respond_error(request, &batch->err, NULL);
-    return;
-  }
-  struct json_writer w;
-  json_writer_init(&w);
-  json_object_begin(&w);
-  json_key(&w, "outcomes");
-  json_array_begin(&w);
-  for (size_t i = 0; i < batch->count; i++)
-    decide_reply_encode(&w, batch->items[i].gid, &batch->items[i].reply);
-  json_array_end(&w);
-  json_object_end(&w);
-  respond(request, &w);
-}
-
-/* The rest of it lives on until the last outcome is in. */
-static void on_waited_long(void *data) {
-  batch_respond(data);
-}
-
-/* Each decision has a span of its own: a batch is of many traces. Leaves in `out` what the agent is to
- * have as parent. */
-static void begin_span(struct batched *item, const struct decide_request *decision,
-                       struct trace_context *out) {
-  const struct http_request *request = item->batch->request;
-  char name[SPAN_NAME_SIZE];
-  (void)snprintf(name, sizeof name, "%s %s", decision_name(decision->decision),
-                 http_capture(request, 0));
-  struct span_start start = {.name = name, .kind = SPAN_SERVER, .parent = decision->trace};
-  item->span = span_begin(item->batch->routes->tracing.tracer, &start, out);
-  span_text(item->span, "assent.participant", http_capture(request, 0));
-  span_text(item->span, "assent.gid", decision->gid);
-}
-
-static void end_span(struct batched *item, const struct error *err) {
-  enum branch_outcome outcome = item->reply.outcome;
-  if (err)
-    span_error(item->span, error_wire_code(err->code));
-  else
-    span_text(item->span, "assent.outcome", branch_outcome_name(outcome));
-  if (outcome == BRANCH_OUTCOME_RETRY || outcome == BRANCH_OUTCOME_UNVERIFIABLE)
-    span_error(item->span, branch_outcome_name(outcome));
-  span_end(item->span);
-  item->span = NULL;
-}
-
-static void on_decided(void *data, const struct decide_reply *reply, const struct error *err) {
-  struct batched *item = data;
-  struct batch *batch = item->batch;
-  if (!err)
-    item->reply = *reply;
-  else if (batch->err.code == ERR_OK)
-    (void)error_set(&batch->err, err->code, "%s", err->text);
-  end_span(item, err);
-  if (--batch->left > 0) return;
-  if (batch->request) batch_respond(batch);
-  batch_free(batch);
-}
-
-/* As decoded; `request.trace` points to `trace`, or is NULL. */
-struct traced_decision {
-  struct decide_request request;
-  struct trace_context trace;
-};
-
-static enum error_code decode_batch(const json_t *json, struct traced_decision **out, size_t *count,
-                                    struct error *err) {
-  static const struct json_field fields[] = {
-      {"decisions", JSON_KIND_ARRAY, true, 1, DECISIONS_MAX}};
-  enum error_code code = json_check_object(json, "", fields, 1, err);
-  if (code) return code;
-  const json_t *array = json_object_get(json, "decisions");
-  *count = json_array_size(array);
-  *out = must_allocate(*count * sizeof **out);
-  for (size_t i = 0; i < *count && !code; i++) {
-    struct traced_decision *decision = &(*out)[i];
-    const json_t *item = json_array_get(array, i);
-    code = decide_request_decode(item, &decision->request, err);
-    if (!code && decide_request_trace(item, &decision->trace))
-      decision->request.trace = &decision->trace;
-    if (code) (void)error_wrap(err, "decision %zu", i);
-  }
-  return code;
-}
-
-static void decide_all(struct agent_routes *routes, struct agent *agent,
-                       struct http_request *request, const struct traced_decision *decisions,
-                       size_t count) {
-  struct batch *batch = must_allocate(sizeof *batch + count * sizeof batch->items[0]);
-  batch->routes = routes;
-  batch->request = request;
-  batch->count = batch->left = count;
-  batch->timer = loop_timer_new(routes->loop, on_waited_long, batch);
-  loop_timer_start(batch->timer, BATCH_WAIT_MS);
-  DL_APPEND(routes->batches, batch);
-  for (size_t i = 0; i < count; i++) {
-    struct batched *item = &batch->items[i];
-    item->batch = batch;
-    struct decide_request decision = decisions[i].request;
-    struct trace_context context;
-    copy_text(item->gid, sizeof item->gid, decision.gid);
-    item->reply.outcome = BRANCH_OUTCOME_RETRY;
-    agent_cause_set(&item->reply.cause, CAUSE_RECOVERY, "still under way at the database");
-    if (decision.trace) {
-      begin_span(item, &decision, &context);
-      decision.trace = &context;
-    }
-    agent_decide(agent, &decision, on_decided, item);
-  }
-}
-
-static void handle_decide(struct http_request *request, void *data) {
-  struct agent *agent = find_agent(request, data);
-  json_t *json = agent ? parse_body(request) : NULL;
-  if (!json) return;
-  struct traced_decision *decisions = NULL;
-  size_t count = 0;
-  struct error err = {0};
-  if (decode_batch(json, &decisions, &count, &err))
-    http_respond_error(request, &err, NULL);
-  else
-    decide_all(data, agent, request, decisions, count);
-  free(decisions);
+  messages_take(data, routed, request, json);
   json_decref(json);
 }
 
@@ -417,8 +226,7 @@ const struct http_media *agent_routes_media(void) {
 const struct http_route *agent_routes_table(size_t *count) {
   static const struct http_route routes[] = {
       {"POST", "/v1/databases/{participant}/fence", handle_fence, ROLE_ANYONE},
-      {"POST", "/v1/databases/{participant}/run", handle_run, ROLE_ANYONE},
-      {"POST", "/v1/databases/{participant}/decide", handle_decide, ROLE_ANYONE},
+      {"POST", "/v1/databases/{participant}/messages", handle_messages, ROLE_ANYONE},
       {"POST", "/v1/databases/{participant}/list", handle_list, ROLE_ANYONE},
       {"POST", "/v1/databases/{participant}/survey", handle_survey, ROLE_ANYONE},
       {"POST", "/v1/databases/{participant}/blockers", handle_blockers, ROLE_ANYONE},
@@ -430,8 +238,10 @@ const struct http_route *agent_routes_table(size_t *count) {
   return routes;
 }
 
+size_t agent_routes_streaming(const struct agent_routes *routes) {
+  return messages_streaming(routes);
+}
+
 void agent_routes_release(struct agent_routes *routes) {
-  struct batch *batch, *next;
-  DL_FOREACH_SAFE(routes->batches, batch, next)
-  batch_free(batch);
+  messages_release(routes);
 }

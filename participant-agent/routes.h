@@ -6,13 +6,11 @@
 #include <stddef.h>
 
 #include "common/http_server.h"
-#include "common/request_trace.h"
 #include "common/statement_set.h"
+#include "common/tracer.h"
 #include "participant-agent/agent.h"
 
-enum { AGENT_BODY_BYTES_MAX = 64 << 20, DECISIONS_MAX = 1000 };
-/* A batch of decisions is answered after this time at the latest: RETRY for what is not in. */
-enum { BATCH_WAIT_MS = 500 };
+enum { AGENT_BODY_BYTES_MAX = 64 << 20 };
 
 struct routed_agent {
   const char *name; /* of the participant */
@@ -22,11 +20,10 @@ struct routed_agent {
 
 /* The routes' `data`; borrowed by the server. */
 struct agent_routes {
-  struct loop *loop;
   const struct routed_agent *agents;
   size_t count;
-  struct request_tracing tracing;
-  struct batch *batches; /* owned; of decisions that agents have under way; begins NULL */
+  struct tracer *tracer; /* borrowed; NULL: no spans are made of messages */
+  struct batch *batches; /* owned; of messages that agents have under way; begins NULL */
 };
 
 /* For http_server_start(). Requests under way refer to the agents: answer or drop them
@@ -34,6 +31,8 @@ struct agent_routes {
 const struct http_route *agent_routes_table(size_t *count);
 /* Of those that answer with something else than JSON. Static. */
 const struct http_media *agent_routes_media(void);
+/* Requests whose answers have begun and go on: http_server_pending() does not count them. */
+size_t agent_routes_streaming(const struct agent_routes *routes);
 /* When the agents are gone: they refer to the batches. Before the loop. */
 void agent_routes_release(struct agent_routes *routes);
 

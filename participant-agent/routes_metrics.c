@@ -108,7 +108,7 @@ void handle_metrics(struct http_request *request, void *data) {
   write_counters(&page, data);
   write_gauges(&page, data);
   const struct agent_routes *routes = data;
-  tracer_metrics(&page, routes->tracing.tracer);
+  tracer_metrics(&page, routes->tracer);
   metrics_process(&page);
   size_t length;
   char *text = metrics_take(&page, &length);

@@ -1,4 +1,4 @@
-/* What coordinator and agent say to each other. An input is which message ('0'..'8', 'b', 'B') and its JSON.
+/* What coordinator and agent say to each other. An input is which message ('0'..'9', 'b', 'B') and its JSON.
  *
  * What must hold: what is accepted comes out of the encoder, is accepted again, and then comes out as
  * the same text: nothing that one side understands is lost on the way to the other.
@@ -34,7 +34,7 @@ static char *pass_on(char kind, const json_t *json) {
     break;
   }
   case '2': {
-    struct run_request message;
+    struct run_request message = {0};
     struct statement_list statements;
     code = run_request_decode(json, &message, &statements, &err);
     if (code == ERR_OK) {
@@ -65,6 +65,17 @@ static char *pass_on(char kind, const json_t *json) {
     code = list_reply_decode(json, &message, &branches, &err);
     if (code == ERR_OK) list_reply_encode(&w, &message);
     free(branches);
+    break;
+  }
+  case '9': {
+    struct message message;
+    code = message_decode(json, &message, &err);
+    if (code == ERR_OK) {
+      assert(message.id > 0 && strlen(message_gid(message.body)) < GID_SIZE);
+      message_begin(&w, message.id, message.kind);
+      json_write_value(&w, message.body);
+      message_end(&w);
+    }
     break;
   }
   case 'b': PASS(blockers_request); break;

@@ -90,13 +90,13 @@ static void serve_over_http(struct site *site) {
   struct error err = {0};
   char url[64];
   site->routed = (struct routed_agent){.name = "bank", .agent = site->agent};
-  site->routes = (struct agent_routes){.loop = site->pg->loop, .agents = &site->routed, .count = 1};
+  site->routes = (struct agent_routes){.agents = &site->routed, .count = 1};
   CU_ASSERT_EQUAL_FATAL(http_server_start(&site->server, site->pg->loop, &options, routes, count,
                                           &site->routes, &err),
                         ERR_OK);
   site->client = http_client_new(site->pg->loop);
   (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", http_server_port(site->server));
-  site->participant = participant_http_new(site->client, url, "bank", SITE_FAR_MS);
+  site->participant = participant_http_new(site->pg->loop, site->client, url, "bank", SITE_FAR_MS);
 }
 
 void site_open(struct site *site, struct pg *pg, const char *dsn,
@@ -271,4 +271,32 @@ struct got site_post(struct site *site, const char *path, const char *body) {
                    on_response, &got);
   site_wait(&got, 1);
   return got;
+}
+
+static void on_line(void *data, char *line, size_t length) {
+  struct got *got = data;
+  size_t before = strlen(got->body);
+  (void)snprintf(got->body + before, sizeof got->body - before, "%.*s\n", (int)length, line);
+  got->count++;
+  loop_stop(got->loop);
+}
+
+static void on_lines_end(void *data, int status, const char *body, size_t length,
+                         const struct error *err) {
+  struct got *got = data;
+  got->status = status;
+  if (err) got->err = *err;
+  if (!err && status != 200) (void)snprintf(got->body, sizeof got->body, "%.*s", (int)length, body);
+  got->count++;
+  loop_stop(got->loop);
+}
+
+void site_post_messages(struct site *site, const char *messages, struct got *got) {
+  char url[256];
+  char *body = NULL;
+  (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/databases/bank/messages",
+                 http_server_port(site->server));
+  if (asprintf(&body, "{\"messages\":[%s]}", messages) < 0) abort();
+  http_client_send_lines(site->client, url, body, strlen(body), SITE_FAR_MS, sizeof got->body,
+                         on_line, on_lines_end, got);
 }

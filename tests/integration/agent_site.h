@@ -83,6 +83,8 @@ struct got site_list(struct site *site, uint64_t epoch);
 struct got site_health(struct site *site);
 /* Plain HTTP; `body` NULL: a GET. Only of a site over HTTP. */
 struct got site_post(struct site *site, const char *path, const char *body);
+/* A request with messages; each line of the answer, and its end, counts. `body` gets the lines. */
+void site_post_messages(struct site *site, const char *messages, struct got *got);
 int64_t site_balance(const struct site *site);
 int64_t site_prepared_count(const struct site *site);
 /* Print what came instead. */

@@ -799,6 +799,13 @@ static void run_on_a_replaced_database_is_abandoned(struct site *site) {
 /* ---- HTTP itself -------------------------------------------------------------------------------
  */
 
+static void check_refused_whole(struct site *site, const char *messages) {
+  struct got got = site_got(site);
+  site_post_messages(site, messages, &got);
+  site_wait(&got, 1);
+  CU_ASSERT_EQUAL(got.status, 422);
+}
+
 static void http_refuses_what_is_not_for_it(void) {
   struct pg pg;
   struct site here, *site = &here;
@@ -811,27 +818,39 @@ static void http_refuses_what_is_not_for_it(void) {
   CU_ASSERT_EQUAL(site_post(site, "/v1/databases/nobody/list", "{}").status, 404);
   CU_ASSERT_EQUAL(site_post(site, "/v1/databases/bank/fence", "{").status, 400);
   CU_ASSERT_EQUAL(site_post(site, "/v1/databases/bank/fence", "{}").status, 422);
-  CU_ASSERT_EQUAL(site_post(site, "/v1/databases/bank/decide", "{\"decisions\":[]}").status, 422);
-  CU_ASSERT_EQUAL(
-      site_post(site, "/v1/databases/bank/decide", "{\"decisions\":[{\"gid\":\"x'\"}]}").status,
-      422);
+  CU_ASSERT_EQUAL(site_post(site, "/v1/databases/bank/messages", "{\"messages\":[]}").status, 422);
+  check_refused_whole(site, "{\"id\":0,\"run\":{}}");
+  check_refused_whole(site, "{\"id\":1}");
+  check_refused_whole(site, "{\"id\":1,\"run\":{},\"decide\":{}}");
+  check_refused_whole(site, "{\"id\":1,\"problem\":{}}");
+  check_refused_whole(site, "{\"id\":1,\"run\":[]},{\"id\":2,\"decide\":{}}");
   site_gid(site, 1, gid);
   (void)snprintf(body, sizeof body,
-                 "{\"decisions\":[{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"abort\"}]}", gid);
-  struct got got = site_post(site, "/v1/databases/bank/decide", body);
-  CU_ASSERT_EQUAL(got.status, 409);
-  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"fenced\""));
-  (void)site_fence(site, 1);
-  got = site_post(site, "/v1/databases/bank/decide", body);
+                 "{\"id\":7,\"decide\":{\"gid\":\"x'\"}},"
+                 "{\"id\":8,\"decide\":{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"abort\"}}",
+                 gid);
+  struct got got = site_got(site);
+  site_post_messages(site, body, &got);
+  site_wait(&got, 3);
   CU_ASSERT_EQUAL(got.status, 200);
-  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"outcomes\""));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":7,\"problem\":{"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"status\":422"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":8,\"problem\":{"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"code\":\"fenced\""));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, gid));
+  (void)site_fence(site, 1);
+  got = site_got(site);
+  site_post_messages(site, body, &got);
+  site_wait(&got, 3);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":7,\"problem\":{"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":8,\"decide\":{"));
   CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"aborted\""));
   site_close(site);
   pg_teardown(&pg);
 }
 
 /* The statement that is to be aborted swallows the cancel. */
-static void http_answers_a_batch_while_one_of_it_is_stuck(void) {
+static void http_answers_each_message_while_another_is_stuck(void) {
   struct pg pg;
   struct site here, *site = &here;
   struct agent_options options = site_options();
@@ -848,20 +867,23 @@ static void http_answers_a_batch_while_one_of_it_is_stuck(void) {
   site_run_begin(site, &job, &deaf);
   pg_wait_for(site->pg, SLEEPERS);
   (void)snprintf(body, sizeof body,
-                 "{\"decisions\":[{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"abort\"},"
-                 "{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"commit\",\"xid\":\"%s\","
-                 "\"server\":\"%s\"}]}",
+                 "{\"id\":1,\"decide\":{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"abort\"}},"
+                 "{\"id\":2,\"decide\":{\"gid\":\"%s\",\"epoch\":1,\"decision\":\"commit\","
+                 "\"xid\":\"%s\",\"server\":\"%s\"}}",
                  stuck, quick, voted.run.xid, voted.run.server);
-  struct got got = site_post(site, "/v1/databases/bank/decide", body);
-  CU_ASSERT_EQUAL(got.status, 200);
-  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"retry\""));
-  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "still under way"));
+  struct got got = site_got(site);
+  site_post_messages(site, body, &got);
+  site_wait(&got, 1);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":2,\"decide\":{"));
   CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"committed\""));
+  CU_ASSERT_PTR_NULL(strstr(got.body, "\"id\":1"));
   CU_ASSERT_EQUAL(site_balance(site), 90);
-  CU_ASSERT_PTR_NOT_NULL(site->routes.batches);
+  CU_ASSERT_EQUAL(agent_routes_streaming(&site->routes), 1);
+  site_wait(&got, 3);
+  CU_ASSERT_EQUAL(got.status, 200);
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":1,\"decide\":{"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "\"aborted\""));
   site_wait(&deaf, 1);
-  struct got done = site_decide_until_told(site, stuck, DECIDE_ABORT, NULL);
-  site_assert_outcome(&done, BRANCH_OUTCOME_ABORTED);
   CU_ASSERT_PTR_NULL(site->routes.batches);
   site_close(site);
   pg_teardown(&pg);
@@ -881,8 +903,10 @@ static void http_forgets_a_batch_with_its_agent(void) {
   struct job job = {.gid = gid, .sql = {DEAF}};
   site_run_begin(site, &job, &deaf);
   pg_wait_for(site->pg, SLEEPERS);
-  struct got done = site_decide(site, gid, DECIDE_ABORT, NULL);
-  site_assert_outcome(&done, BRANCH_OUTCOME_RETRY);
+  struct got never = site_got(site);
+  site_decide_begin(site, gid, 1, DECIDE_ABORT, NULL, &never);
+  (void)site_health(site);
+  CU_ASSERT_EQUAL(never.count, 0);
   CU_ASSERT_PTR_NOT_NULL(site->routes.batches);
   site_close(site);
   CU_ASSERT_PTR_NULL(site->routes.batches);
@@ -955,5 +979,5 @@ STORIES(TOLD)
 
 #define TOLD_CASES(story) CASE(story##_by_call), CASE(story##_over_http),
 SUITE(agent, STORIES(TOLD_CASES) CASE(http_refuses_what_is_not_for_it),
-      CASE(http_answers_a_batch_while_one_of_it_is_stuck),
+      CASE(http_answers_each_message_while_another_is_stuck),
       CASE(http_forgets_a_batch_with_its_agent))

@@ -13,8 +13,8 @@
 
 enum { FIRED_MS_MAX = 20000 };
 
-static const char run[] = "/run ";
-static const char decide[] = "/decide ";
+static const char run[] = "\"run\":{";
+static const char decide[] = "\"decide\":{";
 static const char vote[] = "\"vote\":\"yes\"";
 static const char committed[] = "\"outcome\":\"committed\"";
 
@@ -285,11 +285,11 @@ static void abort_after_the_commit_is_refused_and_alarmed(void) {
       api_new_of_agent(api_text(w->api, "http://127.0.0.1:%d", (int)w->ports[AGENT_B]));
   for (unsigned i = 1; i <= 2; i++) {
     const struct reply *told =
-        api_post(agent, "/v1/databases/bank_b/decide",
-                 "{'decisions':[{'gid':'%s','epoch':%.*s,'decision':'abort'}]}", gid,
-                 (int)strcspn(epoch, "_"), epoch);
+        api_post(agent, "/v1/databases/bank_b/messages",
+                 "{'messages':[{'id':%u,'decide':{'gid':'%s','epoch':%.*s,'decision':'abort'}}]}",
+                 i, gid, (int)strcspn(epoch, "_"), epoch);
     CHECK_STATUS(told, 200);
-    CHECK_STRING(told, "/outcomes/0/outcome", "committed");
+    CHECK_STRING(told, "/decide/outcome", "committed");
     CU_ASSERT_EQUAL(world_logged(w, AGENT_B, "branch_against_decision"), 1);
   }
   api_free(agent);

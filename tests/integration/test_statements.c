@@ -183,17 +183,20 @@ static void agent_runs_nothing_but_its_own_file(void) {
 }
 
 #define RUN(sql)                                                                                   \
+  "{'messages':[{'id':1,'run':"                                                                    \
   "{'gid':'assent_0123456789ab_1_01900000-0000-7000-8000-000000000000_1','epoch':1,"               \
   "'incarnation':'0123456789abcdef','sequence':0,'end':'prepare','timeout_ms':1000,"               \
-  "'statements':[{'sql':'" sql "'}]}"
+  "'statements':[{'sql':'" sql "'}]}}]}"
 
 /* Who has the coordinator's certificate, or sits on the loopback. */
 static void direct_call_of_an_agent_runs_no_other_sql(void) {
   struct world *w = world_open(WORLD_AGENTS, &limited);
   struct api *agent =
       api_new_of_agent(api_text(w->api, "http://127.0.0.1:%d", (int)w->ports[AGENT_A]));
-  CHECK_PROBLEM(api_post(agent, "/v1/databases/bank_a/run", RUN("DELETE FROM account")), 403,
-                "sql_not_allowed");
+  const struct reply *reply =
+      api_post(agent, "/v1/databases/bank_a/messages", RUN("DELETE FROM account"));
+  CHECK_STATUS(reply, 200);
+  CHECK_STRING(reply, "/problem/code", "sql_not_allowed");
   api_free(agent);
   CHECK_STATUS(api_run(w->api, ONE_CALL("", NAMED_TRANSFER(1))), 200);
   CHECK_MOVED(w, 1);

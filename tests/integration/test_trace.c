@@ -228,7 +228,7 @@ static void committed_one_is_told_step_by_step(enum world_mode mode) {
     CU_ASSERT(end_of(commit) <= end_of(transaction));
     check_error(prepare, "");
     check_error(commit, "");
-    check_branch(spans, mode, prepare, banks[i], "POST /v1/databases/{participant}/run",
+    check_branch(spans, mode, prepare, banks[i], i == 0 ? "run bank_a" : "run bank_b",
                  "PREPARE TRANSACTION");
     check_branch(spans, mode, commit, banks[i], served, "COMMIT PREPARED");
   }
@@ -335,7 +335,7 @@ static void trace_is_passed_on_by_who_does_not_take_part(void) {
                              ONE_CALL("", TRANSFER(1))),
                200);
   json_t *spans = wait_for_spans(&traced, 8);
-  const json_t *run = SPAN(spans, "assent-agent", "POST /v1/databases/{participant}/run", "bank_a");
+  const json_t *run = SPAN(spans, "assent-agent", "run bank_a", "bank_a");
   const json_t *commit = SPAN(spans, "assent-agent", "commit bank_b", "");
   CU_ASSERT_STRING_EQUAL(text_of(run, "traceId"), TRACE_A);
   CU_ASSERT_STRING_EQUAL(text_of(run, "parentSpanId"), SPAN_A);

@@ -91,7 +91,6 @@ static void start_agents(struct life *life) {
     life->routed[at] = (struct routed_agent){.name = database_name(i), .agent = life->agents[at]};
   }
   life->agent_routes.agents = life->routed;
-  life->agent_routes.loop = life->process.loop;
 }
 
 /* ---- a coordinator ---------------------------------------------------------------------------- */
@@ -118,8 +117,8 @@ static void add_participant(struct life *life, unsigned database) {
   } else {
     char url[64];
     (void)snprintf(url, sizeof url, "http://agent-%u:%d", setup->agent_of[database], PORT_AGENT);
-    participant =
-        participant_http_new(life->client, url, database_name(database), setup->agent_timeout_ms);
+    participant = participant_http_new(life->process.loop, life->client, url,
+                                       database_name(database), setup->agent_timeout_ms);
   }
   coordinator_add_participant(life->coordinator, database_name(database),
                               setup->embedded ? "embedded" : "agent", participant);
@@ -236,7 +235,8 @@ static void check_stopped(void *data) {
   struct life *life = data;
   struct loop *loop = life->process.loop;
   size_t live = life->coordinator ? coordinator_live_count(life->coordinator) : 0;
-  bool idle = live == 0 && http_server_pending(life->server) == 0;
+  bool idle = live == 0 && http_server_pending(life->server) == 0 &&
+              agent_routes_streaming(&life->agent_routes) == 0;
   if (!idle && loop_now_ms(loop) < life->stop_by_ms)
     loop_timer_start(life->stop_check, STOP_CHECK_MS);
   else

@@ -53,8 +53,10 @@ struct network {
 
 struct packet { /* under way, or arrived */
   struct exchange *exchange;
-  bool repeated; /* a request's second copy */
-  int status;    /* of a reply; 0: it is an error */
+  bool repeated;   /* a request's second copy */
+  int status;      /* of a reply; 0: it is an error */
+  unsigned stream; /* of which this is a piece; 0: it is a whole reply */
+  bool more;       /* other pieces follow */
   enum error_code code;
   char *body;
   size_t length;
@@ -69,12 +71,17 @@ struct exchange {
   const char *method;
   char *target, *key, *body;
   size_t length;
+  http_client_line_fn line;
   http_client_fn fn; /* NULL: nobody waits */
   void *data;
   struct sim_event *timeout;
   struct packet *packets;
   unsigned under_way; /* packets, and servers that hold it */
   bool swapped, refused;
+  unsigned streams;      /* begun */
+  unsigned reads;        /* the one that is read: the first that came */
+  unsigned broken;       /* the one of which nothing comes any more */
+  uint64_t piece_due_us; /* when the last piece under way arrives */
   struct net_server *at; /* holds it */
   struct exchange *prev, *next;
 };
@@ -172,12 +179,30 @@ static void tell(struct exchange *exchange, int status, const char *body, size_t
   fn(exchange->data, status, status ? body : "", status ? length : 0, status ? NULL : &err);
 }
 
+/* Gives the whole lines of a good answer to who wants lines. Returns what is behind them. */
+static char *tell_lines(struct exchange *exchange, struct packet *packet) {
+  char *at = packet->body;
+  if (!exchange->line || packet->status != 200) return at;
+  for (char *end; exchange->fn && (end = strchr(at, '\n')) != NULL; at = end + 1) {
+    *end = '\0';
+    exchange->line(exchange->data, at, (size_t)(end - at));
+  }
+  return at;
+}
+
 static void reply_arrives(void *data) {
   struct packet *packet = data;
   struct exchange *exchange = packet->exchange;
   exchange->under_way--;
-  tell(exchange, packet->status, packet->body, packet->length, packet->code,
-       packet->code == ERR_UNAVAILABLE ? "connection refused" : "connection reset");
+  if (packet->status != 0 && exchange->reads == 0) exchange->reads = packet->stream;
+  if (packet->status == 0 || exchange->reads == packet->stream) {
+    char *rest = packet->body ? tell_lines(exchange, packet) : NULL;
+    size_t length = rest ? packet->length - (size_t)(rest - packet->body) : 0;
+    int status = packet->code == ERR_OK ? packet->status : 0;
+    if (!packet->more)
+      tell(exchange, status, rest, length, packet->code,
+           packet->code == ERR_UNAVAILABLE ? "connection refused" : "connection reset");
+  }
   review(exchange);
 }
 
@@ -299,6 +324,7 @@ struct exchange *network_call(struct network *network, const struct net_request 
   if (request->key) exchange->key = copied(request->key, strlen(request->key));
   exchange->body = request->body;
   exchange->length = request->length;
+  exchange->line = request->line;
   exchange->fn = fn;
   exchange->data = data;
   DL_APPEND(network->exchanges, exchange);
@@ -358,7 +384,7 @@ static void cut_reply(struct sim *sim, struct packet *packet) {
   packet->body[packet->length] = '\0';
   /* Mostly the cut is noticed by its length; a careless proxy may hide it. */
   if (sim_random(sim, 2) == 0) {
-    packet->status = 0;
+    if (packet->stream == 0) packet->status = 0;
     packet->code = ERR_LOST;
   }
 }
@@ -396,6 +422,53 @@ void network_answer(struct exchange *exchange, struct process *by, int status, c
               (unsigned long long)exchange->number, status, (int)length, body);
     send_reply(exchange, status, body, length);
   }
+  review(exchange);
+}
+
+unsigned network_stream_begin(struct exchange *exchange) {
+  return ++exchange->streams;
+}
+
+/* Pieces come in order; where one is lost none comes any more, and where one is cut the answer ends. */
+static void send_piece(struct exchange *exchange, unsigned stream, const char *piece, size_t length,
+                       bool last) {
+  struct network *network = exchange->network;
+  struct sim *sim = network->sim;
+  struct way *way = exchange->way;
+  if (!exchange->fn || exchange->broken == stream) return;
+  if (!way_back_is_open(network, way) || sim_fault(sim, SIM_REPLY_LOST, way->address)) {
+    exchange->broken = stream;
+    return;
+  }
+  struct packet *packet = packet_new(exchange);
+  packet->status = 200;
+  packet->stream = stream;
+  packet->more = !last;
+  packet->body = copied(piece, length);
+  packet->length = length;
+  if (exchange->from && length > 0) swap_reply(sim, packet);
+  packet->status = 200; /* that has been told before */
+  if (sim_fault(sim, SIM_REPLY_CUT, way->address)) {
+    cut_reply(sim, packet);
+    packet->more = false;
+    exchange->broken = stream;
+  }
+  uint64_t due_us = sim_now_us(sim) + latency_us(network);
+  if (due_us < exchange->piece_due_us) due_us = exchange->piece_due_us;
+  exchange->piece_due_us = due_us;
+  (void)sim_after(sim, waiting_loop(exchange), due_us - sim_now_us(sim), reply_arrives, packet);
+}
+
+void network_stream(struct exchange *exchange, unsigned stream, struct process *by,
+                    const char *piece, size_t length, bool last) {
+  assert(exchange->under_way > 0);
+  if (!by->dead) {
+    sim_trace(exchange->network->sim, "%s answers #%llu piece %.*s", by->name,
+              (unsigned long long)exchange->number, (int)length, piece ? piece : "");
+    send_piece(exchange, stream, piece, length, last);
+  }
+  if (!last) return;
+  exchange->under_way--;
   review(exchange);
 }
 

@@ -2,7 +2,8 @@
  *
  * common/http_client.h and common/http_server.h stand on it (network_client.c, network_server.c); so
  * what is encoded, decoded, routed and refused is the code under test. Lost, late and repeated are
- * requests and replies each for itself; a reply can come cut, or be that of another request on the same
+ * requests and replies each for itself; a reply can come cut, also one that comes line by line, between any
+ * two of them, or be that of another request on the same
  * connection; the way to a server or the way back can be closed for a while.
  */
 #ifndef ASSENT_TESTS_SIM_NETWORK_H
@@ -27,7 +28,8 @@ struct net_request {
   char *body;           /* taken over; NULL: none */
   size_t length;
   uint64_t timeout_us;
-  bool once; /* nobody on the way sends it again by itself: it is not idempotent */
+  http_client_line_fn line; /* as http_client_send_lines(); NULL: the answer comes as a whole */
+  bool once;                /* nobody on the way sends it again by itself: it is not idempotent */
 };
 
 /* fn comes once, as http_client.h says, on the loop of `from`; unless it is withdrawn before. */
@@ -59,5 +61,10 @@ const char *exchange_body(const struct exchange *exchange, size_t *length); /* N
 /* The server keeps it until it has answered. */
 void network_answer(struct exchange *exchange, struct process *by, int status, const char *body,
                     size_t length);
+/* An answer (200) in pieces, each of whole lines; `last`: with this one, which may be empty, it is whole.
+ * `stream`: a request that came twice has two. */
+unsigned network_stream_begin(struct exchange *exchange);
+void network_stream(struct exchange *exchange, unsigned stream, struct process *by,
+                    const char *piece, size_t length, bool last);
 
 #endif

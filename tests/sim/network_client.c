@@ -16,6 +16,7 @@ struct asked {
   struct http_client *client;
   struct exchange *exchange;
   size_t response_bytes_max;
+  http_client_line_fn line;
   http_client_fn fn;
   void *data;
   struct asked *prev, *next;
@@ -50,6 +51,11 @@ static void answered(void *data, int status, const char *body, size_t length,
     lose(asked, "the response is too long");
   else
     answer(asked, status, body, length, err);
+}
+
+static void line_came(void *data, char *line, size_t length) {
+  struct asked *asked = data;
+  asked->line(asked->data, line, length);
 }
 
 void http_client_free(struct http_client *client) {
@@ -93,10 +99,19 @@ int64_t http_client_retry_after_s(const struct http_client *client) {
 void http_client_send(struct http_client *client, const char *url, char *body, size_t length,
                       uint64_t timeout_ms, size_t response_bytes_max, http_client_fn fn,
                       void *data) {
+  http_client_send_lines(client, url, body, length, timeout_ms, response_bytes_max, NULL, fn, data);
+}
+
+void http_client_send_lines(struct http_client *client, const char *url, char *body, size_t length,
+                            uint64_t timeout_ms, size_t response_bytes_max,
+                            http_client_line_fn line, http_client_fn fn, void *data) {
   struct asked *asked = calloc(1, sizeof *asked);
   if (!asked) abort();
-  *asked = (struct asked){
-      .client = client, .response_bytes_max = response_bytes_max, .fn = fn, .data = data};
+  *asked = (struct asked){.client = client,
+                          .response_bytes_max = response_bytes_max,
+                          .line = line,
+                          .fn = fn,
+                          .data = data};
   DL_APPEND(client->asked, asked);
   char address[64];
   const char *target = split_url(url, address);
@@ -106,6 +121,7 @@ void http_client_send(struct http_client *client, const char *url, char *body, s
                                 .target = target,
                                 .body = body,
                                 .length = length,
-                                .timeout_us = timeout_ms * 1000};
+                                .timeout_us = timeout_ms * 1000,
+                                .line = line ? line_came : NULL};
   asked->exchange = network_call(client->process->network, &request, answered, asked);
 }

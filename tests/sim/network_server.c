@@ -17,6 +17,7 @@ struct http_server {
   size_t route_count;
   void *data;
   struct http_request *requests; /* not answered yet */
+  struct http_stream *streams;   /* answered in part */
   size_t pending;
   bool quiet;
 };
@@ -32,20 +33,31 @@ struct http_request {
 
 /* ---- answers ---------------------------------------------------------------------------------- */
 
-static void finish(struct http_request *request, int status, const char *body, size_t length) {
-  struct http_server *server = request->server;
-  DL_DELETE(server->requests, request);
-  server->pending--;
-  network_answer(request->exchange, server->net.process, status, body, length);
+static void let_go(struct http_request *request) {
+  DL_DELETE(request->server->requests, request);
+  request->server->pending--;
   free(request->text);
   free(request);
+}
+
+static void finish(struct http_request *request, int status, const char *body, size_t length) {
+  struct exchange *exchange = request->exchange;
+  struct process *process = request->server->net.process;
+  let_go(request);
+  network_answer(exchange, process, status, body, length);
+}
+
+/* As a good answer's type. */
+static bool is_ours(const char *content_type) {
+  return strcmp(content_type, "application/json") == 0 ||
+         strcmp(content_type, "application/x-ndjson") == 0;
 }
 
 void http_respond_take(struct http_request *request, int status, const char *content_type,
                        char *body, size_t length, const struct http_header *headers,
                        size_t header_count) {
-  assert(strcmp(content_type, status < 400 ? "application/json" : PROBLEM_CONTENT_TYPE) == 0 &&
-         body);
+  assert(body);
+  assert(status < 400 ? is_ours(content_type) : strcmp(content_type, PROBLEM_CONTENT_TYPE) == 0);
   (void)headers;
   (void)header_count;
   finish(request, status, body, length);
@@ -60,31 +72,43 @@ void http_respond_error(struct http_request *request, const struct error *err, c
   free(body);
 }
 
-/* Readers of events are not modelled: nothing depends on them. */
+/* What is written leaves at once, and as much as is written: no reader is slow here. */
+struct http_stream {
+  struct http_server *server;
+  struct exchange *exchange;
+  unsigned number;
+  http_stream_closed_fn closed;
+  void *data;
+  struct http_stream *prev, *next;
+};
+
 struct http_stream *http_respond_stream(struct http_request *request, const char *content_type,
                                         size_t bytes_max, http_stream_closed_fn closed,
                                         void *data) {
-  struct error err = {0};
-  (void)content_type;
+  struct http_server *server = request->server;
+  struct http_stream *stream = calloc(1, sizeof *stream);
   (void)bytes_max;
-  (void)closed;
-  (void)data;
-  (void)error_set(&err, ERR_MEMORY, "no streams here");
-  http_respond_error(request, &err, NULL);
-  return NULL;
+  if (!stream) abort();
+  assert(is_ours(content_type));
+  *stream = (struct http_stream){
+      .server = server, .exchange = request->exchange, .closed = closed, .data = data};
+  stream->number = network_stream_begin(stream->exchange);
+  DL_APPEND(server->streams, stream);
+  let_go(request);
+  return stream;
 }
 
 bool http_stream_write(struct http_stream *stream, const char *text, size_t length) {
-  (void)stream;
-  (void)text;
-  (void)length;
-  return false;
+  network_stream(stream->exchange, stream->number, stream->server->net.process, text, length,
+                 false);
+  return true;
 }
 
 void http_stream_end(struct http_stream *stream, const char *last, size_t length) {
-  (void)stream;
-  (void)last;
-  (void)length;
+  struct http_server *server = stream->server;
+  DL_DELETE(server->streams, stream);
+  network_stream(stream->exchange, stream->number, server->net.process, last, length, true);
+  free(stream);
 }
 
 /* ---- requests --------------------------------------------------------------------------------- */
@@ -235,6 +259,11 @@ void http_server_free(struct http_server *server) {
   (void)error_set(&err, ERR_STOPPING, "stopping");
   while (server->requests)
     http_respond_error(server->requests, &err, NULL);
+  while (server->streams) {
+    struct http_stream *stream = server->streams;
+    stream->closed(stream->data);
+    http_stream_end(stream, NULL, 0);
+  }
   network_close(server->net.process->network, &server->net);
   free(server);
 }

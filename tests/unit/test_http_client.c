@@ -420,6 +420,64 @@ static void client_freed_ends_what_is_under_way(void) {
   peer_close(&peer);
 }
 
+/* ---- line by line -----------------------------------------------------------------------------
+ */
+
+struct lines {
+  struct call call;
+  char text[256]; /* each line behind a '|' */
+};
+
+static void on_line(void *data, char *line, size_t length) {
+  struct lines *lines = data;
+  size_t before = strlen(lines->text);
+  CU_ASSERT_EQUAL(strlen(line), length);
+  CU_ASSERT_EQUAL(lines->call.calls, 0);
+  (void)snprintf(lines->text + before, sizeof lines->text - before, "|%s", line);
+}
+
+static void expect_lines(script run, const char *answer, const char *expected, int status,
+                         enum error_code code) {
+  struct peer peer;
+  struct lines lines = {0};
+  peer_open(&peer, run, answer);
+  call_open(&lines.call);
+  http_client_send_lines(lines.call.client, peer.url, strdup("{}"), 2, TIMEOUT_MS, RESPONSE_MAX,
+                         on_line, on_response, &lines.call);
+  loop_run(lines.call.loop);
+  CU_ASSERT_EQUAL(lines.call.calls, 1);
+  CU_ASSERT_EQUAL(lines.call.err.code, code);
+  CU_ASSERT_EQUAL(lines.call.status, status);
+  CU_ASSERT_STRING_EQUAL(lines.text, expected);
+  call_close(&lines.call);
+  peer_close(&peer);
+}
+
+#define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+static void lines_of_a_whole_answer_are_handed_over(void) {
+  expect_lines(serve, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n1\n22\n\n", "|1|22|", 200,
+               ERR_OK);
+}
+
+static void lines_are_put_together_from_pieces(void) {
+  expect_lines(serve, CHUNKED "1\r\n1\r\n3\r\n1\n2\r\n2\r\n2\n\r\n0\r\n\r\n", "|11|22", 200,
+               ERR_OK);
+}
+
+/* The first line stands, though what follows is lost. */
+static void lines_before_a_cut_count_and_a_part_does_not(void) {
+  expect_lines(serve_and_close, CHUNKED "4\r\n1\n22\r\n", "|1", 0, ERR_LOST);
+}
+
+static void line_without_its_end_is_left_over(void) {
+  expect_lines(serve, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n1\n22", "|1", 200, ERR_OK);
+}
+
+static void lines_of_a_refusal_are_none(void) {
+  expect_lines(serve, "HTTP/1.1 409 Conflict\r\nContent-Length: 4\r\n\r\n1\n2\n", "", 409, ERR_OK);
+}
+
 /* ---- kept connections found dead --------------------------------------------------------------
  */
 
@@ -541,7 +599,9 @@ SUITE(http_client, CASE(post_whole_is_answered), CASE(headers_of_one_request_are
       CASE(answer_cut_short_is_lost), CASE(answer_cut_short_in_its_head_is_lost),
       CASE(answer_stalled_midway_is_lost), CASE(answer_that_is_not_http_is_lost),
       CASE(answer_over_the_limit_is_lost), CASE(client_freed_ends_what_is_under_way),
-      CASE(kept_connection_dropped_is_sent_again),
+      CASE(lines_of_a_whole_answer_are_handed_over), CASE(lines_are_put_together_from_pieces),
+      CASE(lines_before_a_cut_count_and_a_part_does_not), CASE(line_without_its_end_is_left_over),
+      CASE(lines_of_a_refusal_are_none), CASE(kept_connection_dropped_is_sent_again),
       CASE(kept_connection_dropped_by_a_dying_peer_is_lost),
       CASE(blocking_call_returns_the_response), CASE(blocking_call_to_a_dead_port_is_unavailable),
       CASE(caller_keeps_its_connection), CASE(caller_never_posts_twice))

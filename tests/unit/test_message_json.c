@@ -529,16 +529,16 @@ static void decide_request_tells_its_trace(void) {
   decide_request_encode(&w, &in);
   json_t *json = written(&w);
   CU_ASSERT_EQUAL(decide_request_decode(json, &out, NULL), ERR_OK);
-  CU_ASSERT_TRUE_FATAL(decide_request_trace(json, &got));
+  CU_ASSERT_TRUE_FATAL(request_trace_decode(json, &got));
   traceparent_format(&got, text);
   CU_ASSERT_STRING_EQUAL(text, parent);
   CU_ASSERT_STRING_EQUAL(got.state, "rojo=1");
   (void)json_object_set_new(json, "tracestate", json_string("rojo=1\r\nX: y"));
-  CU_ASSERT_TRUE(decide_request_trace(json, &got));
+  CU_ASSERT_TRUE(request_trace_decode(json, &got));
   CU_ASSERT_PTR_NULL(got.state);
   (void)json_object_set_new(json, "traceparent", json_string("00-nonsense"));
   CU_ASSERT_EQUAL(decide_request_decode(json, &out, NULL), ERR_OK); /* it decides all the same */
-  CU_ASSERT_FALSE(decide_request_trace(json, &got));
+  CU_ASSERT_FALSE(request_trace_decode(json, &got));
   json_decref(json);
 }
 
@@ -662,6 +662,75 @@ static void health_reads_back(void) {
   CU_ASSERT_STRING_EQUAL(out.last_error, "lost at noon");
 }
 
+/* ---- several in one request -------------------------------------------------------------------
+ */
+
+static void messages_read_back(void) {
+  static const enum message_kind kinds[] = {MESSAGE_RUN, MESSAGE_DECIDE};
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    struct json_writer w;
+    struct message message;
+    json_writer_init(&w);
+    message_begin(&w, 41 + i, kinds[i]);
+    json_object_begin(&w);
+    json_object_end(&w);
+    message_end(&w);
+    json_t *json = written(&w);
+    CU_ASSERT_EQUAL_FATAL(message_decode(json, &message, NULL), ERR_OK);
+    CU_ASSERT_EQUAL(message.id, 41 + i);
+    CU_ASSERT_EQUAL(message.kind, kinds[i]);
+    CU_ASSERT_STRING_EQUAL(message_gid(message.body), "");
+    json_decref(json);
+  }
+}
+
+static void messages_wrong_are_refused(void) {
+  static const char *const wrong[] = {
+      "[]",
+      "{}",
+      "{\"id\":1}",
+      "{\"run\":{}}",
+      "{\"id\":0,\"run\":{}}",
+      "{\"id\":\"1\",\"run\":{}}",
+      "{\"id\":1,\"run\":[]}",
+      "{\"id\":1,\"run\":{},\"decide\":{}}",
+      "{\"id\":1,\"run\":{},\"more\":1}",
+  };
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    json_t *json = json_parse(wrong[i], strlen(wrong[i]), NULL);
+    struct message message;
+    struct error err = {0};
+    CU_ASSERT_NOT_EQUAL(message_decode(json, &message, &err), ERR_OK);
+    CU_ASSERT_STRING_NOT_EQUAL(err.text, "");
+    json_decref(json);
+  }
+}
+
+static enum error_code pass_problem(enum error_code code, const char *gid, const char *mine) {
+  struct error err = {0}, out = {0};
+  struct json_writer w;
+  struct message message;
+  (void)error_set(&err, code, "as it is");
+  json_writer_init(&w);
+  message_begin(&w, 1, MESSAGE_PROBLEM);
+  CU_ASSERT_TRUE(message_problem_encode(&w, gid, &err));
+  message_end(&w);
+  json_t *json = written(&w);
+  CU_ASSERT_EQUAL_FATAL(message_decode(json, &message, NULL), ERR_OK);
+  CU_ASSERT_EQUAL(message.kind, MESSAGE_PROBLEM);
+  message_problem_decode(message.body, mine, &out);
+  json_decref(json);
+  return out.code;
+}
+
+static void problem_says_what_it_proves(void) {
+  CU_ASSERT_EQUAL(pass_problem(ERR_FENCED, GID, GID), ERR_FENCED);
+  CU_ASSERT_EQUAL(pass_problem(ERR_UNAVAILABLE, GID, GID), ERR_UNAVAILABLE);
+  CU_ASSERT_EQUAL(pass_problem(ERR_INVALID, GID, GID), ERR_BAD_REQUEST);
+  CU_ASSERT_EQUAL(pass_problem(ERR_ABORTED, GID, GID), ERR_LOST);
+  CU_ASSERT_EQUAL(pass_problem(ERR_FENCED, "", GID), ERR_LOST); /* another's: nothing */
+}
+
 SUITE(message_json, CASE(names_read_back), CASE(names_unknown_leave_the_value),
       CASE(survey_request_reads_back), CASE(survey_reply_reads_back),
       CASE(survey_reply_wrong_is_refused), CASE(fence_request_reads_back),
@@ -676,4 +745,5 @@ SUITE(message_json, CASE(names_read_back), CASE(names_unknown_leave_the_value),
       CASE(decide_request_tells_its_trace), CASE(decide_request_without_xid_has_empty_text),
       CASE(decide_request_wrong_is_refused), CASE(decide_reply_reads_back),
       CASE(decide_reply_for_another_gid_is_refused), CASE(list_reads_back),
-      CASE(list_reply_with_a_foreign_gid_is_refused), CASE(health_reads_back))
+      CASE(list_reply_with_a_foreign_gid_is_refused), CASE(health_reads_back),
+      CASE(messages_read_back), CASE(messages_wrong_are_refused), CASE(problem_says_what_it_proves))
