@@ -23,7 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ADMISSION_FLOOR = 2, ADMISSION_START = 8, ADMISSION_STALL_MS = 500 };
+enum { ADMISSION_FLOOR = 2, ADMISSION_START = 16, ADMISSION_STALL_MS = 500 };
 
 enum admission_phase {
   ADMISSION_BASE,

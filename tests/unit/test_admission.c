@@ -119,11 +119,11 @@ static void limit_stays_between_floor_and_ceiling(void) {
 
 static void stall_doubles_the_limit_up_to_the_ceiling(void) {
   struct admission a;
-  admission_init(&a, 20);
+  admission_init(&a, 2 * ADMISSION_START + 4);
   admission_stalled(&a);
-  CU_ASSERT_EQUAL(a.limit, 16);
+  CU_ASSERT_EQUAL(a.limit, 2 * ADMISSION_START);
   admission_stalled(&a);
-  CU_ASSERT_EQUAL(a.limit, 20);
+  CU_ASSERT_EQUAL(a.limit, 2 * ADMISSION_START + 4);
 }
 
 static void same_ends_give_the_same_limits(void) {
