@@ -303,6 +303,46 @@ static void set_survives_prepare_until_discard_all(void) {
   CHECK_VALUE(session, "0", "SHOW statement_timeout");
 }
 
+static void reset_all_is_taken_behind_prepare_before_the_same_sync(void) {
+  static const char *const commands[] = {"BEGIN",     "SET statement_timeout = 12345",
+                                         TAKE,        "PREPARE TRANSACTION 'x'",
+                                         "RESET ALL", SYNC,
+                                         NULL};
+  PGconn *session = facts_session();
+  struct answer answers[PIPELINE_MAX];
+  CU_ASSERT_EQUAL_FATAL(say_in_pipeline(session, answers, commands), 5);
+  CHECK_TAG_IS(answers[3], "PREPARE TRANSACTION");
+  CHECK_WARNING_IS(answers[3], "");
+  CHECK_TAG_IS(answers[4], "RESET");
+  check_prepared(session, "1");
+  CHECK_VALUE(session, "0", "SHOW statement_timeout");
+}
+
+/* The lock of the session; one of the transaction goes with the branch. */
+static void session_advisory_lock_is_given_up_before_prepare(void) {
+  PGconn *session = facts_session(), *other = facts_session();
+  CHECK_SAYS(session, "PREPARE TRANSACTION",
+             "BEGIN; SELECT pg_advisory_lock(1); SELECT pg_advisory_xact_lock(2); " TAKE
+             "; SELECT pg_advisory_unlock_all(); PREPARE TRANSACTION 'x'");
+  CHECK_VALUE(other, "t", "SELECT pg_try_advisory_lock(1)");
+  CHECK_VALUE(other, "f", "SELECT pg_try_advisory_lock(2)");
+}
+
+static void prepared_statement_of_other_columns_by_now_is_0a000(void) {
+  PGconn *session = facts_session(), *other = facts_session();
+  CHECK_SAYS(session, "PREPARE", "PREPARE s AS SELECT * FROM account WHERE id = 1");
+  CHECK_SAYS(other, "ALTER TABLE", "ALTER TABLE account ADD COLUMN note text");
+  CHECK_REFUSED(session, "0A000", "EXECUTE s");
+  CHECK_SAYS(other, "ALTER TABLE", "ALTER TABLE account DROP COLUMN note");
+}
+
+static void prepared_statement_that_a_function_deallocates_is_26000(void) {
+  PGconn *session = facts_session();
+  CHECK_SAYS(session, "PREPARE", "PREPARE s AS SELECT 7");
+  CHECK_SAYS(session, "DO", "DO $$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$");
+  CHECK_REFUSED(session, "26000", "EXECUTE s");
+}
+
 static void set_local_ends_at_prepare(void) {
   PGconn *session = facts_session();
   CHECK_SAYS(session, "PREPARE TRANSACTION",
@@ -368,4 +408,8 @@ SUITE(postgres_prepare, CASE(prepare_of_a_good_transaction_answers_its_own_tag),
       CASE(session_advisory_lock_survives_prepare_until_discard_all),
       CASE(prepared_statement_survives_prepare_until_discard_all),
       CASE(discard_all_in_a_transaction_is_25001),
+      CASE(reset_all_is_taken_behind_prepare_before_the_same_sync),
+      CASE(session_advisory_lock_is_given_up_before_prepare),
+      CASE(prepared_statement_of_other_columns_by_now_is_0a000),
+      CASE(prepared_statement_that_a_function_deallocates_is_26000),
       CASE(prepared_transaction_belongs_to_the_role_in_force_at_prepare))
