@@ -428,6 +428,10 @@ static void take_found(struct entry *entry, const char *xid, struct branch_event
   copy_text(entry->server, sizeof entry->server, current_server(entry->agent));
 }
 
+static void note_absence(struct entry *entry, bool absent) {
+  copy_text(entry->absent_on, sizeof entry->absent_on, absent ? entry->looked_on : "");
+}
+
 static void note_absent(struct entry *entry) {
   if (entry->lost_name[0]) return; /* the run's own cause says more */
   struct cause cause;
@@ -450,6 +454,7 @@ static void on_looked(void *data, enum session_looked looked, const char *xid,
   else
     take_found(entry, xid, &event);
   if (looked == LOOKED_REFUSED) entry_note(entry, cause);
+  note_absence(entry, looked == LOOKED_ABSENT);
   control_return(agent->control);
   step(entry, event);
   agent_leave(agent);
@@ -459,6 +464,7 @@ static void look_up_turn(void *data, struct session *session) {
   struct entry *entry = data;
   if (session) {
     spans_begin_work(entry, "SELECT pg_prepared_xacts", 0);
+    copy_text(entry->looked_on, sizeof entry->looked_on, current_server(entry->agent));
     ops(entry)->look_up(session, entry->gid, entry->branch.barrier, on_looked, entry);
     return;
   }
@@ -530,6 +536,15 @@ static void note_status(struct entry *entry, enum xact_status status, const stru
     entry_note_text(entry, CAUSE_CONFLICT, "the transaction is still in progress");
 }
 
+/* What the status says is judged together with the branch's not being prepared: both of one server. It
+ * may be another by now, on which the branch is prepared. */
+static bool is_absent_here(struct entry *entry) {
+  bool here =
+      entry->absent_on[0] == '\0' || strcmp(entry->absent_on, current_server(entry->agent)) == 0;
+  entry->absent_on[0] = '\0';
+  return here;
+}
+
 static void on_status(void *data, enum xact_status status, const struct cause *cause) {
   struct entry *entry = data;
   struct agent *agent = entry->agent;
@@ -537,6 +552,8 @@ static void on_status(void *data, enum xact_status status, const struct cause *c
   const char *xid, *server;
   spans_end_work(entry, status == XACT_STATUS_LOST ? cause : NULL);
   asked_xid(entry, &xid, &server);
+  bool moved = !is_absent_here(entry);
+  if (moved) status = XACT_STATUS_LOST; /* it is looked for again, here */
   bool elsewhere = server[0] && strcmp(server, current_server(agent)) != 0;
   struct cause why = {.kind = CAUSE_NONE};
   if (elsewhere)
@@ -544,6 +561,8 @@ static void on_status(void *data, enum xact_status status, const struct cause *c
   else if (!server[0] && strcmp(cause->sqlstate, "22023") == 0)
     status = XACT_STATUS_FORGOTTEN; /* never handed out here; but was it here? */
   note_status(entry, status, cause);
+  if (moved)
+    entry_note_text(entry, CAUSE_UNREACHABLE, "the database server was replaced by another");
   if (why.kind != CAUSE_NONE) entry_note(entry, &why);
   bool verified = status == XACT_STATUS_COMMITTED || status == XACT_STATUS_ABORTED;
   if (verified && xid != entry->xid) { /* this is what the branch is */
@@ -583,6 +602,7 @@ static void on_finished(void *data, enum session_finished finished, const struct
   struct agent *agent = entry->agent;
   agent_enter(agent, false);
   entry_note(entry, finished == FINISH_DONE ? NULL : cause);
+  note_absence(entry, finished == FINISH_NOT_FOUND);
   spans_end_work(entry, entry->cause);
   const char *name = entry->finish.session_name;
   bool sent = name[0] != '\0';
@@ -594,6 +614,7 @@ static void on_finished(void *data, enum session_finished finished, const struct
 
 void execute_finish(struct entry *entry, bool commit) {
   spans_begin_work(entry, commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED", 0);
+  copy_text(entry->looked_on, sizeof entry->looked_on, current_server(entry->agent));
   finisher_submit(entry->agent->finisher, &entry->finish, entry->gid, commit, on_finished, entry);
 }
 

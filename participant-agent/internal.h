@@ -90,6 +90,8 @@ struct entry {
   struct cancelling *cancelling;     /* of the run under way; NULL: none */
   bool cancel_sent;                  /* to the session held, or its end */
   bool hazard_told;                  /* that it has ended against the decision */
+  /* Where it was looked for, and where it was found not to be prepared ("": no such answer is leant on). */
+  char looked_on[SERVER_SIZE], absent_on[SERVER_SIZE];
   struct control_turn turn;
   struct finish finish;
 
