@@ -165,14 +165,18 @@ static enum error_code write_typed(FILE *to, const char *sql, struct types *type
 
 enum error_code statement_sql_typed(const char *sql, const char *params, char **typed,
                                     size_t *param_count, struct error *err) {
-  size_t size;
+  size_t size = 0;
   *typed = NULL;
   struct types *types = calloc(1, sizeof *types);
-  FILE *to = types ? open_memstream(typed, &size) : NULL;
-  enum error_code code = to ? ERR_OK : error_set(err, ERR_MEMORY, "out of memory");
-  if (code == ERR_OK && params) code = read_types(params, types, err);
+  if (!types) return error_set(err, ERR_MEMORY, "out of memory");
+  FILE *to = open_memstream(typed, &size);
+  if (!to) {
+    free(types);
+    return error_set(err, ERR_MEMORY, "out of memory");
+  }
+  enum error_code code = params ? read_types(params, types, err) : ERR_OK;
   if (code == ERR_OK) code = write_typed(to, sql, types, err);
-  bool written = to && fclose(to) == 0;
+  bool written = fclose(to) == 0;
   if (code == ERR_OK && !written) code = error_set(err, ERR_MEMORY, "out of memory");
   if (code == ERR_OK && size > SQL_BYTES_MAX)
     code = error_set(err, ERR_CONFIG, "sql: more than %d bytes, its types included", SQL_BYTES_MAX);

@@ -203,7 +203,7 @@ struct list_filter {
  * NULL with an error when the log cannot be read. Owner of json: the callee, free(). */
 typedef void (*transactions_listed_fn)(void *data, char *json, size_t length,
                                        const struct error *err);
-void transactions_list(struct coordinator *c, const struct list_filter *filter,
+void transactions_list(struct coordinator *c, const struct list_filter *asked,
                        transactions_listed_fn fn, void *data);
 
 struct wal *coordinator_wal(const struct coordinator *c);
