@@ -100,7 +100,8 @@ enum error_code transaction_resolve(struct transaction *t, unsigned branch,
   *r = (struct resolution){
       .transaction = t, .branch = branch, .outcome = outcome, .fn = fn, .data = data};
   r->said = (struct cause){.kind = CAUSE_OPERATOR, .branch = (int)branch, .statement = -1};
-  memcpy(r->said.text, reason, utf8_prefix(reason, strlen(reason), sizeof r->said.text - 1));
+  int said = (int)utf8_prefix(reason, strlen(reason), sizeof r->said.text - 1);
+  (void)snprintf(r->said.text, sizeof r->said.text, "%.*s", said, reason);
   char detail[RESOLVE_REASON_MAX + 64];
   (void)snprintf(detail, sizeof detail, "%s, says the operator: %s", branch_outcome_name(outcome),
                  reason);

@@ -24,7 +24,7 @@
 
 #include "coordinator/internal.h"
 
-enum { PLACES_A_CONNECTION = 4, RESERVE_SHARE = 8, PACE_MS = 1000 };
+enum { PLACES_A_CONNECTION = 4, RESERVE_SHARE = 8, PACE_MS = 1000, PACE_LATE_MS = 2 * PACE_MS };
 
 /* ---- stocks ----------------------------------------------------------------------------------- */
 
@@ -181,7 +181,7 @@ static void note_pace(struct coordinator *c) {
   struct pace *pace = &c->pace;
   uint64_t now = loop_now_ms(c->loop);
   if (now - pace->began_ms >= PACE_MS) {
-    pace->before = now - pace->began_ms < 2 * PACE_MS ? pace->started : 0;
+    pace->before = now - pace->began_ms < PACE_LATE_MS ? pace->started : 0;
     pace->started = 0;
     pace->began_ms = now;
   }
@@ -240,7 +240,7 @@ static void review(void *data) {
 
 /* Of what wants to start, by the last second's pace: half of its time may go by in the queue. */
 static bool would_be_late(const struct coordinator *c, int64_t time_ms) {
-  if (c->pace.before == 0 || loop_now_ms(c->loop) - c->pace.began_ms >= 2 * PACE_MS) return false;
+  if (c->pace.before == 0 || loop_now_ms(c->loop) - c->pace.began_ms >= PACE_LATE_MS) return false;
   uint64_t wait_ms = c->slots_waiting * PACE_MS / c->pace.before;
   return wait_ms > (uint64_t)time_ms / 2;
 }
