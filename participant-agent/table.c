@@ -62,6 +62,7 @@ void entries_bury(struct agent *agent) {
     if (!is_at_rest(entry)) continue;
     tomb_make(entry);
     entomb(entry, false);
+    assert(agent->entries); /* which it is in */
     HASH_DEL(agent->entries, entry);
     release(entry);
   }
