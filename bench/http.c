@@ -100,12 +100,13 @@ static void write_statement(struct http *http, size_t *length, const struct clie
   const struct load *load = http->load;
   const struct transfer *t = &client->transfer;
   int64_t account = t->account[participant % BANKS] + (int64_t)statement * load->clients;
+  int64_t round = (int64_t)(ACCOUNTS / load->clients) * load->clients;
   int64_t change = statement == 0 ? t->change[participant % BANKS] : 0;
   write_text(http, length,
              "\"sql\":\"UPDATE account SET balance = balance + $1%s WHERE id = $2\","
              "\"params\":[%" PRId64 ",%" PRId64,
              load->payload ? ", note = $3" : "", change,
-             account > ACCOUNTS ? account - ACCOUNTS / load->clients * load->clients : account);
+             account > ACCOUNTS ? account - round : account);
   if (load->payload) write_text(http, length, ",\"%s\"", load->payload);
   write_text(http, length, "]%s", load->expect_rows ? ",\"expect_rows\":1" : "");
 }
