@@ -230,7 +230,10 @@ static void run(struct talker *t, bool begin, enum run_end end, unsigned gid, in
   assert(count <= STATEMENTS_MAX && gid < GIDS);
   for (size_t i = 0; i < count; i++) {
     size_t params = lines[i].params[1] ? 2 : lines[i].params[0] ? 1 : 0;
-    statements[i] = (struct statement){lines[i].sql, lines[i].params, params, lines[i].expect};
+    statements[i] = (struct statement){.sql = lines[i].sql,
+                                       .params = lines[i].params,
+                                       .param_count = params,
+                                       .expect_rows = lines[i].expect};
   }
   struct session_job job = {.begin = begin,
                             .end = end,
