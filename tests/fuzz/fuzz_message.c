@@ -21,7 +21,7 @@ static char *pass_on(char kind, const json_t *json) {
   json_writer_init(&w);
 #define PASS(type)                                                                                 \
   do {                                                                                             \
-    struct type message;                                                                           \
+    struct type message = {0}; /* a trace is not decoded with it */                                \
     code = type##_decode(json, &message, &err);                                                    \
     if (code == ERR_OK) type##_encode(&w, &message);                                               \
   } while (0)
