@@ -550,7 +550,7 @@ static const char *const READ = "SELECT * FROM account WHERE id = 1";
 
 static void read_account(unsigned gid) {
   pg_run(&pg, session, RUN_PREPARE, pg.gid[gid], &answer, READ, NULL);
-  CU_ASSERT_EQUAL(answer.ran, RAN_READ_ONLY);
+  CU_ASSERT_EQUAL_FATAL(answer.ran, RAN_READ_ONLY);
 }
 
 /* As the session itself sees it. */
