@@ -185,9 +185,9 @@ static const char *const branch_demanded[BRANCH_STATE_COUNT] = {
     [BRANCH_COMMITTING_ONE] = "+.+ ..... .. . . + +.# . ### .. .... ..... ..... .",
     [BRANCH_ABORTING] = "##+ ..... .. . . # #.+ # ... .. .... ##### ..... .",
     [BRANCH_VERIFYING] = "... ..... .. . . + ++# . ... .. .... ..... #.### .",
-    [BRANCH_COMMITTED] = "+++ ..... .. . . # +## . ... .. .... ..... ..... #",
-    [BRANCH_ABORTED] = "##+ ..... .. . . # #+# . ... .. .... ..... ..... #",
-    [BRANCH_READ_ONLY] = "+++ ..... .. . . # #.. . ... .. .... ..... ..... +",
+    [BRANCH_COMMITTED] = "+++ ..... .. . . . +## . ... .. .... ..... ..... #",
+    [BRANCH_ABORTED] = "##+ ..... .. . . . #+# . ... .. .... ..... ..... #",
+    [BRANCH_READ_ONLY] = "+++ ..... .. . . . #.. . ... .. .... ..... ..... +",
 };
 
 static char demand_of(const char *row, unsigned variant) {
