@@ -53,7 +53,8 @@ enum error_code http_check_framing(const struct http_headers *headers, size_t *l
   if (headers->repeated)
     return error_set(err, ERR_BAD_REQUEST, "header %s came twice", headers->repeated);
   if (headers->bytes > HTTP_HEADER_BYTES_MAX)
-    return error_set(err, ERR_BAD_REQUEST, "headers may have %d bytes", HTTP_HEADER_BYTES_MAX);
+    return error_set(err, ERR_HEADERS_TOO_LARGE, "headers may have %d bytes",
+                     HTTP_HEADER_BYTES_MAX);
   if (headers->transfer_encoding) {
     if (headers->content_length)
       return error_set(err, ERR_BAD_REQUEST, "both Content-Length and Transfer-Encoding");

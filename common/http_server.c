@@ -20,7 +20,7 @@
  *  2. MHD_run() is never called from inside one of MHD's callbacks: schedule() defers it.
  *  3. A request in the list `held` is handed to a handler and not answered.
  * What MHD cannot read (a request line, chunks, a Content-Length that is no number, headers beyond its
- * memory) it answers itself, with 4xx and a page of its own, and closes. A client that has closed
+ * memory) it answers itself, and closes: http_pages.h makes a problem document of that. A client that has closed
  * its sending half without "Connection: close" is let go after the idle time: edges of epoll tell MHD of
  * it once, together with the request.
  * Limits: see the options; HTTP_HEADER_BYTES_MAX; a chunked body that goes over the limit is read
@@ -44,6 +44,7 @@
 #include "common/http_accept.h"
 #include "common/http_linger.h"
 #include "common/http_listen.h"
+#include "common/http_pages.h"
 #include "common/http_response.h"
 #include "common/http_rules.h"
 #include "common/http_stream.h"
@@ -241,6 +242,13 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **slot,
     connection_open(server, mhd, slot);
   else if (*slot)
     connection_close(*slot);
+}
+
+/* What the peer still sends must not cost it the answer that says why. */
+static void on_given_up(struct MHD_Connection *mhd) {
+  struct connection *c =
+      MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+  if (c) c->linger = true;
 }
 
 static void on_accepted(void *data, int fd, const struct sockaddr *peer, socklen_t size) {
@@ -474,7 +482,7 @@ static void on_completed(void *data, struct MHD_Connection *mhd, void **slot,
 static enum MHD_Result queue_answer(struct http_request *request) {
   if (!request->response) return MHD_NO;
   enum MHD_Result queued =
-      MHD_queue_response(request->mhd, (unsigned)request->status, request->response);
+      http_queue_response(request->mhd, (unsigned)request->status, request->response);
   MHD_destroy_response(request->response); /* MHD has its own reference */
   request->response = NULL;
   return queued;
@@ -677,6 +685,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   server->penalty = loop_timer_new(loop, on_penalty, server);
   server->connections_max = connections_allowed(options->connections_max ? options->connections_max
                                                                          : CONNECTIONS_DEFAULT);
+  http_pages_watch(on_given_up);
   server->daemon = daemon_start(server, idle_seconds);
   if (server->daemon) {
     int epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;

@@ -364,6 +364,19 @@ static void plain_request_is_not_answered(void) {
   world_close(w);
 }
 
+/* What libmicrohttpd gives up reading. */
+static void request_too_long_is_told_so_over_tls(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &secure);
+  char url[64];
+  (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[COORDINATOR]);
+  struct api *api = api_new_of_agent(url);
+  api_identify(api, &(struct http_identity){.ca = w->ca});
+  CHECK_PROBLEM(api_get(api, "/healthz?%060000d", 0), 414, "uri_too_long");
+  CHECK_STATUS(api_get(api, "/healthz"), 200);
+  api_free(api);
+  world_close(w);
+}
+
 static void check_agent(struct world *w, const struct http_identity *identity, int status) {
   char url[64];
   (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[AGENT_A]);
@@ -399,4 +412,5 @@ SUITE(access, BOTH(transfer_commits_over_tls),
       CASE(guess_is_answered_while_others_go_on_guessing),
       CASE(guesses_do_not_take_the_connections_of_others), CASE(tokens_change_without_a_restart),
       CASE(certificate_changes_without_a_restart), CASE(plain_request_is_not_answered),
+      CASE(request_too_long_is_told_so_over_tls),
       CASE(agent_hears_nobody_without_a_certificate_of_its_authority))

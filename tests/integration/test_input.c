@@ -2,6 +2,7 @@
  * nothing is begun, and the daemon serves a good transaction after all of it. */
 #include "tests/lib/world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -310,6 +311,45 @@ static void header_that_cannot_be_is_refused(void) {
   close_unharmed(w);
 }
 
+/* What is no HTTP, or too long to be looked at, of the coordinator and of an agent. */
+static void check_unreadable(const struct world *w, enum world_target process) {
+  static const struct {
+    const char *text, *code;
+    int status;
+  } unreadable[] = {
+      {"GET /healthz\r\n\r\n", "bad_request", 400},
+      {"GET /healthz HTTP/2.0\r\n\r\n", "http_version", 505},
+      {"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+       "bad_request", 400},
+      {"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
+       "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+       "bad_request", 400},
+  };
+  char url[64];
+  (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", w->ports[process]);
+  struct api *api = api_new_of_agent(url);
+  for (size_t i = 0; i < sizeof unreadable / sizeof unreadable[0]; i++) {
+    const struct reply *reply = api_raw(api, unreadable[i].text, strlen(unreadable[i].text));
+    CHECK_PROBLEM(reply, unreadable[i].status, unreadable[i].code);
+    CU_ASSERT_TRUE(reply_has_header(reply, "Content-Type: application/problem+json"));
+    CU_ASSERT_TRUE(reply_has_header(reply, "Connection: close"));
+  }
+  const char *fat =
+      api_text(api, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: %060000d\r\n", 0);
+  CHECK_PROBLEM(api_raw(api, fat, strlen(fat)), 431, "headers_too_large");
+  const char *endless = api_text(api, "GET /%060000d HTTP/1.1\r\nHost: localhost\r\n", 0);
+  CHECK_PROBLEM(api_raw(api, endless, strlen(endless)), 414, "uri_too_long");
+  api_free(api);
+}
+
+static void request_that_is_no_http_is_answered_with_a_problem(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  check_unreadable(w, COORDINATOR);
+  if (mode == WORLD_AGENTS) check_unreadable(w, AGENT_A);
+  close_unharmed(w);
+}
+IN_BOTH_MODES(request_that_is_no_http_is_answered_with_a_problem)
+
 static void query_that_is_wrong_is_named(void) {
   static const struct {
     const char *query, *code, *field;
@@ -361,4 +401,5 @@ SUITE(input, CASE(body_that_is_not_json_is_refused), CASE(body_nested_too_deeply
       CASE(body_over_the_limit_is_refused_unread), CASE(more_branches_than_the_limit_are_refused),
       CASE(result_over_the_limit_aborts), CASE(id_that_is_none_is_refused),
       CASE(path_and_method_that_do_not_exist_are_refused), CASE(header_that_cannot_be_is_refused),
-      CASE(query_that_is_wrong_is_named), CASE(query_where_none_is_known_is_named))
+      BOTH(request_that_is_no_http_is_answered_with_a_problem), CASE(query_that_is_wrong_is_named),
+      CASE(query_where_none_is_known_is_named))

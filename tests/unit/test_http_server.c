@@ -539,7 +539,7 @@ static void client_sends_fat_headers(struct fixture *f) {
   char request[17500] = "GET /echo HTTP/1.1\r\n" HOST "X: ";
   memset(request + strlen(request), 'x', 17000);
   strcat(request, "\r\n\r\n");
-  expect_close(f, request, 400);
+  expect_close(f, request, 431);
 }
 static void headers_over_the_limit_are_refused(void) {
   with_server(client_sends_fat_headers);
@@ -560,11 +560,73 @@ static void headers_at_the_limit_leave_room_for_the_rest(void) {
   with_server(client_sends_headers_at_the_limit);
 }
 
+/* What libmicrohttpd does not hand on. */
+static const struct {
+  const char *request, *code;
+  int status;
+} unreadable[] = {
+    {"GET /echo\r\n\r\n", "bad_request", 400},
+    {"GET  HTTP/1.1\r\n" HOST "\r\n", "bad_request", 400},
+    {"GET /echo HTTP/1\r\n" HOST "\r\n", "bad_request", 400},
+    {"GET /echo FTP/1.1\r\n" HOST "\r\n", "bad_request", 400},
+    {"GET /echo HTTP/0.9\r\n" HOST "\r\n", "http_version", 505},
+    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http_version", 505},
+    {"GET /echo HTTP/1.1\r\n" HOST "Nonsense\r\n\r\n", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: -2\r\n\r\n{}", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: two\r\n\r\n{}", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length:\r\n\r\n{}", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 99999999999999999999999\r\n\r\n{}",
+     "too_large", 413},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+     "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n2\r\n{}{}\r\n0\r\n\r\n",
+     "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON
+     "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+     "too_large", 413},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON
+     "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nNonsense\r\n\r\n",
+     "bad_request", 400},
+};
+
+static void client_cannot_be_read(struct fixture *f) {
+  for (size_t i = 0; i < sizeof unreadable / sizeof unreadable[0]; i++) {
+    expect_problem(f, unreadable[i].request, unreadable[i].status, unreadable[i].code);
+    expect_close(f, unreadable[i].request, unreadable[i].status);
+  }
+  expect_problem(f, "GET /nowhere HTTP/1.1\r\n" HOST "\r\n", 404, "not_found"); /* still there */
+}
+static void request_that_cannot_be_read_is_told_so(void) {
+  with_server(client_cannot_be_read);
+}
+
+/* More than there is memory for, all of it sent: no reset comes before the answer. */
+static void client_sends_far_too_much(struct fixture *f) {
+  enum { MUCH = 1 << 20 };
+  char *request = malloc(MUCH + 64);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(request);
+  strcpy(request, "GET /");
+  memset(request + 5, 'x', MUCH);
+  strcpy(request + 5 + MUCH, " HTTP/1.1\r\n" HOST "\r\n");
+  expect_problem(f, request, 414, "uri_too_long");
+  strcpy(request, "GET /echo HTTP/1.1\r\n" HOST "X: ");
+  memset(request + strlen(request), 'x', MUCH);
+  strcpy(request + MUCH, "\r\n\r\n");
+  expect_problem(f, request, 431, "headers_too_large");
+  strcpy(request, "GET /echo?");
+  for (int i = 0; i < 5000; i++)
+    strcat(request + 2 * i, "a&");
+  strcat(request, " HTTP/1.1\r\n" HOST "\r\n");
+  expect_problem(f, request, 431, "headers_too_large");
+  free(request);
+}
+static void first_line_and_headers_without_end_are_told_so(void) {
+  with_server(client_sends_far_too_much);
+}
+
 static void client_sends_noise(struct fixture *f) {
   static const char *const noise[] = {"\x16\x03\x01\x02 hello\r\n\r\n", "\r\n\r\n\r\n",
-                                      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET\r\n\r\n",
-                                      "POST /echo HTTP/1.1\r\n" HOST JSON
-                                      "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"};
+                                      "GET\r\n\r\n"};
   for (size_t i = 0; i < sizeof noise / sizeof noise[0]; i++) {
     int fd = dial(f);
     put(fd, noise[i]);
@@ -866,7 +928,9 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(requests_at_fault_are_refused), CASE(method_unknown_is_405_with_allow),
       CASE(connection_lives_on_after_a_refusal), CASE(framing_in_doubt_is_400_and_close),
       CASE(headers_over_the_limit_are_refused), CASE(headers_at_the_limit_leave_room_for_the_rest),
-      CASE(noise_is_closed_and_harms_nobody), CASE(half_closed_after_the_request_is_answered),
+      CASE(request_that_cannot_be_read_is_told_so),
+      CASE(first_line_and_headers_without_end_are_told_so), CASE(noise_is_closed_and_harms_nobody),
+      CASE(half_closed_after_the_request_is_answered),
       CASE(body_announced_over_the_limit_is_413_at_once),
       CASE(body_sent_over_the_limit_still_gets_its_413),
       CASE(body_in_chunks_over_the_limit_is_413_or_cut), CASE(body_of_just_the_limit_is_taken),
