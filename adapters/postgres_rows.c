@@ -77,19 +77,25 @@ static void write_value(struct json_writer *w, const PGresult *result, int row, 
   json_write_string_n(w, text, (size_t)PQgetlength(result, row, column));
 }
 
+/* `what` is counted; `name`: of the limit. */
+static bool refuse(struct cause *cause, int statement, const char *what, const char *name,
+                   size_t max) {
+  bool first = cause->kind == CAUSE_NONE;
+  cause_set(cause, CAUSE_LIMIT, statement, "the results have more than %zu %s", max, what);
+  if (first) cause->limit = (struct limit){limit_name_find(name), (int64_t)max};
+  return false;
+}
+
 static bool fits(struct rows *rows, int statement, const PGresult *result, int row,
                  struct cause *cause) {
   size_t bytes = 0;
   for (int column = 0; column < PQnfields(result); column++)
     bytes += (size_t)PQgetlength(result, row, column);
   if (rows->row_count >= rows->rows_max)
-    cause_set(cause, CAUSE_LIMIT, statement, "the results have more than %zu rows", rows->rows_max);
-  else if (bytes > rows->bytes_max || rows->json.length > rows->bytes_max - bytes)
-    cause_set(cause, CAUSE_LIMIT, statement, "the results have more than %zu bytes",
-              rows->bytes_max);
-  else
-    return true;
-  return false;
+    return refuse(cause, statement, "rows", "result_rows", rows->rows_max);
+  if (bytes > rows->bytes_max || rows->json.length > rows->bytes_max - bytes)
+    return refuse(cause, statement, "bytes", "result_bytes", rows->bytes_max);
+  return true;
 }
 
 bool rows_add(struct rows *rows, int statement, PGresult *result, struct cause *cause) {

@@ -8,6 +8,9 @@
 #define ASSENT_COMMON_ERROR_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "common/limit.h"
 
 /* What the receiver may conclude from an error.
  *   CALLER     the request is at fault; repeating it unchanged will fail again
@@ -69,10 +72,11 @@ enum error_code {
 
 struct error {
   enum error_code code;
-  int sys_errno;    /* errno, or 0 */
-  char sqlstate[6]; /* five characters, or "" */
-  char field[160];  /* a JSON pointer, or a configuration key with file and line; or "" */
-  char text[512];   /* one line "outer: inner", no secrets, UTF-8 */
+  int sys_errno;      /* errno, or 0 */
+  char sqlstate[6];   /* five characters, or "" */
+  char field[160];    /* a JSON pointer, or a configuration key with file and line; or "" */
+  struct limit limit; /* that was met; or none */
+  char text[512];     /* one line "outer: inner", no secrets, UTF-8 */
 };
 
 /* Fills `err` (may be NULL) unless it holds an error already. Returns `code`, so that a function
@@ -86,6 +90,9 @@ enum error_code error_wrap(struct error *err, const char *format, ...)
 
 /* Names the field at fault (JSON pointer); returns err->code. */
 enum error_code error_field(struct error *err, const char *pointer);
+
+/* Tells the limit that was met; returns err->code, or, of NULL, ERR_LIMIT. */
+enum error_code error_limit(struct error *err, const char *name, int64_t value);
 
 void error_clear(struct error *err);
 

@@ -41,6 +41,7 @@ static void describe(unsigned status, struct error *err) {
                     "there is no room for so many headers and query parameters: headers may have "
                     "%d bytes",
                     HTTP_HEADER_BYTES_MAX);
+    (void)error_limit(err, "headers", HTTP_HEADER_BYTES_MAX);
     break;
   case MHD_HTTP_HTTP_VERSION_NOT_SUPPORTED:
     (void)error_set(err, ERR_HTTP_VERSION, "HTTP/1.0 and HTTP/1.1 are spoken here");

@@ -415,6 +415,12 @@ static enum error_code check_accept(const struct http_request *request,
   return http_check_accept(headers, "application/json", err);
 }
 
+static enum error_code refuse_body(struct http_request *request) {
+  size_t max = request->server->body_bytes_max;
+  (void)error_set(&request->refusal, ERR_TOO_LARGE, "a body may have %zu bytes", max);
+  return error_limit(&request->refusal, "body", (int64_t)max);
+}
+
 /* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
 static bool judge(struct http_request *request, const char *version) {
   const struct http_server *server = request->server;
@@ -424,7 +430,7 @@ static bool judge(struct http_request *request, const char *version) {
   (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &headers);
   enum error_code code = http_check_framing(&headers, &length, err);
   if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
-    code = error_set(err, ERR_TOO_LARGE, "a body may have %zu bytes", server->body_bytes_max);
+    code = refuse_body(request);
   if (code != ERR_OK) return false;
   request->body_announced = length;
 
@@ -512,7 +518,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
   size_t total = request->body_length + length;
   if (total > 2 * max) return MHD_NO;
   if (total > max && request->refusal.code == ERR_OK) {
-    error_set(&request->refusal, ERR_TOO_LARGE, "a body may have %zu bytes", max);
+    (void)refuse_body(request);
     free(request->body);
     request->body = NULL;
   }

@@ -109,10 +109,16 @@ static enum error_code check_number(struct scan *scan, struct error *err) {
   return ERR_OK;
 }
 
+static enum error_code refuse_depth(const struct scan *scan, struct error *err, unsigned max) {
+  char too_deep[40];
+  (void)snprintf(too_deep, sizeof too_deep, "nested more than %u deep", max);
+  enum error_code code = refuse(scan, err, too_deep);
+  (void)error_limit(err, "json_depth", max);
+  return code;
+}
+
 static enum error_code check_text(const char *text, size_t length, unsigned depth_max,
                                   struct error *err) {
-  char too_deep[40];
-  (void)snprintf(too_deep, sizeof too_deep, "nested more than %u deep", depth_max);
   struct scan scan = {text, length, 0};
   unsigned depth = 0;
   for (; scan.at < length; scan.at++) {
@@ -123,7 +129,7 @@ static enum error_code check_text(const char *text, size_t length, unsigned dept
     else if (c == '-' || is_digit(c))
       code = check_number(&scan, err);
     else if (c == '{' || c == '[')
-      code = ++depth > depth_max ? refuse(&scan, err, too_deep) : ERR_OK;
+      code = ++depth > depth_max ? refuse_depth(&scan, err, depth_max) : ERR_OK;
     else if ((c == '}' || c == ']') && depth > 0)
       depth--;
     if (code != ERR_OK) return code;
@@ -311,6 +317,12 @@ const char *json_get_string(const json_t *object, const char *name, const char *
 int64_t json_get_integer(const json_t *object, const char *name, int64_t absent) {
   const json_t *value = json_object_get(object, name);
   return json_is_integer(value) ? json_integer_value(value) : absent;
+}
+
+struct limit json_get_limit(const json_t *object) {
+  const json_t *limit = json_object_get(object, "limit");
+  const char *name = limit_name_find(json_get_string(limit, "name", ""));
+  return (struct limit){name, name ? json_get_integer(limit, "value", 0) : 0};
 }
 
 bool json_get_boolean(const json_t *object, const char *name, bool absent) {

@@ -193,6 +193,15 @@ void json_write_integer(struct json_writer *w, int64_t value) {
   put_value(w, digits + at, sizeof digits - at);
 }
 
+void json_write_limit(struct json_writer *w, const struct limit *limit) {
+  json_object_begin(w);
+  json_key(w, "name");
+  json_write_string(w, limit->name);
+  json_key(w, "value");
+  json_write_integer(w, limit->value);
+  json_object_end(w);
+}
+
 void json_write_real(struct json_writer *w, double value) {
   char real[32];
   json_format_real(value, real);

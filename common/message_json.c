@@ -103,6 +103,10 @@ static void encode_cause(struct json_writer *w, const struct cause *cause) {
   if (cause->statement >= 0) encode_integer(w, "statement", cause->statement);
   encode_text(w, "sqlstate", cause->sqlstate);
   encode_text(w, "message", cause->text);
+  if (cause->limit.name) {
+    json_key(w, "limit");
+    json_write_limit(w, &cause->limit);
+  }
   json_object_end(w);
 }
 
@@ -113,6 +117,7 @@ static enum error_code decode_cause(const json_t *json, struct cause *out, struc
       {"statement", JSON_KIND_INTEGER, false, -1, INT_MAX},
       {"sqlstate", JSON_KIND_STRING, false, SQLSTATE_LENGTH, SQLSTATE_LENGTH},
       {"message", JSON_KIND_STRING, false, 0, 0},
+      {"limit", JSON_KIND_OBJECT, false, 0, 0},
   };
   *out = (struct cause){.kind = CAUSE_NONE, .statement = -1};
   const json_t *cause = json_object_get(json, "cause");
@@ -125,6 +130,7 @@ static enum error_code decode_cause(const json_t *json, struct cause *out, struc
   out->statement = (int)json_get_integer(cause, "statement", -1);
   copy(out->sqlstate, sizeof out->sqlstate, json_get_string(cause, "sqlstate", ""));
   copy(out->text, sizeof out->text, json_get_string(cause, "message", ""));
+  out->limit = json_get_limit(cause);
   return ERR_OK;
 }
 

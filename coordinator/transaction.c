@@ -104,8 +104,9 @@ static enum error_code check_may_begin(struct coordinator *c, struct error *err)
   if (c->stopping) return error_set(err, ERR_STOPPING, "the coordinator is stopping");
   if ((int64_t)HASH_COUNT(c->transactions) >= c->options.transactions_max) {
     c->figures.refused[REFUSED_TRANSACTIONS]++;
-    return error_set(err, ERR_OVERLOADED, "%lld transactions are under way, as many as may be",
-                     (long long)c->options.transactions_max);
+    (void)error_set(err, ERR_OVERLOADED, "%lld transactions are under way, as many as may be",
+                    (long long)c->options.transactions_max);
+    return error_limit(err, "transactions", c->options.transactions_max);
   }
   if (loop_now_ms(c->loop) < c->log_full_until_ms)
     return error_set(err, ERR_LOG_FULL, "the decision log has no space left");
@@ -176,9 +177,11 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
   code = coordinator_check_takes_branches(t->coordinator, participant, err);
   if (code != ERR_OK) return code;
   size_t most = t->coordinator->options.branches_max;
-  if (t->core.branch_count >= (most ? most : TXN_BRANCHES_MAX))
-    return error_set(err, ERR_LIMIT, "a transaction has at most %zu branches",
-                     most ? most : TXN_BRANCHES_MAX);
+  if (most == 0) most = TXN_BRANCHES_MAX;
+  if (t->core.branch_count >= most) {
+    (void)error_set(err, ERR_LIMIT, "a transaction has at most %zu branches", most);
+    return error_limit(err, "branches", (int64_t)most);
+  }
   const struct transaction_branch *added = transaction_add_branch(t, member);
   *branch = added->id;
   observe(t, &(struct observed){.kind = STEP_ENLISTED,

@@ -334,8 +334,7 @@ static void check_unreadable(const struct world *w, enum world_target process) {
     CU_ASSERT_TRUE(reply_has_header(reply, "Content-Type: application/problem+json"));
     CU_ASSERT_TRUE(reply_has_header(reply, "Connection: close"));
   }
-  const char *fat =
-      api_text(api, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: %060000d\r\n", 0);
+  const char *fat = api_text(api, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: %060000d\r\n", 0);
   CHECK_PROBLEM(api_raw(api, fat, strlen(fat)), 431, "headers_too_large");
   const char *endless = api_text(api, "GET /%060000d HTTP/1.1\r\nHost: localhost\r\n", 0);
   CHECK_PROBLEM(api_raw(api, endless, strlen(endless)), 414, "uri_too_long");

@@ -540,6 +540,9 @@ static void client_sends_fat_headers(struct fixture *f) {
   memset(request + strlen(request), 'x', 17000);
   strcat(request, "\r\n\r\n");
   expect_close(f, request, 431);
+  struct reply reply;
+  ask(f, request, &reply);
+  CU_ASSERT_TRUE(has(reply.body, "\"limit\":{\"name\":\"headers\",\"value\":16384}"));
 }
 static void headers_over_the_limit_are_refused(void) {
   with_server(client_sends_fat_headers);
