@@ -142,6 +142,7 @@ struct transaction {
   struct txn core;
   char *label;
   char owner[OWNER_MAX + 1];                           /* the name of a token; "": nobody's */
+  struct share *share;                                 /* its owner's; NULL: not counted */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock, for readers */
   int64_t timeout_ms;
   uint64_t deadline_ms; /* loop time */
@@ -193,6 +194,7 @@ struct coordinator {
   struct history history;           /* of those that have ended */
   struct figures figures;
   struct events *events;
+  struct share *shares; /* by owner; shares.c */
   struct slots *slots;
   uint64_t slots_waiting, slots_asked; /* transactions */
   struct transaction *collector;       /* see slots.c; or NULL */
@@ -272,6 +274,13 @@ enum error_code drain_load(struct coordinator *c, struct error *err);
 
 /* strangers.c: warns of prepared branches of other clusters. */
 void strangers_look(struct member *member);
+
+/* shares.c */
+/* May `owner` (NULL: nobody) begin another one? ERR_TOO_MANY. */
+enum error_code shares_check(struct coordinator *c, const char *owner, struct error *err)
+    __attribute__((warn_unused_result));
+void shares_take(struct transaction *t, const char *owner); /* it is the owner's from now on */
+void shares_give_back(struct transaction *t);               /* before it is freed */
 
 /* slots.c */
 void slots_free(struct coordinator *c); /* after all transactions and members */

@@ -47,7 +47,7 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
   struct transaction *t = transaction_new(c, &record->txid);
   t->label = record->label ? strdup(record->label) : NULL;
   if (record->label && !t->label) return error_set(err, ERR_MEMORY, "no memory for a label");
-  if (record->owner) (void)snprintf(t->owner, sizeof t->owner, "%s", record->owner);
+  shares_take(t, record->owner);
   t->created_at_us = record->created_at_us;
   t->decided_at_us = record->decided_at_us;
   t->timeout_ms = record->timeout_ms;
