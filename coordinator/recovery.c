@@ -24,15 +24,33 @@
 
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "coordinator/audit.h"
 #include "coordinator/internal.h"
 
 /* ---- the log's unfinished decisions ----------------------------------------------------------- */
 
-static void observe_recovered(struct transaction *t, enum wal_kind kind) {
+/* What former lives have noted of it. */
+static void observe_lines(struct transaction *t, const struct wal_record *record) {
+  for (size_t i = 0; i < record->line_count; i++) {
+    struct step step;
+    struct cause error;
+    if (!audit_step(&record->lines[i], &step, &error) || step.branch > t->core.branch_count)
+      continue;
+    observe(t, &(struct observed){.kind = (enum step_kind)step.kind,
+                                  .branch = step.branch ? t->branches[step.branch - 1] : NULL,
+                                  .detail = step.detail,
+                                  .error = &error,
+                                  .at_us = step.at_us});
+  }
+}
+
+static void observe_recovered(struct transaction *t, const struct wal_record *record) {
+  enum wal_kind kind = record->kind;
   observe(t, &(struct observed){.kind = STEP_BEGUN, .at_us = t->created_at_us});
   if (kind == WAL_KIND_COMMIT)
     observe(
         t, &(struct observed){.kind = STEP_LOGGED, .detail = "durable", .at_us = t->decided_at_us});
+  observe_lines(t, record);
   observe(t, &(struct observed){.kind = STEP_RECOVERED,
                                 .detail = kind == WAL_KIND_COMMIT ? "commit" : "delegated"});
   observe_state(t);
@@ -72,7 +90,7 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
   for (unsigned i = 0; i < t->core.branch_count && record->kind == WAL_KIND_COMMIT; i++)
     if (t->core.branches[i].state == TXN_BRANCH_COMMITTING)
       slots_hold(t->branches[i], t->branches[i]->server);
-  observe_recovered(t, record->kind);
+  observe_recovered(t, record);
   for (size_t i = 0; i < actions.count; i++)
     if (actions.items[i].kind == TXN_DO_PARK) member_park(t->branches[actions.items[i].branch - 1]);
   return ERR_OK;

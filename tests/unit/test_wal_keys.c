@@ -266,7 +266,7 @@ static void damaged_key_is_an_error_and_not_an_unknown_one(void) {
 /* ---- older formats --------------------------------------------------------------------------------- */
 
 #define TO_FORMAT_3                                                                                \
-  "DROP TRIGGER txn_removed; DROP TABLE owner;"                                                    \
+  "DROP INDEX audit_txid; DROP TRIGGER txn_removed; DROP TABLE owner;"                             \
   "CREATE TRIGGER txn_begun AFTER INSERT ON txn WHEN new.ended_at_us IS NULL BEGIN"                \
   " UPDATE meta SET unfinished = unfinished + 1; END;"                                             \
   "CREATE TRIGGER txn_done AFTER UPDATE OF ended_at_us ON txn"                                     \

@@ -117,8 +117,9 @@ static void changed_owner_makes_the_record_a_damaged_one(void) {
   }
 }
 
-static const char to_format_4[] = "DROP TRIGGER txn_removed; DROP TABLE owner;"
-                                  " PRAGMA user_version=4; UPDATE meta SET commits = commits + 1";
+static const char to_format_4[] =
+    "DROP INDEX audit_txid; DROP TRIGGER txn_removed; DROP TABLE owner;"
+    " PRAGMA user_version=4; UPDATE meta SET commits = commits + 1";
 
 static void log_of_format_4_is_brought_up_to_date(void) {
   struct wal_fixture f;
