@@ -252,6 +252,13 @@ void history_free(struct coordinator *c);
 
 /* spans.c: what a trace is told of a transaction. `parent` NULL: it belongs to none. */
 void spans_begin(struct transaction *t, const struct trace_context *parent);
+/* It was read from the log: it begins a trace of its own, for what it had is not known any more. */
+void spans_recover(struct transaction *t);
+/* Of a decision about a branch that belongs to no live transaction: it begins a trace, too. NULL: it is not
+ * recorded. Ended with spans_end_stray(). */
+struct span *spans_begin_stray(const struct member *member, const struct gid *gid,
+                               enum decision decision);
+void spans_end_stray(struct span *span, const struct decide_reply *reply, const struct error *err);
 void spans_observe(struct transaction *t, const struct observed *what);
 void spans_drop(struct transaction *t);
 /* What a message is to have as parent: the span of its call, or else what the transaction passes on.

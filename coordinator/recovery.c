@@ -91,6 +91,7 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
     if (t->core.branches[i].state == TXN_BRANCH_COMMITTING)
       slots_hold(t->branches[i], t->branches[i]->server);
   observe_recovered(t, record);
+  spans_recover(t);
   for (size_t i = 0; i < actions.count; i++)
     if (actions.items[i].kind == TXN_DO_PARK) member_park(t->branches[actions.items[i].branch - 1]);
   return ERR_OK;
@@ -125,6 +126,7 @@ struct stray {
   struct prepared_branch prepared;
   char server[SERVER_SIZE];
   enum decision decision;
+  struct span *span; /* of the decision under way; NULL: not recorded */
   struct stray *prev, *next;
 };
 
@@ -141,6 +143,7 @@ static void stray_done(struct stray *stray, bool resolved) {
 static void stray_decided(void *data, const struct decide_reply *reply, const struct error *err) {
   struct stray *stray = data;
   observe_call(stray->member, CALL_DECIDE, err);
+  spans_end_stray(stray->span, reply, err);
   if (err) member_suspect(stray->member, err);
   bool resolved = !err && (reply->outcome == BRANCH_OUTCOME_COMMITTED ||
                            reply->outcome == BRANCH_OUTCOME_ABORTED);
@@ -175,6 +178,8 @@ static void stray_looked_up(void *data, const struct wal_record *record, const s
                                    .decision = stray->decision,
                                    .xid = stray->prepared.xid,
                                    .server = stray->server};
+  stray->span = spans_begin_stray(member, &stray->gid, stray->decision);
+  if (stray->span) request.trace = span_context(stray->span);
   member->participant->ops->decide(member->participant, &request, stray_decided, stray);
 }
 
@@ -245,6 +250,9 @@ int64_t recovery_stray_count(const struct member *member) {
 
 void recovery_forget(struct member *member) {
   struct stray *stray, *next;
-  DL_FOREACH_SAFE(member->strays, stray, next) free(stray);
+  DL_FOREACH_SAFE(member->strays, stray, next) {
+    span_drop(stray->span);
+    free(stray);
+  }
   member->strays = NULL;
 }
