@@ -137,7 +137,20 @@ static void handle_stream(struct http_request *request, void *data) {
   CU_ASSERT_TRUE(http_stream_write(stream, "first", 5));
 }
 
+/* More than the sockets on both sides hold. */
+static void handle_flood(struct http_request *request, void *data) {
+  enum { FLOOD_BYTES = 32 << 20 };
+  char *flood = calloc(1, FLOOD_BYTES);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(flood);
+  struct http_stream *stream =
+      http_respond_stream(request, "text/event-stream", FLOOD_BYTES, stream_closed, data);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+  CU_ASSERT_TRUE(http_stream_write(stream, flood, FLOOD_BYTES));
+  free(flood);
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/flood", handle_flood, ROLE_ANYONE},
     {"GET", "/stream", handle_stream, ROLE_ANYONE},
     {"POST", "/echo", handle_echo, ROLE_ANYONE},
     {"GET", "/echo", handle_echo, ROLE_ANYONE},
@@ -883,6 +896,16 @@ static void client_silent_in_a_request_is_closed(void) {
   with_idle_limit(client_is_silent, 1);
 }
 
+static void client_takes_nothing(struct fixture *f) {
+  int fd = dial(f);
+  put(fd, "GET /flood HTTP/1.1\r\n" HOST "\r\n");
+  await_reached(f, 1);
+  (void)close(fd);
+}
+static void client_that_takes_nothing_of_a_stream_is_closed(void) {
+  with_idle_limit(client_takes_nothing, 1);
+}
+
 static void client_drips(struct fixture *f) {
   int fd = dial(f);
   put(fd, "GET /echo HTTP/1.1\r\n" HOST "X: ");
@@ -940,5 +963,7 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(client_gone_before_the_answer_is_harmless), CASE(crowd_held_together_is_answered),
       CASE(answer_later_than_the_idle_time_arrives), CASE(request_unanswered_at_the_end_gets_503),
       CASE(stream_ends_when_the_tokens_change), CASE(quiesced_server_ends_what_it_serves),
-      CASE(client_silent_in_a_request_is_closed), CASE(client_dripping_a_request_is_closed),
-      CASE(start_on_a_taken_port_names_it), CASE(start_on_no_address_is_refused))
+      CASE(client_silent_in_a_request_is_closed),
+      CASE(client_that_takes_nothing_of_a_stream_is_closed),
+      CASE(client_dripping_a_request_is_closed), CASE(start_on_a_taken_port_names_it),
+      CASE(start_on_no_address_is_refused))
