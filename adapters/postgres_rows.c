@@ -85,7 +85,7 @@ static bool refuse(struct cause *cause, int statement, const char *what, const c
                    size_t max) {
   bool first = cause->kind == CAUSE_NONE;
   cause_set(cause, CAUSE_LIMIT, statement, "the results have more than %zu %s", max, what);
-  if (first) cause->limit = (struct limit){limit_name_find(name), (int64_t)max};
+  if (first) cause->limit = (struct limit_met){limit_name_find(name), (int64_t)max};
   return false;
 }
 

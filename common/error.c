@@ -77,7 +77,7 @@ enum error_code error_field(struct error *err, const char *pointer) {
 enum error_code error_limit(struct error *err, const char *name, int64_t value) {
   if (!err) return ERR_LIMIT;
   assert(err->code != ERR_OK);
-  if (!err->limit.name) err->limit = (struct limit){limit_name_find(name), value};
+  if (!err->limit.name) err->limit = (struct limit_met){limit_name_find(name), value};
   assert(err->limit.name);
   return err->code;
 }

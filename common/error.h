@@ -72,11 +72,11 @@ enum error_code {
 
 struct error {
   enum error_code code;
-  int sys_errno;      /* errno, or 0 */
-  char sqlstate[6];   /* five characters, or "" */
-  char field[160];    /* a JSON pointer, or a configuration key with file and line; or "" */
-  struct limit limit; /* that was met; or none */
-  char text[512];     /* one line "outer: inner", no secrets, UTF-8 */
+  int sys_errno;          /* errno, or 0 */
+  char sqlstate[6];       /* five characters, or "" */
+  char field[160];        /* a JSON pointer, or a configuration key with file and line; or "" */
+  struct limit_met limit; /* that was met; or none */
+  char text[512];         /* one line "outer: inner", no secrets, UTF-8 */
 };
 
 /* Fills `err` (may be NULL) unless it holds an error already. Returns `code`, so that a function

@@ -8,7 +8,7 @@
  * ended by a NULL. */
 extern const char *const limit_names[];
 
-struct limit {
+struct limit_met {
   const char *name; /* of limit_names; NULL: none */
   int64_t value;    /* bytes, milliseconds or a count, as the name says */
 };

@@ -140,7 +140,8 @@ static void on_work_lost(void *data, const struct error *err) {
 static void refuse_run(struct entry *entry) {
   struct cause cause;
   agent_cause_set(&cause, CAUSE_LIMIT, "too many branches wait for a connection to the database");
-  cause.limit = (struct limit){limit_name_find("waiting"), pool_waiting_max(entry->agent->pool)};
+  cause.limit =
+      (struct limit_met){limit_name_find("waiting"), pool_waiting_max(entry->agent->pool)};
   entry_note(entry, &cause);
   run_failed(entry);
 }
