@@ -172,6 +172,7 @@ static void choose_file(struct world *w) {
   w->right = c->disk;
   c->disk = disk_copy(w->backup);
   c->rightful = false;
+  c->old_logs++;
 }
 
 static void put_right_file_back(struct world *w) {
