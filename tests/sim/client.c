@@ -336,9 +336,11 @@ static void commit(struct errand *errand) {
   ask(errand, "POST", target, &w, false, ended);
 }
 
+/* Whatever it was to come to: it is not committed any more. */
 static void rollback(struct errand *errand) {
   char target[TARGET_SIZE];
   struct json_writer w;
+  errand->ending = END_ROLLBACK;
   write_rollback(&w, errand, target);
   ask(errand, "POST", target, &w, false, ended);
 }

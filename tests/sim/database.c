@@ -208,10 +208,10 @@ int64_t sim_database_money(const struct sim_database *db) {
 }
 
 void sim_database_each_prepared(const struct sim_database *db,
-                                void (*fn)(void *data, const char *gid), void *data) {
+                                void (*fn)(void *data, const char *gid, uint64_t xid), void *data) {
   const struct prepared *p;
   DL_FOREACH(db->prepared, p) {
-    if (!p->gid->foreign) fn(data, p->gid->gid);
+    if (!p->gid->foreign) fn(data, p->gid->gid, p->xid);
   }
 }
 

@@ -95,9 +95,9 @@ bool sim_database_exposes_reader(const struct sim_database *db);
 /* Has a client ever received that this branch has committed? */
 bool sim_database_was_told_committed(const struct sim_database *db, const char *gid);
 int64_t sim_database_money(const struct sim_database *db);
-/* Calls fn with the gid of each that is prepared, and not somebody else's. */
+/* Calls fn with the gid and the xid of each that is prepared, and not somebody else's. */
 void sim_database_each_prepared(const struct sim_database *db,
-                                void (*fn)(void *data, const char *gid), void *data);
+                                void (*fn)(void *data, const char *gid, uint64_t xid), void *data);
 /* Transactions in sessions: of branches, and ones that were left standing; not a barrier's or a
  * claim's own. */
 size_t sim_database_open_count(const struct sim_database *db);
