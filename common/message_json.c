@@ -341,10 +341,7 @@ static enum error_code decode_results(const json_t *json, char **out, struct err
   const char *text = json_get_string(json, "results", NULL);
   *out = NULL;
   if (!text) return ERR_OK;
-  json_t *value = json_loads(text, 0, NULL);
-  bool is_array = json_is_array(value);
-  json_decref(value);
-  if (!is_array) return invalid(err, "results", "the text of a JSON array");
+  if (!json_is_array_text(text)) return invalid(err, "results", "the text of a JSON array");
   *out = strdup(text);
   return *out ? ERR_OK : error_set(err, ERR_MEMORY, "out of memory for results");
 }
