@@ -55,6 +55,8 @@ bool json_get_boolean(const json_t *object, const char *name, bool absent);
 
 /* The shortest text that reads back as the same double ("10.1", not "10.100000000000000"). */
 void json_format_real(double value, char out[32]);
+/* Returns where in `out` it begins. */
+const char *json_format_integer(int64_t value, char out[32]);
 
 /* ---- out ---- */
 
