@@ -90,7 +90,7 @@ $(FAULTS): tests/fault/preload.c
 	$(Q)$(CC) $(filter-out --coverage,$(ALL_CFLAGS)) -U_FORTIFY_SOURCE -fPIC \
 	  $(if $(SANITIZE),-fno-sanitize=all -DFAULT_NO_MALLOC) -shared -Wl,-z,relro,-z,now -o $@ $<
 
-$(BUILD)/obj/coordinator/openapi.o $(BUILD)/test/obj/coordinator/openapi.o: coordinator/openapi.json
+$(BUILD)/obj/coordinator/embedded.o $(BUILD)/test/obj/coordinator/embedded.o: coordinator/openapi.json $(wildcard coordinator/console/*)
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)

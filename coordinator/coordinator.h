@@ -121,7 +121,7 @@ struct transaction *transaction_find(struct coordinator *c, const struct txid *i
 
 /* The branch for this participant, made when there is none. What coordinator_check_participant()
  * says, ERR_LIMIT, ERR_NOT_OPEN and its kin, ERR_INVALID (external and not external mixed at one
- * participant). */
+ * participant), ERR_UNAVAILABLE (external, and the participant is not there to be fenced). */
 enum error_code transaction_enlist(struct transaction *t, const char *participant, bool external,
                                    unsigned *branch, struct error *err)
     __attribute__((warn_unused_result));

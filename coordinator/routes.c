@@ -11,7 +11,6 @@
 #include "common/request_trace.h"
 #include "common/tokens.h"
 #include "coordinator/answer.h"
-#include "coordinator/openapi.h"
 #include "coordinator/render.h"
 #include "coordinator/requests.h"
 #include "coordinator/routes_more.h"
@@ -353,20 +352,14 @@ static void get_ready(struct http_request *request, void *data) {
   http_respond_error(request, &err, NULL);
 }
 
-/* ---- the description of all this --------------------------------------------------------------- */
-
-static void get_openapi(struct http_request *request, void *data) {
-  size_t length;
-  const char *text = openapi_text(&length);
-  char *body = malloc(length);
-  (void)data;
-  if (body) memcpy(body, text, length);
-  http_respond_take(request, 200, "application/json", body, length, NULL, 0);
-}
+/* ---- the table -------------------------------------------------------------------------------- */
 
 const struct http_media *routes_media(void) {
   static const struct http_media media[] = {{"/metrics", "text/plain"},
                                             {"/v1/events", "text/event-stream"},
+                                            {"/console", "text/html"},
+                                            {"/console/console.css", "text/css"},
+                                            {"/console/console.js", "text/javascript"},
                                             {NULL, NULL}};
   return media;
 }
@@ -391,6 +384,9 @@ const struct http_route *routes_table(size_t *count) {
       {"GET", "/readyz", get_ready, ROLE_ANYONE},
       {"GET", "/metrics", get_metrics, ROLE_METRICS},
       {"GET", "/openapi.json", get_openapi, ROLE_ANYONE},
+      {"GET", "/console", get_console, ROLE_ANYONE},
+      {"GET", "/console/console.css", get_console_style, ROLE_ANYONE},
+      {"GET", "/console/console.js", get_console_script, ROLE_ANYONE},
   };
   *count = sizeof table / sizeof table[0];
   return table;

@@ -9,6 +9,10 @@ void get_metrics(struct http_request *request, void *data);  /* routes_metrics.c
 void get_events(struct http_request *request, void *data);   /* routes_events.c */
 void post_drain(struct http_request *request, void *data);   /* routes_drain.c */
 void post_undrain(struct http_request *request, void *data);
+void get_openapi(struct http_request *request, void *data); /* routes_files.c */
+void get_console(struct http_request *request, void *data);
+void get_console_style(struct http_request *request, void *data);
+void get_console_script(struct http_request *request, void *data);
 
 /* Who sees only what is `owner`'s (NULL: who sees everything) is told of another's transaction what is told
  * of none. */

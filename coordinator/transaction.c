@@ -176,6 +176,11 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
   }
   code = coordinator_check_takes_branches(t->coordinator, participant, err);
   if (code != ERR_OK) return code;
+  /* Durable before a gid is told: the participant knows this life of the log, so that a later one will
+   * not take what is prepared under the gid for another coordinator's. Else an old copy of the log
+   * could hand out gids that nobody would ever finish. Statements are fenced by the agent itself. */
+  if (external && !member->usable)
+    return error_set(err, ERR_UNAVAILABLE, "participant %s cannot be reached now", participant);
   size_t most = t->coordinator->options.branches_max;
   if (t->core.branch_count >= (most ? most : TXN_BRANCHES_MAX))
     return error_set(err, ERR_LIMIT, "a transaction has at most %zu branches",

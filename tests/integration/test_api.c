@@ -380,6 +380,27 @@ static void external_branch_prepared_after_the_abort_is_swept(enum world_mode mo
 }
 IN_BOTH_MODES(external_branch_prepared_after_the_abort_is_swept)
 
+/* A gid is told only once its participant knows the coordinator's life: what is prepared under a gid
+ * of a life that no database has seen could be another coordinator's, and nobody would end it. */
+static void external_branch_of_a_participant_that_is_away_is_refused(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  world_kill(w, COORDINATOR);
+  world_server_kill(w, BANK_B);
+  world_start(w, COORDINATOR, NULL);
+  world_wait_ready(w);
+  const char *id = api_begin(w->api, "{}");
+  const char *path = api_text(w->api, "/v1/transactions/%s/branches", id);
+  const struct reply *reply = api_post(w->api, path, "{'participant':'bank_b'}");
+  CHECK_PROBLEM(reply, 503, "unavailable");
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "bank_b"));
+  CHECK_STRING(api_read(w->api, id), "/state", "open");
+  world_server_start(w, BANK_B);
+  UNTIL(api_post(w->api, path, "{'participant':'bank_b'}")->status == 201);
+  CHECK_STATUS(api_rollback(w->api, id), 200);
+  world_close(w);
+}
+IN_BOTH_MODES(external_branch_of_a_participant_that_is_away_is_refused)
+
 static void branch_of_both_kinds_is_refused(void) {
   struct world *w = world_open(WORLD_EMBEDDED, NULL);
   const char *id = api_begin(w->api, "{}");
@@ -406,4 +427,5 @@ SUITE(api, BOTH(transfer_in_one_call_commits), BOTH(transfer_that_waits_until_de
       BOTH(external_branch_prepared_commits), BOTH(external_branch_not_prepared_aborts),
       CASE(external_branch_of_another_role_aborts),
       BOTH(external_branch_prepared_after_the_abort_is_swept),
+      BOTH(external_branch_of_a_participant_that_is_away_is_refused),
       CASE(branch_of_both_kinds_is_refused))

@@ -386,6 +386,36 @@ static void description_of_the_api_is_served(void) {
   world_close(w);
 }
 
+static const struct reply *get_as_a_browser(struct world *w, const char *path, const char *accept) {
+  const char *request = api_text(w->api,
+                                 "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: %s\r\n"
+                                 "Connection: close\r\n\r\n",
+                                 path, accept);
+  return api_raw(w->api, request, strlen(request));
+}
+
+/* The page may load what it names, which is there, and nothing from elsewhere. */
+static void console_is_served_with_all_that_it_loads(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, NULL);
+  const struct reply *reply =
+      get_as_a_browser(w, "/console", "text/html,application/xhtml+xml;q=0.9");
+  CHECK_STATUS(reply, 200);
+  CU_ASSERT_TRUE(reply_has_header(reply, "Content-Type: text/html; charset=utf-8"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->headers, "default-src 'none'; script-src 'self'"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "href=\"/console/console.css\""));
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "src=\"/console/console.js\""));
+  CU_ASSERT_PTR_NULL(strstr(reply->text, "://"));
+  reply = get_as_a_browser(w, "/console/console.css", "text/css");
+  CHECK_STATUS(reply, 200);
+  CU_ASSERT_TRUE(reply_has_header(reply, "Content-Type: text/css; charset=utf-8"));
+  reply = get_as_a_browser(w, "/console/console.js", "*/*");
+  CHECK_STATUS(reply, 200);
+  CU_ASSERT_TRUE(reply_has_header(reply, "Content-Type: text/javascript; charset=utf-8"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(reply->text, "/v1/participants"));
+  CHECK_STATUS(get_as_a_browser(w, "/console", "image/png"), 406);
+  world_close(w);
+}
+
 static void health_and_readiness_are_told(void) {
   struct world *w = world_open(WORLD_EMBEDDED, NULL);
   CHECK_STRING(api_get(w->api, "/healthz"), "/status", "ok");
@@ -402,4 +432,4 @@ SUITE(api_read, CASE(unknown_transaction_is_not_found),
       BOTH(client_is_not_told_where_a_lost_database_was), BOTH(availability_counts_what_was_down),
       BOTH(prepared_transaction_of_another_shows_at_its_participant),
       BOTH(prepared_transactions_switched_off_are_named), CASE(description_of_the_api_is_served),
-      CASE(health_and_readiness_are_told))
+      CASE(console_is_served_with_all_that_it_loads), CASE(health_and_readiness_are_told))

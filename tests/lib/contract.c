@@ -8,13 +8,13 @@
 #include <string.h>
 
 #include "common/http_uri.h"
-#include "coordinator/openapi.h"
+#include "coordinator/embedded.h"
 
 const json_t *contract(void) {
   static json_t *document;
   if (!document) {
     size_t length;
-    const char *text = openapi_text(&length);
+    const char *text = embedded_text(EMBEDDED_OPENAPI, &length);
     json_error_t error;
     document = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (!document) {
