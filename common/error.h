@@ -84,6 +84,11 @@ enum error_code error_wrap(struct error *err, const char *format, ...)
 /* Names the field at fault (JSON pointer); returns err->code. */
 enum error_code error_field(struct error *err, const char *pointer);
 
+/* The same for who has read a part of something: puts this before the field that is named, if the error is
+ * about one. Returns `code`, which is the error's. */
+enum error_code error_field_below(struct error *err, enum error_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 void error_clear(struct error *err);
 
 const char *error_wire_code(enum error_code code); /* static */
