@@ -50,6 +50,7 @@
 #include "common/http_stream.h"
 #include "common/http_uri.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/tls.h"
 #include "common/tokens.h"
 
@@ -454,7 +455,7 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *mhd) {
   const union MHD_ConnectionInfo *info =
       MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
   if (!info->socket_context) return NULL;
-  struct http_request *request = calloc(1, sizeof *request);
+  struct http_request *request = memory_zeroed(sizeof *request);
   if (!request) return NULL;
   request->uri = strdup(uri);
   if (!request->uri) {

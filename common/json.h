@@ -1,4 +1,4 @@
-/* JSON in (jansson, behind checks it does not make) and out (a writer without a tree).
+/* JSON in (to jansson's values, by a reader of our own) and out (a writer without a tree).
  */
 #ifndef ASSENT_COMMON_JSON_H
 #define ASSENT_COMMON_JSON_H
@@ -22,6 +22,8 @@ enum { JSON_DEPTH_MAX = 32, JSON_NUMBER_DIGITS_MAX = 15 };
 json_t *json_parse(const char *text, size_t length, struct error *err);
 /* The same with a limit of the caller's in the place of JSON_DEPTH_MAX. */
 json_t *json_parse_within(const char *text, size_t length, unsigned depth_max, struct error *err);
+/* Is it one array and nothing else? Nothing is made of it: numbers may have any number of digits. */
+bool json_is_array_text(const char *text);
 
 enum json_kind {
   JSON_KIND_ANY,
@@ -56,6 +58,8 @@ struct limit_met json_get_limit(const json_t *object);
 
 /* The shortest text that reads back as the same double ("10.1", not "10.100000000000000"). */
 void json_format_real(double value, char out[32]);
+/* Returns where in `out` it begins. */
+const char *json_format_integer(int64_t value, char out[32]);
 
 /* ---- out ---- */
 

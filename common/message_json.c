@@ -41,7 +41,10 @@ static bool is_of(const char *text, const char *alphabet, size_t max) {
 static enum error_code decode_run_id(const json_t *json, const char *name, const char **out,
                                      struct error *err) {
   *out = json_get_string(json, name, "");
-  if (is_of(*out, "0123456789abcdefghijklmnopqrstuvwxyz", RUN_ID_SIZE - 1)) return ERR_OK;
+  size_t length = 0;
+  for (char c = **out; (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); c = (*out)[length])
+    length++;
+  if (length >= 1 && length <= RUN_ID_SIZE - 1 && (*out)[length] == '\0') return ERR_OK;
   return invalid(err, name, "an id of a process");
 }
 
@@ -341,10 +344,7 @@ static enum error_code decode_results(const json_t *json, char **out, struct err
   const char *text = json_get_string(json, "results", NULL);
   *out = NULL;
   if (!text) return ERR_OK;
-  json_t *value = json_loads(text, 0, NULL);
-  bool is_array = json_is_array(value);
-  json_decref(value);
-  if (!is_array) return invalid(err, "results", "the text of a JSON array");
+  if (!json_is_array_text(text)) return invalid(err, "results", "the text of a JSON array");
   *out = strdup(text);
   return *out ? ERR_OK : error_set(err, ERR_MEMORY, "out of memory for results");
 }

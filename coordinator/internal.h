@@ -156,6 +156,7 @@ struct transaction {
   struct key_claim *claim; /* NULL: the request had no key */
   struct waiter *waiters;
   struct alarm *alarms; /* on their way to the log; drive.c */
+  bool end_waits;       /* for them, to be logged */
   unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
   bool ended;
   bool recovered; /* from the log, at this start */

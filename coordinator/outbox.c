@@ -133,6 +133,9 @@ static void judge_end(int status, const char *body, size_t length, struct error 
   else
     problem_decode(json, status, err);
   json_decref(json);
+  /* What refuses a message, but for the form of its request, comes in a line of its own. An answer without
+   * an id may be to somebody else's request. */
+  if (err->code != ERR_BAD_REQUEST) err->code = ERR_LOST;
 }
 
 static void on_end(void *data, int status, const char *body, size_t length,
@@ -225,7 +228,7 @@ static struct batch *gather(struct outbox *outbox) {
 static struct letter *letter_begin(struct outbox *outbox, enum message_kind kind, const char *gid,
                                    int64_t timeout_ms, void *data) {
   struct batch *batch = gather(outbox);
-  struct letter *letter = calloc(1, sizeof *letter);
+  struct letter *letter = malloc(sizeof *letter);
   if (!letter) abort();
   *letter = (struct letter){.id = ++outbox->last_id,
                             .deadline_ms = loop_now_ms(outbox->loop) + (uint64_t)timeout_ms,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/memory.h"
 #include "coordinator/txn.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -68,30 +69,27 @@ enum error_code key_decode(const struct http_request *request, struct key_id *ou
 
 /* ---- begin ------------------------------------------------------------------------------------ */
 
-static enum error_code branch_decode(const json_t *json, const char *pointer,
-                                     const struct statement_limits *limits, struct branch_body *out,
-                                     struct error *err) {
+static enum error_code branch_decode(const json_t *json, const struct statement_limits *limits,
+                                     struct branch_body *out, struct error *err) {
   static const struct json_field fields[] = {
       {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
       {"statements", JSON_KIND_ARRAY, true, 1, INT64_MAX},
   };
-  enum error_code code = json_check_object(json, pointer, fields, COUNT(fields), err);
+  enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code != ERR_OK) return code;
   out->participant = json_get_string(json, "participant", NULL);
-  char statements[128];
-  (void)snprintf(statements, sizeof statements, "%s/statements", pointer);
-  return statement_call_list_decode(json_object_get(json, "statements"), statements, limits,
+  return statement_call_list_decode(json_object_get(json, "statements"), "/statements", limits,
                                     &out->statements, err);
 }
 
 static enum error_code check_not_repeated(const struct begin_body *body, size_t index,
-                                          const char *pointer, struct error *err) {
+                                          struct error *err) {
   for (size_t i = 0; i < index; i++) {
     if (strcmp(body->branches[i].participant, body->branches[index].participant) != 0) continue;
     (void)error_set(err, ERR_INVALID,
                     "participant \"%.64s\" is named twice: give it one branch with all statements",
                     body->branches[index].participant);
-    return error_field(err, pointer);
+    return error_field(err, "/participant");
   }
   return ERR_OK;
 }
@@ -109,18 +107,14 @@ static enum error_code branches_decode(const json_t *json, const struct request_
     (void)error_limit(err, "branches", (int64_t)limits->branches_max);
     return error_field(err, "/branches");
   }
-  out->branches = calloc(count + 1, sizeof *out->branches);
+  out->branches = memory_zeroed((count + 1) * sizeof *out->branches);
   if (!out->branches) return error_set(err, ERR_MEMORY, "no memory for the request");
   for (size_t i = 0; i < count; i++) {
-    char pointer[64];
-    (void)snprintf(pointer, sizeof pointer, "/branches/%zu", i);
     out->branch_count = i + 1;
-    enum error_code code = branch_decode(json_array_get(json, i), pointer, &limits->statements,
-                                         &out->branches[i], err);
-    if (code != ERR_OK) return code;
-    (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
-    code = check_not_repeated(out, i, pointer, err);
-    if (code != ERR_OK) return code;
+    enum error_code code =
+        branch_decode(json_array_get(json, i), &limits->statements, &out->branches[i], err);
+    if (code == ERR_OK) code = check_not_repeated(out, i, err);
+    if (code != ERR_OK) return error_field_below(err, code, "/branches/%zu", i);
   }
   return ERR_OK;
 }

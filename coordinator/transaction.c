@@ -9,12 +9,13 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/memory.h"
 #include "coordinator/internal.h"
 
 /* ---- make, free ------------------------------------------------------------------------------- */
 
 static void *allocate(size_t size) {
-  void *memory = calloc(1, size);
+  void *memory = memory_zeroed(size);
   /* Small and bounded by transactions_max: without it this process cannot keep its promises, and the
    * next start finishes what is decided. */
   if (!memory) abort();

@@ -479,6 +479,7 @@ static void on_server_changed(void *data, const char *from, const char *to) {
   finisher_stop(agent->finisher);
   struct entry *entry, *next;
   HASH_ITER(hh, agent->entries, entry, next) {
+    if (entry->entombed) continue;
     if (entry->work || entry->ticket.queued)
       entry_note_text(entry, CAUSE_UNREACHABLE, "the database server was replaced by another");
     entry_step(entry, &(struct branch_event){.kind = BRANCH_EV_FENCED});

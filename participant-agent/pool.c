@@ -220,8 +220,8 @@ static void open_wanted(struct pool *p) {
     p->count++;
     p->opening++;
     work->session =
-        p->options.adapter->ops->open(p->options.adapter, work->name, p->options.call_timeout_ms,
-                                      on_opened, on_lost, work);
+        p->options.adapter->ops->open(p->options.adapter, SESSION_FOR_BRANCHES, work->name,
+                                      p->options.call_timeout_ms, on_opened, on_lost, work);
   }
 }
 

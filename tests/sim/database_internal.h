@@ -141,6 +141,7 @@ enum command_kind {
   COMMAND_ROLLBACK_PREPARED,
   COMMAND_BARRIER,
   COMMAND_IDENTITY,
+  COMMAND_RESET_VALUES,
   COMMAND_LOOK_UP,
   COMMAND_STATUS,
   COMMAND_LIST,
@@ -210,6 +211,10 @@ enum backend_tx { TX_NONE, TX_OPEN, TX_FAILED };
 
 typedef void (*backend_fn)(struct backend *b);
 
+struct model_timeouts {
+  int64_t statement_ms, lock_ms, idle_ms; /* 0: none */
+};
+
 struct backend {
   struct sim_database *db;
   PGconn *conn; /* NULL: nobody hears it any more */
@@ -223,6 +228,7 @@ struct backend {
   struct sim_event *deadlock; /* when to look for one */
   struct sim_event *end;      /* it notices that its client has gone */
   struct sim_event *idle;     /* idle in transaction for too long */
+  bool idled;                 /* it has been */
   backend_fn then;            /* after the wait */
   backend_fn flushed, ended;  /* of a durable command: on disk; waited for, too */
   bool gone;                  /* the client has: end when there is no input left */
@@ -234,7 +240,7 @@ struct backend {
   enum backend_tx tx;
   uint64_t xid;
   struct gid_entry *gid; /* of the branch in transaction */
-  int64_t statement_ms, lock_ms, idle_ms;
+  struct model_timeouts timeouts, timeouts_at_reset;
   uint64_t started_us; /* the command */
   size_t wait_lsn;
   unsigned lock; /* it waits for, or has waited for */
@@ -259,7 +265,8 @@ struct sim_database {
   unsigned timeline;
   bool up;
   struct sim_event *start;
-  struct adapter_ops ops; /* the real adapter's, with what has to know more */
+  uint64_t stalled_until_us; /* what ends a branch waits until then */
+  struct adapter_ops ops;    /* the real adapter's, with what has to know more */
   void (*real_free)(struct adapter *adapter);
   sim_database_fn watch;
   void *watch_data;
