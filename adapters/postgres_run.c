@@ -72,9 +72,10 @@ static void answer(struct session *s, enum session_ran ran, bool reusable) {
   free(results);
 }
 
-/* The branch has left the session: idle when it could be reset, else dropped. */
+/* The branch has left the session: idle when it could be reset, else dropped. So is one that has read a row
+ * far over the limit, since libpq keeps the memory that it took for it. */
 static void answer_left(struct session *s, enum session_ran ran) {
-  bool reusable = s->run.reset || !s->run.touched;
+  bool reusable = (s->run.reset && !s->run.rows.wide) || !s->run.touched;
   if (reusable)
     wire_end(s, SESSION_IDLE);
   else
