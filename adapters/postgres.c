@@ -27,8 +27,6 @@ static const char identity_query[] =
 
 static const struct session_op open_op;
 
-static const struct session_op open_op;
-
 static void open_failed(struct session *s, const struct error *err) {
   session_opened_fn opened = s->opened;
   if (timeouts_may_have_failed(s, err)) {

@@ -74,14 +74,6 @@ enum error_code error_field(struct error *err, const char *pointer) {
   return err->code;
 }
 
-enum error_code error_limit(struct error *err, const char *name, int64_t value) {
-  if (!err) return ERR_LIMIT;
-  assert(err->code != ERR_OK);
-  if (!err->limit.name) err->limit = (struct limit_met){limit_name_find(name), value};
-  assert(err->limit.name);
-  return err->code;
-}
-
 enum error_code error_field_below(struct error *err, enum error_code code, const char *format,
                                   ...) {
   if (!err || code == ERR_MEMORY) return code;
@@ -93,6 +85,14 @@ enum error_code error_field_below(struct error *err, enum error_code code, const
   (void)snprintf(field, sizeof field, "%s%s", above, err->field);
   copy_line(err->field, sizeof err->field, field);
   return code;
+}
+
+enum error_code error_limit(struct error *err, const char *name, int64_t value) {
+  if (!err) return ERR_LIMIT;
+  assert(err->code != ERR_OK);
+  if (!err->limit.name) err->limit = (struct limit_met){limit_name_find(name), value};
+  assert(err->limit.name);
+  return err->code;
 }
 
 void error_clear(struct error *err) {

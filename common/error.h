@@ -91,13 +91,13 @@ enum error_code error_wrap(struct error *err, const char *format, ...)
 /* Names the field at fault (JSON pointer); returns err->code. */
 enum error_code error_field(struct error *err, const char *pointer);
 
-/* Tells the limit that was met; returns err->code, or, of NULL, ERR_LIMIT. */
-enum error_code error_limit(struct error *err, const char *name, int64_t value);
-
 /* The same for who has read a part of something: puts this before the field that is named, if the error is
  * about one. Returns `code`, which is the error's. */
 enum error_code error_field_below(struct error *err, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Tells the limit that was met; returns err->code, or, of NULL, ERR_LIMIT. */
+enum error_code error_limit(struct error *err, const char *name, int64_t value);
 
 void error_clear(struct error *err);
 

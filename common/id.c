@@ -182,12 +182,6 @@ bool txid_parse(const char *text, struct txid *out) {
 
 static const char PREFIX[] = "assent_";
 
-static char *put_text(char *to, const char *text) {
-  size_t length = strlen(text);
-  memcpy(to, text, length);
-  return to + length;
-}
-
 static char *put_decimal(char *to, uint64_t number) {
   char digits[20];
   size_t at = sizeof digits;
@@ -200,11 +194,11 @@ static char *put_decimal(char *to, uint64_t number) {
 
 void gid_format(const struct gid *gid, char out[GID_SIZE]) {
   assert(gid->branch >= 1 && gid->branch <= BRANCH_ID_MAX);
-  char *to = put_text(put_text(out, PREFIX), gid->cluster.text);
+  char *to = stpcpy(stpcpy(out, PREFIX), gid->cluster.text);
   *to++ = '_';
   to = put_decimal(to, gid->epoch);
   *to++ = '_';
-  to = put_text(to, gid->txid.text);
+  to = stpcpy(to, gid->txid.text);
   *to++ = '_';
   to = put_decimal(to, gid->branch);
   *to = '\0';
