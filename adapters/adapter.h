@@ -30,6 +30,9 @@
 struct adapter; /* one database: how to reach it, on which loop */
 struct session;
 
+/* What will be asked of it: branches have a time, that the server keeps, too. */
+enum session_use { SESSION_FOR_CONTROL, SESSION_FOR_BRANCHES };
+
 /* Who answered at connect. */
 struct session_identity {
   char server[SERVER_SIZE]; /* "<system_identifier>/<timeline>/<database oid>" */
@@ -38,6 +41,10 @@ struct session_identity {
   int64_t prepared_max;
   uint64_t
       next_xid; /* every transaction that had ended here by then has a lower one; 0: not known */
+  /* For people: a host or address, or the path of a socket, cut where it does not fit. */
+  char host[128];
+  uint16_t port; /* 0: not known */
+  char database[64];
 };
 
 /* `err` NULL: the session is idle and not a standby. Else it is broken and must be closed; the text
@@ -196,9 +203,9 @@ struct adapter_ops {
 
   /* Starts connecting. application_name: at most 63 bytes. call_timeout_ms bounds connecting and
    * every call but run. Never NULL: failure comes through `opened`. */
-  struct session *(*open)(struct adapter *adapter, const char *application_name,
-                          int64_t call_timeout_ms, session_opened_fn opened, session_lost_fn lost,
-                          void *data);
+  struct session *(*open)(struct adapter *adapter, enum session_use use,
+                          const char *application_name, int64_t call_timeout_ms,
+                          session_opened_fn opened, session_lost_fn lost, void *data);
   /* Drops the connection and all callbacks. NULL is allowed. */
   void (*close)(struct session *session);
 

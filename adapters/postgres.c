@@ -25,8 +25,15 @@ static const char identity_query[] =
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+static const struct session_op open_op;
+
 static void open_failed(struct session *s, const struct error *err) {
   session_opened_fn opened = s->opened;
+  if (timeouts_may_have_failed(s, err)) {
+    s->without_options = true;
+    wire_connect(s, &open_op);
+    return;
+  }
   if (s->postgres->hosts) hosts_failed(s->postgres->hosts, s->host_first);
   wire_break(s);
   opened(s->data, NULL, err);
@@ -59,9 +66,23 @@ static enum error_code check_identity(const struct session *s, struct error *err
   return ERR_OK;
 }
 
+/* What the connection string has led to. PQhost() is the directory of a socket. */
+static void note_place(const struct session *s, struct session_identity *identity) {
+  const char *host = PQhost(s->connection), *port = PQport(s->connection);
+  const char *database = PQdb(s->connection);
+  bool is_socket = host && host[0] == '/';
+  identity->port = (uint16_t)strtoul(port ? port : "", NULL, 10);
+  (void)snprintf(identity->database, sizeof identity->database, "%s", database ? database : "");
+  (void)snprintf(identity->host, sizeof identity->host, is_socket ? "%s/.s.PGSQL.%u" : "%s",
+                 host ? host : "", identity->port);
+}
+
 static void open_result(struct session *s, struct step step, PGresult *result) {
   struct session_identity *identity = &s->identity;
-  (void)step;
+  if (step.index > 0) {
+    timeouts_take(s, result);
+    return;
+  }
   if (result_is_error(result) || PQntuples(result) != 1) {
     cause_from_result(&s->ask.cause, -1, result);
     return;
@@ -73,12 +94,15 @@ static void open_result(struct session *s, struct step step, PGresult *result) {
   (void)snprintf(s->role, sizeof s->role, "%s", PQgetvalue(result, 0, 4));
   identity->next_xid = strtoull(PQgetvalue(result, 0, 5), NULL, 10);
   identity->server_version = PQserverVersion(s->connection);
+  note_place(s, identity);
 }
 
 static void open_drained(struct session *s) {
   struct error err = {0};
   if (s->identity.server_version == 0 && s->ask.cause.kind == CAUSE_NONE) { /* just connected */
+    timeouts_connected(s);
     wire_query(s, STEP_QUERY, 0, identity_query, 0, NULL);
+    if (timeouts_are_asked(s)) wire_query(s, STEP_QUERY, 1, timeouts_query, 0, NULL);
     wire_sync(s);
     wire_flush(s);
   } else if (s->ask.cause.kind != CAUSE_NONE) {
@@ -99,21 +123,23 @@ static const struct session_op open_op = {.result = open_result,
                                           .drained = open_drained,
                                           .lost = open_failed};
 
-static struct session *postgres_open(struct adapter *adapter, const char *application_name,
-                                     int64_t call_timeout_ms, session_opened_fn opened,
-                                     session_lost_fn lost, void *data) {
+static struct session *postgres_open(struct adapter *adapter, enum session_use use,
+                                     const char *application_name, int64_t call_timeout_ms,
+                                     session_opened_fn opened, session_lost_fn lost, void *data) {
   struct postgres *postgres = (struct postgres *)adapter;
-  assert(strlen(application_name) <= 63);
+  assert(strlen(application_name) < sizeof((struct session *)0)->application_name);
   struct session *s = calloc(1, sizeof *s);
   assert(s);
   s->postgres = postgres;
   s->loop = postgres->loop;
   s->leaves_rows = postgres->leaves_rows;
+  s->runs_branches = use == SESSION_FOR_BRANCHES;
+  (void)snprintf(s->application_name, sizeof s->application_name, "%s", application_name);
   s->call_timeout_ms = call_timeout_ms;
   s->opened = opened;
   s->lost = lost;
   s->data = data;
-  wire_connect(s, application_name, &open_op);
+  wire_connect(s, &open_op);
   return s;
 }
 
@@ -143,6 +169,7 @@ static void postgres_leave_rows(struct adapter *adapter) {
 static void postgres_free(struct adapter *adapter) {
   struct postgres *postgres = (struct postgres *)adapter;
   hosts_free(postgres->hosts);
+  free(postgres->own_options);
   free(postgres->dsn);
   loop_soon_free(postgres->send);
   free(postgres);
@@ -202,6 +229,7 @@ struct adapter *postgres_adapter_new(struct loop *loop, const char *dsn, struct 
   postgres->loop = loop;
   postgres->dsn = copy;
   postgres->hosts = hosts_new(dsn);
+  timeouts_init(postgres);
   postgres->send = loop_soon_new(loop, wire_flush_all, postgres);
   return &postgres->base;
 }

@@ -9,6 +9,7 @@
  *   postgres_wire.c     connecting, sending, reading, timers
  *   postgres_run.c      a branch's work
  *   postgres_kept.c     which texts are prepared on the server
+ *   postgres_timeouts.c what the server keeps of a branch's time
  *   postgres_commit.c   its COMMIT in one phase
  *   postgres_rows.c     results as JSON, within limits
  *   postgres_finish.c   COMMIT PREPARED and ROLLBACK PREPARED, pipelined
@@ -68,6 +69,11 @@ struct session_op {
   void (*lost)(struct session *s, const struct error *err);
 };
 
+/* As a server keeps them; 0: none. An open transaction may be idle as long as a statement may take. */
+struct timeouts {
+  int64_t statement_ms, lock_ms;
+};
+
 /* See postgres_rows.c. */
 struct rows {
   struct json_writer json;
@@ -75,6 +81,7 @@ struct rows {
   size_t row_count;
   bool in_statement; /* columns and the opening of rows are written */
   bool discard;      /* over a limit, or failed: what comes is dropped */
+  bool wide; /* a single row was far over it: what libpq has taken for it is worth giving back */
 };
 
 struct run {
@@ -151,6 +158,9 @@ struct postgres {
   struct hosts *hosts;      /* NULL: the dsn names one, or none */
   char server[SERVER_SIZE]; /* the last one accepted */
   bool leaves_rows;
+  struct timeouts timeouts;            /* as the last branch wanted them */
+  char *own_options;                   /* the dsn's; NULL: not known, and none are to be added */
+  bool options_taken, options_refused; /* with ours among them; neither: nobody knows yet */
   struct seen_texts seen;
   struct session *unsent; /* those that send what they have queued at the end of the turn */
   struct loop_soon *send;
@@ -185,7 +195,11 @@ struct session {
   struct session_identity identity;
   bool standby;
   bool leaves_rows; /* as its adapter */
-  char role[128];   /* current_user at connect; names have at most 63 bytes unless rebuilt */
+  bool runs_branches;
+  bool connected, without_options; /* the server has let us in; this is another attempt */
+  char application_name[64];
+  struct timeouts timeouts_asked, timeouts; /* at connect; those that every reset goes back to */
+  char role[128]; /* current_user at connect; names have at most 63 bytes unless rebuilt */
   struct kept_texts kept;
   bool plain;     /* all statements of the branch so far are: statement_is_plain() */
   bool discarded; /* nothing was done since the connection was made, or DISCARD ALL was sent */
@@ -236,11 +250,28 @@ void hosts_failed(struct hosts *hosts, unsigned order);
            "FROM prepared WHERE pg_catalog.left(gid, pg_catalog.length("                           \
            "$1::pg_catalog.text)) = $1 ORDER BY prepared, gid"
 
+/* ---- postgres_timeouts.c ------------------------------------------------------------------------- */
+
+struct timeouts timeouts_of(int64_t left_ms);
+bool timeouts_equal(const struct timeouts *a, const struct timeouts *b);
+void timeouts_init(struct postgres *postgres);
+/* Before a connection is made: what it asks for. */
+void timeouts_ask(struct session *s);
+bool timeouts_are_asked(const struct session *s);
+/* The connection stands. */
+void timeouts_connected(struct session *s);
+/* It does not, perhaps for what was asked: to be tried once more, `without_options`. */
+bool timeouts_may_have_failed(const struct session *s, const struct error *err);
+/* As libpq's `options`; NULL: nothing. Owner: free(). */
+char *timeouts_options(const struct session *s);
+extern const char timeouts_query[];
+void timeouts_take(struct session *s, const PGresult *result);
+
 /* ---- postgres_wire.c ------------------------------------------------------------------------- */
 
 /* Starts connecting with `op`; its `drained` is called when the connection stands, its `lost` when
  * it fails. */
-void wire_connect(struct session *s, const char *application_name, const struct session_op *op);
+void wire_connect(struct session *s, const struct session_op *op);
 
 /* Takes the session for an operation. On a broken one `lost` comes on the next turn, and what is
  * queued until then goes nowhere. */

@@ -104,7 +104,7 @@ void session_finish(struct session *s, const char *gid, bool commit, session_fin
   char sql[COMMAND_SIZE];
   assert(gid_parse(gid, &parts));
   assert(s->op == &finish_op || s->state == SESSION_IDLE || s->state == SESSION_BROKEN);
-  struct finish *finish = calloc(1, sizeof *finish);
+  struct finish *finish = malloc(sizeof *finish);
   assert(finish);
   *finish = (struct finish){.fn = fn, .data = data, .commit = commit, .cause.statement = -1};
   append(s, finish);

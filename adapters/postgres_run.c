@@ -2,10 +2,11 @@
  *
  * Everything goes out in one flush when no statement has an expectation:
  *
- *   BEGIN; SET LOCAL ...; statements; the xid query; PREPARE TRANSACTION; RESET ALL; Sync
+ *   BEGIN; statements; the xid query; PREPARE TRANSACTION; RESET ALL; Sync
  *
- * (and after the xid query the row of the branch, where branches leave one). One Sync for both is one
- * write and one wake-up less on each side. RESET ALL may stand there: PREPARE has ended the transaction and
+ * (with SET LOCAL after BEGIN where the branch's time is not the connection's, and after the xid query the
+ * row of the branch, where branches leave one). One Sync for both is one write and one wake-up less on each
+ * side. RESET ALL may stand there: PREPARE has ended the transaction and
  * what belongs to it, and an error of RESET ALL can no longer touch it.
  *
  * All but PREPARE are texts that come again: the server keeps them, parsed and planned (postgres_kept.h).
@@ -43,7 +44,6 @@
 #include "adapters/postgres.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,9 +73,10 @@ static void answer(struct session *s, enum session_ran ran, bool reusable) {
   free(results);
 }
 
-/* The branch has left the session: idle when it could be reset, else dropped. */
+/* The branch has left the session: idle when it could be reset, else dropped. So is one that has read a row
+ * far over the limit, since libpq keeps the memory that it took for it. */
 static void answer_left(struct session *s, enum session_ran ran) {
-  bool reusable = s->run.reset || !s->run.touched;
+  bool reusable = (s->run.reset && !s->run.rows.wide) || !s->run.touched;
   if (reusable)
     wire_end(s, SESSION_IDLE);
   else
@@ -144,30 +145,22 @@ static void send_settle(struct session *s, bool commit) {
   wire_flush(s);
 }
 
-/* Down to one of eight steps between two powers of 2: texts that come again are kept. */
-static int64_t coarse_ms(int64_t ms) {
-  int64_t step = 1;
-  while (ms / step >= 16)
-    step *= 2;
-  return ms - ms % step;
-}
-
 static void send_setting(struct session *s, const char *name, int64_t ms) {
   char sql[COMMAND_SIZE];
   (void)snprintf(sql, sizeof sql, "SET LOCAL %s = %lld", name, (long long)ms);
   wire_kept_query(s, STEP_SETTING, 0, sql, 0, NULL);
 }
 
-/* Utility commands, not set_config(): the user's first statement may still be SET TRANSACTION. A
- * wait for a lock is given up a little before the statement's time is, so that it is called by its
- * name. The transaction's time is kept by the coordinator, whose abort comes first: what the server has
- * of it is for when nobody is left to say so, and may be up to an eighth more. */
-static void send_settings(struct session *s, int64_t timeout_ms, bool stays_open) {
-  int64_t left_ms = timeout_ms < 10 ? 10 : timeout_ms > INT_MAX / 2 ? INT_MAX / 2 : timeout_ms;
-  int64_t statement_ms = coarse_ms(left_ms + left_ms / 8);
-  send_setting(s, "statement_timeout", statement_ms);
-  send_setting(s, "lock_timeout", coarse_ms(left_ms - left_ms / 10));
-  if (stays_open) send_setting(s, "idle_in_transaction_session_timeout", statement_ms);
+/* Utility commands, not set_config(): the user's first statement may still be SET TRANSACTION. None where
+ * the connection was made with the same; in a transaction that goes on they may have been changed since. */
+static void send_settings(struct session *s, const struct session_job *job) {
+  struct timeouts wanted = timeouts_of(job->timeout_ms);
+  if (job->begin) s->postgres->timeouts = wanted;
+  if (job->begin && timeouts_equal(&wanted, &s->timeouts)) return;
+  send_setting(s, "statement_timeout", wanted.statement_ms);
+  send_setting(s, "lock_timeout", wanted.lock_ms);
+  if (job->end != RUN_PREPARE)
+    send_setting(s, "idle_in_transaction_session_timeout", wanted.statement_ms);
 }
 
 /* Only the role that prepared may finish (or a superuser), and that is the role in force at
@@ -247,7 +240,7 @@ static void send_work(struct session *s, const struct session_job *job, bool ane
   if (job->begin && !s->plain && !s->discarded) wire_discard(s, STEP_SETTING);
   s->discarded = false;
   if (job->begin) wire_kept_query(s, STEP_SETTING, 0, "BEGIN", 0, NULL);
-  send_settings(s, job->timeout_ms, job->end != RUN_PREPARE);
+  send_settings(s, job);
   send_statements(s, job, anew);
 #ifdef ASSENT_CRASH_POINTS
   wire_flush_now(s); /* the point is worth something only when the statements are on their way */

@@ -39,7 +39,12 @@ static const char *skip_to_word(const char *at) {
 
 /* Length of the keyword at `at`; 0 when something else stands there. */
 static size_t word_length(const char *at) {
-  return strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789$");
+  size_t length = 0;
+  for (char c; (c = at[length]) != '\0'; length++) {
+    bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+    if (!letter && !(c >= '0' && c <= '9') && c != '_' && c != '$') break;
+  }
+  return length;
 }
 
 static bool word_is(const char *at, size_t length, const char *keyword) {

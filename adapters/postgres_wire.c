@@ -14,7 +14,8 @@
  *  5. A socket is watched only while it is open. libpq closes it in any call that finds the server gone,
  *     those that send included; a watch that was set and not yet carried out would end the process
  *     (libuv aborts), and its number may be another's at once.
- * Limits: STEPS_MAX queued steps. A single row is held by libpq as a whole, however wide.
+ * Limits: STEPS_MAX queued steps. libpq holds a single row as a whole, however wide, twice: as it was read and
+ * as a result; nothing tells its length before it is there. See rows.wide.
  */
 #include "adapters/postgres.h"
 
@@ -327,14 +328,16 @@ static void on_timer(void *data) {
 static void on_poll(void *data, bool readable, bool writable);
 
 /* libpq may close its socket and open another in PQconnectPoll(), even with the same number: each
- * step has its own watch. */
-static void connect_watch(struct session *s, PostgresPollingStatusType status) {
+ * step has its own watch. False: `lost` was called, and may be connecting anew. */
+static bool connect_watch(struct session *s, PostgresPollingStatusType status) {
   int fd = PQsocket(s->connection);
   s->poll = fd >= 0 ? loop_poll_new(s->loop, fd, on_poll, s) : NULL;
-  if (status == PGRES_POLLING_FAILED || !s->poll)
+  if (status == PGRES_POLLING_FAILED || !s->poll) {
     lose_by_libpq(s);
-  else
-    loop_poll_set(s->poll, status != PGRES_POLLING_WRITING, status == PGRES_POLLING_WRITING);
+    return false;
+  }
+  loop_poll_set(s->poll, status != PGRES_POLLING_WRITING, status == PGRES_POLLING_WRITING);
+  return true;
 }
 
 static void connect_step(struct session *s) {
@@ -344,8 +347,7 @@ static void connect_step(struct session *s) {
   if (status == PGRES_POLLING_OK &&
       (PQsetnonblocking(s->connection, 1) != 0 || PQenterPipelineMode(s->connection) != 1))
     status = PGRES_POLLING_FAILED;
-  connect_watch(s, status);
-  if (status != PGRES_POLLING_OK || s->state == SESSION_BROKEN) return;
+  if (!connect_watch(s, status) || status != PGRES_POLLING_OK) return;
   s->state = SESSION_BUSY;
   s->op->drained(s);
 }
@@ -367,7 +369,7 @@ static void on_wake(void *data) {
   if (s->state == SESSION_CONNECTING) {
     /* libpq's page on PQconnectStart: begin as if PQconnectPoll() had asked to write. */
     bool bad = PQstatus(s->connection) == CONNECTION_BAD;
-    connect_watch(s, bad ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING);
+    (void)connect_watch(s, bad ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING);
   } else if (s->send_failed && s->connection) {
     lose_by_libpq(s);
   } else if (s->state == SESSION_BROKEN && s->op) {
@@ -380,18 +382,26 @@ static void on_wake(void *data) {
   leave(s);
 }
 
-void wire_connect(struct session *s, const char *application_name, const struct session_op *op) {
+void wire_connect(struct session *s, const struct session_op *op) {
   /* The first entry may be a whole connection string; entries after it win over what it says. What
    * else a session is to be (time zone, search path) is the user's business and the dsn's. */
-  const char *keywords[4 + HOST_KEYWORDS] = {"dbname", "application_name", "client_encoding"};
-  const char *values[4 + HOST_KEYWORDS] = {s->postgres->dsn, application_name, "UTF8"};
+  const char *keywords[5 + HOST_KEYWORDS] = {"dbname", "application_name", "client_encoding"};
+  const char *values[5 + HOST_KEYWORDS] = {s->postgres->dsn, s->application_name, "UTF8"};
+  size_t count = 3;
   struct hosts *hosts = s->postgres->hosts;
-  if (hosts) s->host_first = hosts_keywords(hosts, keywords + 3, values + 3);
-  s->timer = loop_timer_new(s->loop, on_timer, s);
-  s->wake = loop_timer_new(s->loop, on_wake, s);
+  timeouts_ask(s);
+  char *options = timeouts_options(s);
+  if (options) {
+    keywords[count] = "options";
+    values[count++] = options;
+  }
+  if (hosts) s->host_first = hosts_keywords(hosts, keywords + count, values + count);
+  if (!s->timer) s->timer = loop_timer_new(s->loop, on_timer, s);
+  if (!s->wake) s->wake = loop_timer_new(s->loop, on_wake, s);
   s->state = SESSION_CONNECTING;
   s->op = op;
   s->connection = PQconnectStartParams(keywords, values, 1);
+  free(options);
   if (s->connection) (void)PQsetNoticeReceiver(s->connection, on_notice, s);
   loop_timer_start(s->timer, (uint64_t)s->call_timeout_ms);
   loop_timer_start(s->wake, 0);

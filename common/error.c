@@ -74,6 +74,27 @@ enum error_code error_field(struct error *err, const char *pointer) {
   return err->code;
 }
 
+enum error_code error_field_below(struct error *err, enum error_code code, const char *format,
+                                  ...) {
+  if (!err || code == ERR_MEMORY) return code;
+  char above[sizeof err->field], field[2 * sizeof err->field];
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(above, sizeof above, format, args);
+  va_end(args);
+  (void)snprintf(field, sizeof field, "%s%s", above, err->field);
+  copy_line(err->field, sizeof err->field, field);
+  return code;
+}
+
+enum error_code error_limit(struct error *err, const char *name, int64_t value) {
+  if (!err) return ERR_LIMIT;
+  assert(err->code != ERR_OK);
+  if (!err->limit.name) err->limit = (struct limit_met){limit_name_find(name), value};
+  assert(err->limit.name);
+  return err->code;
+}
+
 void error_clear(struct error *err) {
   *err = (struct error){.code = ERR_OK};
 }

@@ -20,7 +20,7 @@
  *  2. MHD_run() is never called from inside one of MHD's callbacks: schedule() defers it.
  *  3. A request in the list `held` is handed to a handler and not answered.
  * What MHD cannot read (a request line, chunks, a Content-Length that is no number, headers beyond its
- * memory) it answers itself, with 4xx and a page of its own, and closes. A client that has closed
+ * memory) it answers itself, and closes: http_pages.h makes a problem document of that. A client that has closed
  * its sending half without "Connection: close" is let go after the idle time: edges of epoll tell MHD of
  * it once, together with the request.
  * Limits: see the options; HTTP_HEADER_BYTES_MAX; a chunked body that goes over the limit is read
@@ -44,11 +44,13 @@
 #include "common/http_accept.h"
 #include "common/http_linger.h"
 #include "common/http_listen.h"
+#include "common/http_pages.h"
 #include "common/http_response.h"
 #include "common/http_rules.h"
 #include "common/http_stream.h"
 #include "common/http_uri.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/tls.h"
 #include "common/tokens.h"
 
@@ -243,6 +245,13 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **slot,
     connection_close(*slot);
 }
 
+/* What the peer still sends must not cost it the answer that says why. */
+static void on_given_up(struct MHD_Connection *mhd) {
+  struct connection *c =
+      MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+  if (c) c->linger = true;
+}
+
 static void on_accepted(void *data, int fd, const struct sockaddr *peer, socklen_t size) {
   struct http_server *server = data;
   /* Out of memory it closes the socket itself. */
@@ -407,6 +416,12 @@ static enum error_code check_accept(const struct http_request *request,
   return http_check_accept(headers, "application/json", err);
 }
 
+static enum error_code refuse_body(struct http_request *request) {
+  size_t max = request->server->body_bytes_max;
+  (void)error_set(&request->refusal, ERR_TOO_LARGE, "a body may have %zu bytes", max);
+  return error_limit(&request->refusal, "body", (int64_t)max);
+}
+
 /* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
 static bool judge(struct http_request *request, const char *version) {
   const struct http_server *server = request->server;
@@ -416,7 +431,7 @@ static bool judge(struct http_request *request, const char *version) {
   (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &headers);
   enum error_code code = http_check_framing(&headers, &length, err);
   if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
-    code = error_set(err, ERR_TOO_LARGE, "a body may have %zu bytes", server->body_bytes_max);
+    code = refuse_body(request);
   if (code != ERR_OK) return false;
   request->body_announced = length;
 
@@ -440,7 +455,7 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *mhd) {
   const union MHD_ConnectionInfo *info =
       MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
   if (!info->socket_context) return NULL;
-  struct http_request *request = calloc(1, sizeof *request);
+  struct http_request *request = memory_zeroed(sizeof *request);
   if (!request) return NULL;
   request->uri = strdup(uri);
   if (!request->uri) {
@@ -474,7 +489,7 @@ static void on_completed(void *data, struct MHD_Connection *mhd, void **slot,
 static enum MHD_Result queue_answer(struct http_request *request) {
   if (!request->response) return MHD_NO;
   enum MHD_Result queued =
-      MHD_queue_response(request->mhd, (unsigned)request->status, request->response);
+      http_queue_response(request->mhd, (unsigned)request->status, request->response);
   MHD_destroy_response(request->response); /* MHD has its own reference */
   request->response = NULL;
   return queued;
@@ -504,7 +519,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
   size_t total = request->body_length + length;
   if (total > 2 * max) return MHD_NO;
   if (total > max && request->refusal.code == ERR_OK) {
-    error_set(&request->refusal, ERR_TOO_LARGE, "a body may have %zu bytes", max);
+    (void)refuse_body(request);
     free(request->body);
     request->body = NULL;
   }
@@ -677,6 +692,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   server->penalty = loop_timer_new(loop, on_penalty, server);
   server->connections_max = connections_allowed(options->connections_max ? options->connections_max
                                                                          : CONNECTIONS_DEFAULT);
+  http_pages_watch(on_given_up);
   server->daemon = daemon_start(server, idle_seconds);
   if (server->daemon) {
     int epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;

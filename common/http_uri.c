@@ -80,18 +80,18 @@ bool http_path_match(const char *pattern, const char *path, struct http_captures
   for (;;) {
     if (*pattern == '\0' || *path == '\0') return *pattern == *path;
     if (*pattern++ != '/' || *path++ != '/') return false;
-    size_t length = strcspn(path, "/");
-    size_t pattern_length = strcspn(pattern, "/");
     if (*pattern == '{') {
       assert(out->count < HTTP_CAPTURES_MAX);
       char text[3 * HTTP_CAPTURE_SIZE];
+      size_t length = strcspn(path, "/");
       if (length == 0 || length >= sizeof text) return false;
       if (decode(text, path, length, false) >= HTTP_CAPTURE_SIZE) return false;
       memcpy(out->text[out->count++], text, strlen(text) + 1);
-    } else if (length != pattern_length || memcmp(pattern, path, length) != 0) {
-      return false;
+      path += length;
+      pattern += strcspn(pattern, "/");
     }
-    path += length;
-    pattern += pattern_length;
+    while (*pattern != '\0' && *pattern != '/') /* most patterns differ in their first characters */
+      if (*pattern++ != *path++) return false;
+    if (*path != '\0' && *path != '/') return false;
   }
 }

@@ -146,19 +146,26 @@ struct txid txid_make(int64_t wall_us) {
   return id;
 }
 
-/* `text` begins with a txid; what follows it is not looked at. */
+/* Passes `digits` hexadecimal ones and the character behind them; NULL: these are others. */
+static const char *hex_pass(const char *text, int digits, char behind) {
+  for (; digits > 0; digits--)
+    if (!is_hex(*text++)) return NULL;
+  return behind == '\0' ? text : *text == behind ? text + 1 : NULL;
+}
+
+static bool is_variant(char c) {
+  return c == '8' || c == '9' || c == 'a' || c == 'b';
+}
+
+/* `text` begins with a txid, xxxxxxxx-xxxx-7xxx-vxxx-xxxxxxxxxxxx; what follows it is not looked at. */
 static bool txid_take(const char *text, struct txid *out) {
-  static const char shape[] = "xxxxxxxx-xxxx-7xxx-vxxx-xxxxxxxxxxxx";
-  for (size_t i = 0; i < TXID_SIZE - 1; i++) {
-    bool fits = false;
-    switch (shape[i]) {
-    case 'x': fits = is_hex(text[i]); break;
-    case 'v': fits = text[i] == '8' || text[i] == '9' || text[i] == 'a' || text[i] == 'b'; break;
-    default: fits = text[i] == shape[i]; break;
-    }
-    if (!fits) return false;
-    out->text[i] = text[i];
-  }
+  const char *at = hex_pass(text, 8, '-');
+  if (at) at = hex_pass(at, 4, '-');
+  if (at) at = *at == '7' ? hex_pass(at + 1, 3, '-') : NULL;
+  if (at) at = is_variant(*at) ? hex_pass(at + 1, 3, '-') : NULL;
+  if (at) at = hex_pass(at, 12, '\0');
+  if (!at) return false;
+  memcpy(out->text, text, TXID_SIZE - 1);
   out->text[TXID_SIZE - 1] = '\0';
   return true;
 }
@@ -175,11 +182,27 @@ bool txid_parse(const char *text, struct txid *out) {
 
 static const char PREFIX[] = "assent_";
 
+static char *put_decimal(char *to, uint64_t number) {
+  char digits[20];
+  size_t at = sizeof digits;
+  do
+    digits[--at] = (char)('0' + number % 10);
+  while ((number /= 10) > 0);
+  memcpy(to, digits + at, sizeof digits - at);
+  return to + sizeof digits - at;
+}
+
 void gid_format(const struct gid *gid, char out[GID_SIZE]) {
   assert(gid->branch >= 1 && gid->branch <= BRANCH_ID_MAX);
-  int length = snprintf(out, GID_SIZE, "%s%s_%" PRIu64 "_%s_%u", PREFIX, gid->cluster.text,
-                        gid->epoch, gid->txid.text, gid->branch);
-  assert(length > 0 && length < GID_SIZE);
+  char *to = stpcpy(stpcpy(out, PREFIX), gid->cluster.text);
+  *to++ = '_';
+  to = put_decimal(to, gid->epoch);
+  *to++ = '_';
+  to = stpcpy(to, gid->txid.text);
+  *to++ = '_';
+  to = put_decimal(to, gid->branch);
+  *to = '\0';
+  assert(to < out + GID_SIZE); /* the longest of each fits */
 }
 
 /* Reads digits without leading zeros, up to `max`; NULL when there is no such number. */

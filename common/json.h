@@ -1,4 +1,4 @@
-/* JSON in (jansson, behind checks it does not make) and out (a writer without a tree).
+/* JSON in (to jansson's values, by a reader of our own) and out (a writer without a tree).
  */
 #ifndef ASSENT_COMMON_JSON_H
 #define ASSENT_COMMON_JSON_H
@@ -22,6 +22,8 @@ enum { JSON_DEPTH_MAX = 32, JSON_NUMBER_DIGITS_MAX = 15 };
 json_t *json_parse(const char *text, size_t length, struct error *err);
 /* The same with a limit of the caller's in the place of JSON_DEPTH_MAX. */
 json_t *json_parse_within(const char *text, size_t length, unsigned depth_max, struct error *err);
+/* Is it one array and nothing else? Nothing is made of it: numbers may have any number of digits. */
+bool json_is_array_text(const char *text);
 
 enum json_kind {
   JSON_KIND_ANY,
@@ -51,8 +53,13 @@ const char *json_get_string(const json_t *object, const char *name, const char *
 int64_t json_get_integer(const json_t *object, const char *name, int64_t absent);
 bool json_get_boolean(const json_t *object, const char *name, bool absent);
 
+/* The member "limit" of an answer; none when it is missing, or not known here. */
+struct limit_met json_get_limit(const json_t *object);
+
 /* The shortest text that reads back as the same double ("10.1", not "10.100000000000000"). */
 void json_format_real(double value, char out[32]);
+/* Returns where in `out` it begins. */
+const char *json_format_integer(int64_t value, char out[32]);
 
 /* ---- out ---- */
 
@@ -76,13 +83,17 @@ void json_object_end(struct json_writer *w);
 void json_array_begin(struct json_writer *w);
 void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, const char *name); /* name: plain ASCII, not escaped */
+/* Key and value; left out where there is none: NULL or "", 0. */
+void json_member_text(struct json_writer *w, const char *name, const char *text);
+void json_member_integer(struct json_writer *w, const char *name, int64_t value);
 void json_write_string(struct json_writer *w, const char *text); /* NULL: null */
 void json_write_string_n(struct json_writer *w, const char *text, size_t length);
 void json_write_integer(struct json_writer *w, int64_t value);
 void json_write_real(struct json_writer *w, double value); /* finite */
 void json_write_boolean(struct json_writer *w, bool value);
 void json_write_null(struct json_writer *w);
-void json_write_time(struct json_writer *w, int64_t wall_us); /* RFC 3339; 0: null */
+void json_write_time(struct json_writer *w, int64_t wall_us);                /* RFC 3339; 0: null */
+void json_write_limit(struct json_writer *w, const struct limit_met *limit); /* {"name","value"} */
 /* `text` is one JSON value already (NULL: null). */
 void json_write_raw(struct json_writer *w, const char *text);
 /* Behind a whole value: what comes next is another line's. */

@@ -13,7 +13,7 @@
 #include "common/clock.h"
 #include "common/utf8.h"
 
-enum { CAPACITY_MIN = 512, INTEGER_SIZE = 20, ESCAPE_SIZE = 6 };
+enum { CAPACITY_MIN = 512, ESCAPE_SIZE = 6 };
 
 /* ---- the buffer -------------------------------------------------------------------------------
  */
@@ -182,15 +182,42 @@ void json_key(struct json_writer *w, const char *name) {
 /* ---- other values -----------------------------------------------------------------------------
  */
 
-void json_write_integer(struct json_writer *w, int64_t value) {
-  char digits[INTEGER_SIZE];
-  size_t at = sizeof digits;
+const char *json_format_integer(int64_t value, char out[32]) {
+  char *at = out + 31;
   uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+  *at = '\0';
   do
-    digits[--at] = (char)('0' + rest % 10);
+    *--at = (char)('0' + rest % 10);
   while ((rest /= 10) > 0);
-  if (value < 0) digits[--at] = '-';
-  put_value(w, digits + at, sizeof digits - at);
+  if (value < 0) *--at = '-';
+  return at;
+}
+
+void json_write_integer(struct json_writer *w, int64_t value) {
+  char out[32];
+  const char *digits = json_format_integer(value, out);
+  put_value(w, digits, (size_t)(out + 31 - digits));
+}
+
+void json_member_text(struct json_writer *w, const char *name, const char *text) {
+  if (!text || text[0] == '\0') return;
+  json_key(w, name);
+  json_write_string(w, text);
+}
+
+void json_member_integer(struct json_writer *w, const char *name, int64_t value) {
+  if (value == 0) return;
+  json_key(w, name);
+  json_write_integer(w, value);
+}
+
+void json_write_limit(struct json_writer *w, const struct limit_met *limit) {
+  json_object_begin(w);
+  json_key(w, "name");
+  json_write_string(w, limit->name);
+  json_key(w, "value");
+  json_write_integer(w, limit->value);
+  json_object_end(w);
 }
 
 void json_write_real(struct json_writer *w, double value) {

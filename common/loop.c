@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "common/memory.h"
+
 struct deferred {
   loop_fn fn;
   void *data;
@@ -62,7 +64,7 @@ struct loop_wakeup {
 };
 
 static void *allocate(size_t size) {
-  void *memory = calloc(1, size);
+  void *memory = memory_zeroed(size);
   if (!memory) abort();
   return memory;
 }

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/memory.h"
+
 enum { POINTER_SIZE = 160 };
 
 static enum error_code at(struct error *err, enum error_code code, const char *pointer,
@@ -29,9 +31,7 @@ static char *param_text(const json_t *value) {
   case JSON_STRING: return strdup(json_string_value(value));
   case JSON_TRUE: return strdup("true");
   case JSON_FALSE: return strdup("false");
-  case JSON_INTEGER:
-    (void)snprintf(number, sizeof number, "%" PRId64, (int64_t)json_integer_value(value));
-    return strdup(number);
+  case JSON_INTEGER: return strdup(json_format_integer(json_integer_value(value), number));
   case JSON_REAL: json_format_real(json_real_value(value), number); return strdup(number);
   case JSON_ARRAY:
   case JSON_OBJECT: {
@@ -49,7 +49,7 @@ static enum error_code decode_params(const json_t *array, struct statement *out,
                                      struct error *err) {
   size_t count = json_array_size(array);
   if (count == 0) return ERR_OK;
-  const char **params = calloc(count, sizeof *params);
+  const char **params = memory_zeroed(count * sizeof *params);
   if (!params) return error_set(err, ERR_MEMORY, "out of memory for parameters");
   out->params = params;
   out->param_count = count;
@@ -69,10 +69,12 @@ static enum error_code check_sizes(const json_t *json, const char *pointer,
                                    const struct statement_limits *limits, struct error *err) {
   if (json_string_length(json_object_get(json, "sql")) > limits->sql_bytes_max) {
     error_set(err, ERR_LIMIT, "a statement may have %zu bytes", limits->sql_bytes_max);
+    error_limit(err, "sql", (int64_t)limits->sql_bytes_max);
     return at(err, ERR_LIMIT, pointer, "/sql");
   }
   if (json_array_size(json_object_get(json, "params")) > limits->params_max) {
     error_set(err, ERR_LIMIT, "a statement may have %zu parameters", limits->params_max);
+    error_limit(err, "parameters", (int64_t)limits->params_max);
     return at(err, ERR_LIMIT, pointer, "/params");
   }
   return ERR_OK;
@@ -150,19 +152,18 @@ static enum error_code decode_list(const json_t *json, const char *pointer,
   size_t max = limits ? limits->statements_max : wire_limits.statements_max;
   if (count > max) {
     error_set(err, ERR_LIMIT, "a branch may have %zu statements at once", max);
+    error_limit(err, "statements", (int64_t)max);
     return at(err, ERR_LIMIT, pointer, "");
   }
-  out->items = calloc(count + 1, sizeof *out->items);
+  out->items = memory_zeroed((count + 1) * sizeof *out->items);
   if (!out->items) return error_set(err, ERR_MEMORY, "out of memory for statements");
   for (size_t i = 0; i < count; i++) {
-    char below[POINTER_SIZE];
     const json_t *item = json_array_get(json, i);
-    (void)snprintf(below, sizeof below, "%s/%zu", pointer, i);
-    enum error_code code = limits ? statement_call_decode(item, below, limits, &out->items[i], err)
-                                  : statement_decode(item, below, &out->items[i], err);
+    enum error_code code = limits ? statement_call_decode(item, "", limits, &out->items[i], err)
+                                  : statement_decode(item, "", &out->items[i], err);
     if (code != ERR_OK) {
       statement_list_free(out);
-      return code;
+      return error_field_below(err, code, "%s/%zu", pointer, i);
     }
     out->count = i + 1;
   }

@@ -127,6 +127,7 @@ static void take_vote(struct transaction_branch *branch, const struct run_reply 
 static void take_refusal(struct transaction_branch *branch, const struct error *err) {
   struct run_reply none = {.vote = VOTE_NO, .cause = unreachable_cause(branch, err->text)};
   none.cause.kind = CAUSE_LIMIT;
+  none.cause.limit = err->limit;
   branch->transaction->coordinator->figures.refused[REFUSED_CONNECTIONS]++;
   if (branch->transaction->cause.kind == CAUSE_NONE) branch->transaction->refused = true;
   take_vote(branch, &none);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/memory.h"
 #include "coordinator/history.h"
 #include "coordinator/internal.h"
 
@@ -166,8 +167,8 @@ const struct past *history_find(const struct coordinator *c, const struct txid *
 void observe_freed(struct transaction *t) {
   struct history *history = &t->coordinator->history;
   unsigned branches = t->core.branch_count;
-  struct past *past = t->ended ? calloc(1, sizeof *past) : NULL;
-  if (past) past->members = calloc(branches + 1, sizeof(const struct member *));
+  struct past *past = t->ended ? memory_zeroed(sizeof *past) : NULL;
+  if (past) past->members = memory_zeroed((branches + 1) * sizeof(const struct member *));
   if (!past || !past->members) {
     free(past);
     timeline_release(&t->timeline);

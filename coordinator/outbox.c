@@ -228,7 +228,7 @@ static struct batch *gather(struct outbox *outbox) {
 static struct letter *letter_begin(struct outbox *outbox, enum message_kind kind, const char *gid,
                                    int64_t timeout_ms, void *data) {
   struct batch *batch = gather(outbox);
-  struct letter *letter = calloc(1, sizeof *letter);
+  struct letter *letter = malloc(sizeof *letter);
   if (!letter) abort();
   *letter = (struct letter){.id = ++outbox->last_id,
                             .deadline_ms = loop_now_ms(outbox->loop) + (uint64_t)timeout_ms,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/memory.h"
 #include "coordinator/txn.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -68,30 +69,27 @@ enum error_code key_decode(const struct http_request *request, struct key_id *ou
 
 /* ---- begin ------------------------------------------------------------------------------------ */
 
-static enum error_code branch_decode(const json_t *json, const char *pointer,
-                                     const struct statement_limits *limits, struct branch_body *out,
-                                     struct error *err) {
+static enum error_code branch_decode(const json_t *json, const struct statement_limits *limits,
+                                     struct branch_body *out, struct error *err) {
   static const struct json_field fields[] = {
       {"participant", JSON_KIND_STRING, true, 1, PARTICIPANT_BYTES_MAX},
       {"statements", JSON_KIND_ARRAY, true, 1, INT64_MAX},
   };
-  enum error_code code = json_check_object(json, pointer, fields, COUNT(fields), err);
+  enum error_code code = json_check_object(json, "", fields, COUNT(fields), err);
   if (code != ERR_OK) return code;
   out->participant = json_get_string(json, "participant", NULL);
-  char statements[128];
-  (void)snprintf(statements, sizeof statements, "%s/statements", pointer);
-  return statement_call_list_decode(json_object_get(json, "statements"), statements, limits,
+  return statement_call_list_decode(json_object_get(json, "statements"), "/statements", limits,
                                     &out->statements, err);
 }
 
 static enum error_code check_not_repeated(const struct begin_body *body, size_t index,
-                                          const char *pointer, struct error *err) {
+                                          struct error *err) {
   for (size_t i = 0; i < index; i++) {
     if (strcmp(body->branches[i].participant, body->branches[index].participant) != 0) continue;
     (void)error_set(err, ERR_INVALID,
                     "participant \"%.64s\" is named twice: give it one branch with all statements",
                     body->branches[index].participant);
-    return error_field(err, pointer);
+    return error_field(err, "/participant");
   }
   return ERR_OK;
 }
@@ -106,22 +104,26 @@ static enum error_code branches_decode(const json_t *json, const struct request_
   if (count > limits->branches_max) {
     (void)error_set(err, ERR_LIMIT, "%zu branches, at most %zu are allowed", count,
                     limits->branches_max);
+    (void)error_limit(err, "branches", (int64_t)limits->branches_max);
     return error_field(err, "/branches");
   }
-  out->branches = calloc(count + 1, sizeof *out->branches);
+  out->branches = memory_zeroed((count + 1) * sizeof *out->branches);
   if (!out->branches) return error_set(err, ERR_MEMORY, "no memory for the request");
   for (size_t i = 0; i < count; i++) {
-    char pointer[64];
-    (void)snprintf(pointer, sizeof pointer, "/branches/%zu", i);
     out->branch_count = i + 1;
-    enum error_code code = branch_decode(json_array_get(json, i), pointer, &limits->statements,
-                                         &out->branches[i], err);
-    if (code != ERR_OK) return code;
-    (void)snprintf(pointer, sizeof pointer, "/branches/%zu/participant", i);
-    code = check_not_repeated(out, i, pointer, err);
-    if (code != ERR_OK) return code;
+    enum error_code code =
+        branch_decode(json_array_get(json, i), &limits->statements, &out->branches[i], err);
+    if (code == ERR_OK) code = check_not_repeated(out, i, err);
+    if (code != ERR_OK) return error_field_below(err, code, "/branches/%zu", i);
   }
   return ERR_OK;
+}
+
+/* Of all that can be wrong with it, whether it is too long. */
+static void note_timeout_limit(const json_t *timeout_ms, int64_t max, struct error *err) {
+  if (json_is_integer(timeout_ms) && json_integer_value(timeout_ms) > max &&
+      strcmp(err->field, "/timeout_ms") == 0)
+    (void)error_limit(err, "timeout_max", max);
 }
 
 enum error_code begin_body_decode(const struct http_request *request,
@@ -138,7 +140,10 @@ enum error_code begin_body_decode(const struct http_request *request,
   out->json = parse_body(request, limits->depth_max, err);
   if (!out->json) return err->code;
   enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
-  if (code != ERR_OK) return code;
+  if (code != ERR_OK) {
+    note_timeout_limit(json_object_get(out->json, "timeout_ms"), limits->timeout_max_ms, err);
+    return code;
+  }
   out->commit = json_get_boolean(out->json, "commit", false);
   out->begin.label = json_get_string(out->json, "label", NULL);
   out->begin.timeout_ms = json_get_integer(out->json, "timeout_ms", 0);
@@ -266,12 +271,12 @@ static enum error_code query_integer(const struct http_request *request, const c
   char *end;
   errno = 0;
   long long value = strtoll(text, &end, 10);
+  *out = value;
   if (errno || *end || end == text || *text == ' ' || *text == '+' || value < min || value > max) {
     (void)error_set(err, ERR_INVALID, "%s is a whole number from %lld to %lld, not \"%.40s\"", name,
                     (long long)min, (long long)max, text);
     return error_field(err, name);
   }
-  *out = value;
   return ERR_OK;
 }
 
@@ -286,7 +291,10 @@ enum error_code read_query_decode(const struct http_request *request, int64_t ti
   *until = WAIT_APPLIED;
   if (wait) code = wait_parse(wait, "wait", until, err);
   if (code != ERR_OK) return code;
-  return query_integer(request, "timeout_ms", 0, timeout_max_ms, 30000, timeout_ms, err);
+  code = query_integer(request, "timeout_ms", 0, timeout_max_ms, 30000, timeout_ms, err);
+  if (code != ERR_OK && *timeout_ms > timeout_max_ms)
+    (void)error_limit(err, "timeout_max", timeout_max_ms);
+  return code;
 }
 
 static enum error_code check_state_name(const char *state, struct error *err) {

@@ -77,6 +77,7 @@ static void refuse(struct transaction *t, struct http_request *request) {
   struct error err = {0};
   char *object = answer_object(t);
   (void)error_set(&err, ERR_OVERLOADED, "%s", transaction_cause(t)->text);
+  err.limit = transaction_cause(t)->limit;
   http_respond_error(request, &err, object);
   free(object);
   if (transaction_claim(t)) key_claim_drop(transaction_claim(t));
@@ -122,10 +123,9 @@ static enum error_code resolve_statements(struct coordinator *c, struct begin_bo
   for (size_t i = 0; i < body->branch_count && code == ERR_OK; i++) {
     struct branch_body *branch = &body->branches[i];
     for (size_t k = 0; k < branch->statements.count && code == ERR_OK; k++) {
-      char pointer[64];
-      (void)snprintf(pointer, sizeof pointer, "/branches/%zu/statements/%zu", i, k);
-      code = coordinator_resolve_statement(c, branch->participant, &branch->statements.items[k],
-                                           pointer, err);
+      code = coordinator_resolve_statement(c, branch->participant, &branch->statements.items[k], "",
+                                           err);
+      if (code != ERR_OK) (void)error_field_below(err, code, "/branches/%zu/statements/%zu", i, k);
     }
   }
   return code;
@@ -154,7 +154,7 @@ static enum error_code start_branches(struct transaction *t, struct begin_body *
 
 static void wait_for(struct transaction *t, struct http_request *request,
                      const struct begin_body *body) {
-  struct first *first = calloc(1, sizeof *first);
+  struct first *first = malloc(sizeof *first);
   if (!first) abort();
   *first = (struct first){.request = request,
                           .purpose = body->commit ? TO_COMMIT : TO_BEGIN,

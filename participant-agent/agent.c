@@ -185,7 +185,8 @@ static enum error_code check_room(struct agent *agent, const struct run_request 
                                   struct error *err) {
   bool is_new = request->sequence == 0 && !entry_find(agent, request->gid);
   if (!is_new || !pool_is_full(agent->pool, request->end == RUN_KEEP_OPEN)) return ERR_OK;
-  return error_set(err, ERR_OVERLOADED, "too many branches wait for a connection to the database");
+  (void)error_set(err, ERR_OVERLOADED, "too many branches wait for a connection to the database");
+  return error_limit(err, "waiting", pool_waiting_max(agent->pool));
 }
 
 void agent_run(struct agent *agent, const struct run_request *request, run_fn fn, void *data) {

@@ -149,7 +149,7 @@ static void open_session(struct control *c) {
   c->state = CONTROL_OPENING;
   c->recheck = false;
   session_names_next(c->options.names, c->name);
-  c->session = c->options.adapter->ops->open(c->options.adapter, c->name,
+  c->session = c->options.adapter->ops->open(c->options.adapter, SESSION_FOR_CONTROL, c->name,
                                              c->options.call_timeout_ms, on_opened, on_lost, c);
 }
 

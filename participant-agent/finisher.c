@@ -90,7 +90,7 @@ static void open_missing(struct finisher *f, size_t count) {
     if (s->state != FINISH_OFF) continue;
     session_names_next(f->options.names, s->name);
     s->state = FINISH_OPENING;
-    s->session = f->options.adapter->ops->open(f->options.adapter, s->name,
+    s->session = f->options.adapter->ops->open(f->options.adapter, SESSION_FOR_CONTROL, s->name,
                                                f->options.call_timeout_ms, on_opened, on_lost, s);
   }
 }

@@ -220,8 +220,8 @@ static void open_wanted(struct pool *p) {
     p->count++;
     p->opening++;
     work->session =
-        p->options.adapter->ops->open(p->options.adapter, work->name, p->options.call_timeout_ms,
-                                      on_opened, on_lost, work);
+        p->options.adapter->ops->open(p->options.adapter, SESSION_FOR_BRANCHES, work->name,
+                                      p->options.call_timeout_ms, on_opened, on_lost, work);
   }
 }
 
@@ -254,6 +254,10 @@ static bool may_have_one_now(const struct pool *p, bool stays_open) {
 
 bool pool_is_full(const struct pool *p, bool stays_open) {
   return !may_have_one_now(p, stays_open) && p->waiting >= p->options.waiting_max;
+}
+
+unsigned pool_waiting_max(const struct pool *p) {
+  return p->options.waiting_max;
 }
 
 enum pool_answer pool_acquire(struct pool *p, struct ticket *ticket, struct work **work) {

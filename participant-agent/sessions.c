@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/memory.h"
 
 enum { NUMBER_DIGITS = 6, BACKOFF_MS_MIN = 20, BACKOFF_MS_MAX = 250 };
 
@@ -35,7 +36,7 @@ uint64_t backoff_next_ms(struct backoff *backoff) {
 }
 
 void *must_allocate(size_t size) {
-  void *memory = calloc(1, size);
+  void *memory = memory_zeroed(size);
   if (memory) return memory;
   log_error("out_of_memory", "bytes", "d", (int64_t)size, NULL);
   abort();

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/memory.h"
+
 void job_push(struct job_list *list, struct job *job) {
   job->next = NULL;
   if (list->last)
@@ -25,7 +27,7 @@ struct job *job_pop(struct job_list *list) {
 }
 
 struct job *job_new(enum job_kind kind) {
-  struct job *job = memory_must(calloc(1, sizeof *job));
+  struct job *job = memory_must(memory_zeroed(sizeof *job));
   job->kind = kind;
   return job;
 }
@@ -38,10 +40,16 @@ const char *job_keep_text(struct job *job, const char *text) {
   return *place = text_copy(text);
 }
 
+struct error *job_error(struct job *job) {
+  if (!job->err) job->err = memory_must(memory_zeroed(sizeof *job->err));
+  return job->err;
+}
+
 void job_free(struct job *job) {
   if (job->kind == JOB_DECIDE || job->kind == JOB_NOTE) free(job->is.put.record);
   if (job->kind == JOB_REMEMBER || job->kind == JOB_ANSWER) free(job->is.key);
   free(job->found_key);
+  free(job->err);
   for (size_t i = 0; i < JOB_TEXTS_MAX; i++)
     free(job->owned[i]);
   record_list_clear(&job->records);
@@ -64,11 +72,11 @@ bool job_is_durable(const struct job *job) {
 
 void job_answer_error(struct job *job, enum wal_result result, const struct error *err) {
   job->result = result;
-  job->err = *err;
+  *job_error(job) = *err;
 }
 
 void job_call_back(struct job *job) {
-  const struct error *err = job->err.code == ERR_OK ? NULL : &job->err;
+  const struct error *err = job->err && job->err->code != ERR_OK ? job->err : NULL;
   switch (job->kind) {
   case JOB_DECIDE:
   case JOB_AUDIT:

@@ -48,7 +48,7 @@ struct job {
   struct record_list records; /* found or listed */
   struct wal_key *found_key;
   char *owned[JOB_TEXTS_MAX]; /* texts that `is` points to */
-  struct error err;
+  struct error *err;          /* owned; NULL: none; job_error() makes it */
 };
 
 struct job_list {
@@ -59,6 +59,7 @@ struct job_list {
 /* Owner: job_free(), with all that it holds. */
 struct job *job_new(enum job_kind kind);
 void job_free(struct job *job);
+struct error *job_error(struct job *job); /* to be filled; one without a code is none */
 /* A copy of `text` that goes with the job; NULL gives NULL. */
 const char *job_keep_text(struct job *job, const char *text);
 

@@ -205,7 +205,7 @@ static void settle(struct wal *wal, struct job_list *group, enum store_result re
 
 static enum store_result find_record(struct wal *wal, struct job *job, const struct txid *txid) {
   const struct wal_record *record = NULL;
-  enum store_result result = store_find(wal->store, txid, &record, &job->err);
+  enum store_result result = store_find(wal->store, txid, &record, job_error(job));
   if (record) record_list_add(&job->records, record);
   return result;
 }
@@ -220,11 +220,11 @@ static bool read_job(struct wal *wal, struct job *job) {
     return true;
   }
   if (job->kind == JOB_LIST) {
-    result = store_list(wal->store, &job->is.filter, &job->records, &rest, &job->err);
+    result = store_list(wal->store, &job->is.filter, &job->records, &rest, job_error(job));
     job->is.filter.before = rest; /* for the next step */
   } else if (job->kind == JOB_LOOK_UP_KEY) {
     result = store_find_key(wal->store, job->is.named.name_space, job->is.named.name,
-                            &job->found_key, &job->err);
+                            &job->found_key, job_error(job));
     if (job->found_key) result = find_record(wal, job, &job->found_key->txid);
   } else {
     result = find_record(wal, job, &job->is.txid);
@@ -233,7 +233,7 @@ static bool read_job(struct wal *wal, struct job *job) {
   record_list_clear(&job->records); /* all or an error */
   free(job->found_key);
   job->found_key = NULL;
-  if (result != STORE_UNREADABLE) fail(wal, &job->err);
+  if (result != STORE_UNREADABLE) fail(wal, job_error(job));
   return true;
 }
 

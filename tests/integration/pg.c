@@ -235,7 +235,8 @@ static void begin_answer(struct pg *pg, struct pg_answer *answer) {
 struct session *pg_open_named(struct pg *pg, const char *name, int64_t call_timeout_ms) {
   struct pg_answer answer = {.loop = pg->loop};
   struct session *session =
-      pg->adapter->ops->open(pg->adapter, name, call_timeout_ms, pg_on_opened, pg_on_lost, &answer);
+      pg->adapter->ops->open(pg->adapter, SESSION_FOR_BRANCHES, name, call_timeout_ms, pg_on_opened,
+                             pg_on_lost, &answer);
   lost_count = 0;
   pg_wait(pg, &answer, 1);
   if (answer.err.code != ERR_OK) give_up("open", &answer.err);
@@ -256,8 +257,9 @@ struct session *pg_open_as(struct pg *pg, const char *dbname, const char *more,
   pg->another = postgres_adapter_new(pg->loop, dsn, &err);
   if (!pg->another) give_up(dsn, &err);
   begin_answer(pg, answer);
-  struct session *session = pg->another->ops->open(pg->another, "assent other", PG_CALL_TIMEOUT_MS,
-                                                   pg_on_opened, pg_on_lost, answer);
+  struct session *session =
+      pg->another->ops->open(pg->another, SESSION_FOR_BRANCHES, "assent other", PG_CALL_TIMEOUT_MS,
+                             pg_on_opened, pg_on_lost, answer);
   pg_wait(pg, answer, 1);
   return session;
 }

@@ -849,6 +849,37 @@ static void http_refuses_what_is_not_for_it(void) {
   pg_teardown(&pg);
 }
 
+/* A gid goes into SQL as it is: what is not of its alphabet never gets there. */
+static void http_takes_no_gid_with_sql_in_it(void) {
+  static const char *const endings[] = {
+      "'; DROP TABLE account; --", "'", "''", "\\\\'", "%27", " COMMIT"};
+  struct pg pg;
+  struct site here, *site = &here;
+  struct agent_options options = site_options();
+  char body[2048], gid[GID_SIZE];
+  pg_setup(&pg);
+  site_open(site, &pg, pg.dsn, &options, true);
+  (void)site_fence(site, 1);
+  site_gid(site, 1, gid);
+  for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+    (void)snprintf(body, sizeof body,
+                   "{\"id\":1,\"run\":{\"gid\":\"%s%s\",\"epoch\":1,\"incarnation\":\"%s\","
+                   "\"sequence\":0,\"end\":\"prepare\",\"timeout_ms\":9000,\"statements\":["
+                   "{\"sql\":\"" TAKE_TEN "\"}]}},"
+                   "{\"id\":2,\"decide\":{\"gid\":\"%s%s\",\"epoch\":1,\"decision\":\"abort\"}}",
+                   gid, endings[i], site->incarnation, gid, endings[i]);
+    struct got got = site_got(site);
+    site_post_messages(site, body, &got);
+    site_wait(&got, 3);
+    CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":1,\"problem\":{"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "{\"id\":2,\"problem\":{"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(got.body, "gid is not a gid"));
+  }
+  CU_ASSERT_EQUAL(site_balance(site), 100);
+  site_close(site);
+  pg_teardown(&pg);
+}
+
 /* The statement that is to be aborted swallows the cancel. */
 static void http_answers_each_message_while_another_is_stuck(void) {
   struct pg pg;
@@ -979,5 +1010,6 @@ STORIES(TOLD)
 
 #define TOLD_CASES(story) CASE(story##_by_call), CASE(story##_over_http),
 SUITE(agent, STORIES(TOLD_CASES) CASE(http_refuses_what_is_not_for_it),
+      CASE(http_takes_no_gid_with_sql_in_it),
       CASE(http_answers_each_message_while_another_is_stuck),
       CASE(http_forgets_a_batch_with_its_agent))

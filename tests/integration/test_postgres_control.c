@@ -122,7 +122,8 @@ static void open_with_a_silent_host_first_reaches_the_next_in_time(void) {
   CU_ASSERT_PTR_NOT_NULL_FATAL(both);
   for (int attempt = 0; attempt < 2; attempt++) {
     pg_answer_clear(&answer);
-    struct session *found = both->ops->open(both, "assent", 500, pg_on_opened, pg_on_lost, &answer);
+    struct session *found = both->ops->open(both, SESSION_FOR_BRANCHES, "assent", 500, pg_on_opened,
+                                            pg_on_lost, &answer);
     pg_wait(&pg, &answer, 1);
     CU_ASSERT_EQUAL(answer.err.code, attempt == 0 ? ERR_UNAVAILABLE : ERR_OK);
     pg_close(&pg, found);
@@ -134,8 +135,9 @@ static void open_with_a_silent_host_first_reaches_the_next_in_time(void) {
 
 static void close_while_connecting_tells_nobody(void) {
   begin();
-  struct session *early = pg.adapter->ops->open(pg.adapter, "early", PG_CALL_TIMEOUT_MS,
-                                                pg_on_opened, pg_on_lost, &answer);
+  struct session *early =
+      pg.adapter->ops->open(pg.adapter, SESSION_FOR_BRANCHES, "early", PG_CALL_TIMEOUT_MS,
+                            pg_on_opened, pg_on_lost, &answer);
   pg_close(&pg, early);
   pg.adapter->ops->probe(session, "assent_", pg_on_probed, &answer);
   pg_wait(&pg, &answer, 1);

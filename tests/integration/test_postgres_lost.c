@@ -197,8 +197,8 @@ static void server_paused_loses_finishes(void) {
 static void server_paused_while_connecting_fails_the_opening(void) {
   begin();
   throwaway_server_pause(pg.server);
-  struct session *other =
-      pg.adapter->ops->open(pg.adapter, "assent", SHORT_MS, pg_on_opened, pg_on_lost, &answer);
+  struct session *other = pg.adapter->ops->open(pg.adapter, SESSION_FOR_BRANCHES, "assent",
+                                                SHORT_MS, pg_on_opened, pg_on_lost, &answer);
   pg_wait(&pg, &answer, 1);
   CU_ASSERT_EQUAL(answer.err.code, ERR_UNAVAILABLE);
   pg_close(&pg, other);
@@ -236,8 +236,8 @@ static void prepare_that_waits_for_a_replica_is_listed_and_not_durable(void) {
   CU_ASSERT_EQUAL(looked.looked, LOOKED_PREPARED);
   pg_close(&pg, waiting);
   pg_answer_clear(&looked);
-  waiting =
-      pg.another->ops->open(pg.another, "assent", SHORT_MS, pg_on_opened, pg_on_lost, &looked);
+  waiting = pg.another->ops->open(pg.another, SESSION_FOR_BRANCHES, "assent", SHORT_MS,
+                                  pg_on_opened, pg_on_lost, &looked);
   pg_wait(&pg, &looked, 1);
   pg.another->ops->look_up(waiting, pg.gid[0], true, pg_on_looked, &looked);
   pg_wait(&pg, &looked, 2);
@@ -299,8 +299,8 @@ static void commit_whose_wait_is_cut_is_committed_after_a_barrier_only(void) {
   CU_ASSERT_EQUAL(answer.outcome, BRANCH_OUTCOME_RETRY);
   pg_close(&pg, waiting);
   pg_answer_clear(&answer);
-  waiting =
-      pg.another->ops->open(pg.another, "assent", SHORT_MS, pg_on_opened, pg_on_lost, &answer);
+  waiting = pg.another->ops->open(pg.another, SESSION_FOR_BRANCHES, "assent", SHORT_MS,
+                                  pg_on_opened, pg_on_lost, &answer);
   pg_wait(&pg, &answer, 1);
   pg.another->ops->xact_status(waiting, xid, pg_on_status, &answer);
   pg_wait(&pg, &answer, 2);

@@ -34,6 +34,16 @@ static void identity(struct backend *b) {
   (void)done_with(b, result);
 }
 
+/* In the order of their names. */
+static void reset_values(struct backend *b) {
+  const struct model_timeouts *timeouts = &b->timeouts_at_reset;
+  PGresult *result = result_table(3, 1);
+  result_set(result, 0, 0, "%" PRId64, timeouts->idle_ms);
+  result_set(result, 1, 0, "%" PRId64, timeouts->lock_ms);
+  result_set(result, 2, 0, "%" PRId64, timeouts->statement_ms);
+  (void)done_with(b, result);
+}
+
 /* ---- prepared transactions ------------------------------------------------------------------------ */
 
 static void look_up(struct backend *b) {
@@ -242,6 +252,7 @@ static const backend_fn commands[COMMAND_COUNT] = {
     [COMMAND_SET_SYNCHRONOUS] = set_synchronous,
     [COMMAND_BARRIER] = barrier,
     [COMMAND_IDENTITY] = identity,
+    [COMMAND_RESET_VALUES] = reset_values,
     [COMMAND_LOOK_UP] = look_up,
     [COMMAND_STATUS] = status,
     [COMMAND_LIST] = list,

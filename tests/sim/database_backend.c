@@ -225,17 +225,18 @@ static void sync(struct backend *b) {
   put_item(b, NULL, ITEM_SYNC)->status = status[b->tx];
   b->skip = false;
   b->cancelled = false;
-  if (b->tx == TX_NONE) b->statement_ms = b->lock_ms = b->idle_ms = 0;
-  if (b->tx != TX_NONE && b->idle_ms > 0 && !b->inbox)
-    b->idle = sim_after(b->db->sim, NULL, (uint64_t)b->idle_ms * 1000, on_idle_too_long, b);
+  if (b->tx == TX_NONE) b->timeouts = b->timeouts_at_reset;
+  if (b->tx != TX_NONE && b->timeouts.idle_ms > 0 && !b->inbox)
+    b->idle =
+        sim_after(b->db->sim, NULL, (uint64_t)b->timeouts.idle_ms * 1000, on_idle_too_long, b);
   send(b);
 }
 
 /* ---- waiting ----------------------------------------------------------------------------------- */
 
 uint64_t backend_statement_left_us(const struct backend *b) {
-  if (b->statement_ms <= 0) return UINT64_MAX;
-  uint64_t end_us = b->started_us + (uint64_t)b->statement_ms * 1000;
+  if (b->timeouts.statement_ms <= 0) return UINT64_MAX;
+  uint64_t end_us = b->started_us + (uint64_t)b->timeouts.statement_ms * 1000;
   uint64_t now_us = sim_now_us(b->db->sim);
   return end_us > now_us ? end_us - now_us : 0;
 }

@@ -337,9 +337,9 @@ static void finish(struct backend *b) {
 
 static void set_timeout(struct backend *b) {
   enum command_kind kind = b->current->kind;
-  int64_t *timeout_ms = kind == COMMAND_SET_STATEMENT_TIMEOUT ? &b->statement_ms
-                        : kind == COMMAND_SET_LOCK_TIMEOUT    ? &b->lock_ms
-                                                              : &b->idle_ms;
+  int64_t *timeout_ms = kind == COMMAND_SET_STATEMENT_TIMEOUT ? &b->timeouts.statement_ms
+                        : kind == COMMAND_SET_LOCK_TIMEOUT    ? &b->timeouts.lock_ms
+                                                              : &b->timeouts.idle_ms;
   *timeout_ms = b->current->number;
   done_ok(b, "SET");
 }

@@ -141,6 +141,7 @@ enum command_kind {
   COMMAND_ROLLBACK_PREPARED,
   COMMAND_BARRIER,
   COMMAND_IDENTITY,
+  COMMAND_RESET_VALUES,
   COMMAND_LOOK_UP,
   COMMAND_STATUS,
   COMMAND_LIST,
@@ -210,6 +211,10 @@ enum backend_tx { TX_NONE, TX_OPEN, TX_FAILED };
 
 typedef void (*backend_fn)(struct backend *b);
 
+struct model_timeouts {
+  int64_t statement_ms, lock_ms, idle_ms; /* 0: none */
+};
+
 struct backend {
   struct sim_database *db;
   PGconn *conn; /* NULL: nobody hears it any more */
@@ -235,7 +240,7 @@ struct backend {
   enum backend_tx tx;
   uint64_t xid;
   struct gid_entry *gid; /* of the branch in transaction */
-  int64_t statement_ms, lock_ms, idle_ms;
+  struct model_timeouts timeouts, timeouts_at_reset;
   uint64_t started_us; /* the command */
   size_t wait_lsn;
   unsigned lock; /* it waits for, or has waited for */

@@ -69,6 +69,7 @@ struct pg_conn {
   uint64_t last_arrival_us;
   struct item *arrived, *items; /* in the socket; taken */
   bool ended, end_sent;
+  struct model_timeouts timeouts; /* as asked for at connect */
   PGTransactionStatusType transaction;
   struct loop_poll *poll;
   PQnoticeReceiver receiver;
@@ -206,6 +207,7 @@ static void on_connected(void *data) {
   }
   database_make_foreign(db);
   conn->backend = backend_new(db, conn, conn->application);
+  conn->backend->timeouts_at_reset = conn->backend->timeouts = conn->timeouts;
   conn->backend->on_standby =
       db->options.has_standby && sim_fault(db->sim, SIM_STANDBY_REACHED, db->name);
   conn->status = CONNECTION_MADE;
@@ -231,6 +233,19 @@ static int free_fd(void) {
   return fd;
 }
 
+static int64_t option_ms(const char *options, const char *name) {
+  const char *at = strstr(options, name);
+  assert(at && at[strlen(name)] == '=');
+  return strtoll(at + strlen(name) + 1, NULL, 10);
+}
+
+static void take_options(PGconn *conn, const char *options) {
+  conn->timeouts =
+      (struct model_timeouts){.statement_ms = option_ms(options, "statement_timeout"),
+                              .lock_ms = option_ms(options, "lock_timeout"),
+                              .idle_ms = option_ms(options, "idle_in_transaction_session_timeout")};
+}
+
 PGconn *PQconnectStartParams(const char *const *keywords, const char *const *values,
                              int expand_dbname) {
   (void)expand_dbname;
@@ -241,6 +256,7 @@ PGconn *PQconnectStartParams(const char *const *keywords, const char *const *val
   conn->fd = free_fd();
   conn->status = CONNECTION_STARTED;
   (void)snprintf(conn->application, sizeof conn->application, "%s", values[1]);
+  if (keywords[3] && strcmp(keywords[3], "options") == 0) take_options(conn, values[3]);
   DL_APPEND(conns, conn);
   if (is_severed(conn)) return conn;
   uint64_t delay_us = 3 * database_latency_us(conn->db);

@@ -72,8 +72,8 @@ void lock_take(struct backend *b, unsigned lock_index, backend_fn then) {
     return;
   }
   uint64_t left_us = backend_statement_left_us(b);
-  if (b->lock_ms > 0 && (uint64_t)b->lock_ms * 1000 < left_us)
-    left_us = (uint64_t)b->lock_ms * 1000;
+  if (b->timeouts.lock_ms > 0 && (uint64_t)b->timeouts.lock_ms * 1000 < left_us)
+    left_us = (uint64_t)b->timeouts.lock_ms * 1000;
   b->lock = lock_index;
   b->lock_granted = false;
   b->lock_then = then;

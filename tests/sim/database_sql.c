@@ -34,6 +34,7 @@ static const struct text texts[] = {
     {"RESET ALL", NULL, COMMAND_RESET},
     {"SELECT pg_catalog.pg_logical_emit_message(true", NULL, COMMAND_BARRIER},
     {"SELECT pg_catalog.pg_is_in_recovery()", NULL, COMMAND_IDENTITY},
+    {"SELECT reset_val FROM pg_catalog.pg_settings", "timeout", COMMAND_RESET_VALUES},
     {"WITH horizon", "SELECT xid, owner", COMMAND_LOOK_UP},
     {"WITH horizon", "SELECT gid, xid", COMMAND_LIST},
     {"SELECT pg_catalog.pg_xact_status(", NULL, COMMAND_STATUS},

@@ -57,9 +57,9 @@ static void on_lost(void *data, const struct error *err) {
   if (!is_shut(s)) s->lost(s->owner, err);
 }
 
-static struct session *gate_open(struct adapter *adapter, const char *application_name,
-                                 int64_t call_timeout_ms, session_opened_fn opened,
-                                 session_lost_fn lost, void *data) {
+static struct session *gate_open(struct adapter *adapter, enum session_use use,
+                                 const char *application_name, int64_t call_timeout_ms,
+                                 session_opened_fn opened, session_lost_fn lost, void *data) {
   struct gate *gate = (struct gate *)adapter;
   struct gated *s = calloc(1, sizeof *s);
   if (!s) abort();
@@ -68,8 +68,8 @@ static struct session *gate_open(struct adapter *adapter, const char *applicatio
   s->lost = lost;
   s->owner = data;
   if (!gate->process->dead)
-    s->inner = gate->inner->ops->open(gate->inner, application_name, call_timeout_ms, on_opened,
-                                      on_lost, s);
+    s->inner = gate->inner->ops->open(gate->inner, use, application_name, call_timeout_ms,
+                                      on_opened, on_lost, s);
   return (struct session *)(void *)s;
 }
 

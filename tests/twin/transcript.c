@@ -203,7 +203,8 @@ static void until_lost(struct talker *t, const char *what) {
 
 static void open_as(struct talker *t, const char *name) {
   *t = (struct talker){0};
-  t->session = ops->open(server->adapter, name, CALL_TIMEOUT_MS, on_opened, on_lost, t);
+  t->session = ops->open(server->adapter, SESSION_FOR_BRANCHES, name, CALL_TIMEOUT_MS, on_opened,
+                         on_lost, t);
   expect_answer(t, name);
 }
 

@@ -1,4 +1,4 @@
-/* common/json.c and common/json_writer.c */
+/* common/json.c, common/json_parse.c and common/json_writer.c */
 #include "common/json.h"
 
 #include <stdlib.h>
@@ -166,6 +166,66 @@ static void parse_of_numbers_no_double_holds_is_refused(void) {
 
 static void parse_column_counts_characters(void) {
   refuse("[\"\xC3\xA4\xC3\xA4\", 1.2345678901234567]", "line 1, column 8: a fraction");
+}
+
+/* ---- beside jansson's own reader ---- */
+
+enum { TEXTS = 200000, TEXT_SIZE = 48 };
+
+static uint32_t dice(uint32_t below) {
+  static uint64_t state = 1; /* the same texts in every run */
+  state = state * 6364136223846793005U + 1442695040888963407U;
+  return (uint32_t)(state >> 33) % below;
+}
+
+/* Something like JSON: one of these, changed in up to three places. */
+static size_t make_text(char *text) {
+  static const char *const seeds[] = {
+      "{\"a\":[1,-2.5e1,true],\"b\":{\"c\":null}}",
+      "[\"x\\u00e4\\ud83d\\ude00\\n\",\"\xC3\xA4\xE2\x82\xAC\",false]",
+      "{\"a\":0,\"ab\":\"\",\"\\\"\":-0}", " [ { } , [ ] ] "};
+  static const char bytes[] = "{}[]:,\"\\ \n0123456789-+.eEatrufnlsbd\x01\x7f\xC3\xA4\xED\xA0";
+  (void)snprintf(text, TEXT_SIZE, "%s", seeds[dice(4)]);
+  size_t length = strlen(text);
+  for (uint32_t changes = dice(4); changes > 0; changes--) {
+    size_t at = dice((uint32_t)length);
+    if (dice(3) == 0 && length > 1)
+      memmove(text + at, text + at + 1, length-- - at); /* with the end */
+    else
+      text[at] = bytes[dice(sizeof bytes - 1)];
+  }
+  return length;
+}
+
+static void parse_reads_what_jansson_reads(void) {
+  char text[TEXT_SIZE];
+  unsigned good = 0, bad = 0;
+  for (int i = 0; i < TEXTS; i++) {
+    size_t length = make_text(text);
+    struct error err = {.code = ERR_OK};
+    json_t *is = json_parse(text, length, &err);
+    json_t *was = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    bool ours_alone = strstr(err.text, "a number out of") != NULL; /* is refused by us only */
+    if (!ours_alone && !(is ? was && json_equal(is, was) : !was)) {
+      (void)printf("\n  %s: %s\n", text, err.text);
+      CU_FAIL("read in another way");
+    }
+    good += is != NULL;
+    bad += is == NULL;
+    json_decref(is);
+    json_decref(was);
+  }
+  CU_ASSERT_TRUE(good > TEXTS / 10 && bad > TEXTS / 10);
+}
+
+static void text_of_an_array_is_told(void) {
+  static const char *const arrays[] = {"[]", " [1, {\"a\":[0.12345678901234567890, \"\\u20ac\"]}] ",
+                                       "[{\"a\":1,\"a\":2}]"};
+  static const char *const others[] = {"", "{}", "null", "[", "[1] 2", "[\"\\x\"]", "[1,]", "[01]"};
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
+    CU_ASSERT_TRUE(json_is_array_text(arrays[i]));
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    CU_ASSERT_FALSE(json_is_array_text(others[i]));
 }
 
 /* ---- fields ---- */
@@ -403,6 +463,7 @@ SUITE(json, CASE(parse_of_every_kind_is_accepted), CASE(parse_needs_no_terminato
       CASE(parse_wide_is_not_deep), CASE(parse_of_integers_beyond_64_bits_is_refused),
       CASE(parse_of_too_exact_fractions_is_refused),
       CASE(parse_of_numbers_no_double_holds_is_refused), CASE(parse_column_counts_characters),
+      CASE(parse_reads_what_jansson_reads), CASE(text_of_an_array_is_told),
       CASE(check_of_good_objects_is_ok), CASE(check_of_wrong_fields_names_them),
       CASE(check_of_unknown_fields_names_them), CASE(check_of_absent_value_is_invalid),
       CASE(get_of_absent_fields_gives_the_default), CASE(real_is_written_shortest),

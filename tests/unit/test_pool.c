@@ -26,9 +26,11 @@ static void on_timer(void *data) {
   session->opened(session->data, &identity, NULL);
 }
 
-static struct session *open_session(struct adapter *adapter, const char *name, int64_t timeout_ms,
-                                    session_opened_fn opened, session_lost_fn lost, void *data) {
+static struct session *open_session(struct adapter *adapter, enum session_use use, const char *name,
+                                    int64_t timeout_ms, session_opened_fn opened,
+                                    session_lost_fn lost, void *data) {
   (void)adapter, (void)name, (void)timeout_ms, (void)lost;
+  CU_ASSERT_EQUAL(use, SESSION_FOR_BRANCHES);
   struct session *session = must_allocate(sizeof *session);
   *session = (struct session){loop_timer_new(loop, on_timer, session), opened, data};
   loop_timer_start(session->timer, 0);
