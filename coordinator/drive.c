@@ -147,9 +147,11 @@ static void run_answered(void *data, const struct run_reply *reply, const struct
     return;
   }
   member_suspect(branch->member, err);
-  /* Only a first run that certainly never arrived leaves nothing behind at the agent. */
-  bool nothing_there = branch->runs == 1 && error_class_of(err->code) != CLASS_AMBIGUOUS &&
-                       !branch->transaction->core.branches[branch->id - 1].external;
+  /* Only a first run that certainly never arrived leaves nothing behind at the agent. One that is fenced
+   * off may have arrived twice: what an agent that has restarted refuses, its former life may have done. */
+  bool proven = error_class_of(err->code) != CLASS_AMBIGUOUS && err->code != ERR_FENCED;
+  bool nothing_there =
+      branch->runs == 1 && proven && !branch->transaction->core.branches[branch->id - 1].external;
   struct run_reply none = {.vote = nothing_there ? VOTE_NO : VOTE_UNKNOWN,
                            .cause = call_failed(branch, err)};
   if (err->code == ERR_SQL_NOT_ALLOWED) none.cause.kind = CAUSE_STATEMENT;
