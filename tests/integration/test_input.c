@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BODY_LIMIT = 1 << 20 };
+enum { BODY_LIMIT = 1 << 20, RESULT_KIB_MAX = 8192 };
 
 static struct world *open_one(void) {
   return world_open(WORLD_EMBEDDED, NULL);
@@ -265,7 +265,8 @@ static void result_over_the_limit_aborts(enum world_mode mode) {
                                                     "SELECT * FROM generate_series(1, 1000000)"))));
   CHECK_LIMIT(reply, 409, "aborted", "result_rows", 10000);
   CHECK_STRING(reply, "/transaction/cause/kind", "limit");
-  CU_ASSERT_TRUE(memory_peak_kib(w, mode) - before < 8 * 1024); /* of some 30 MiB that were sent */
+  CU_ASSERT_TRUE(memory_peak_kib(w, mode) - before <
+                 RESULT_KIB_MAX); /* of some 30 MiB that were sent */
   CHECK_MOVED(w, 0);
   world_close(w);
 }

@@ -630,7 +630,7 @@ static void client_sends_far_too_much(struct fixture *f) {
   strcpy(request + MUCH, "\r\n\r\n");
   expect_problem(f, request, 431, "headers_too_large");
   strcpy(request, "GET /echo?");
-  for (int i = 0; i < 5000; i++)
+  for (size_t i = 0; i < 5000; i++)
     strcat(request + 2 * i, "a&");
   strcat(request, " HTTP/1.1\r\n" HOST "\r\n");
   expect_problem(f, request, 431, "headers_too_large");
