@@ -41,6 +41,10 @@ struct session_identity {
   int64_t prepared_max;
   uint64_t
       next_xid; /* every transaction that had ended here by then has a lower one; 0: not known */
+  /* For people: a host or address, or the path of a socket, cut where it does not fit. */
+  char host[128];
+  uint16_t port; /* 0: not known */
+  char database[64];
 };
 
 /* `err` NULL: the session is idle and not a standby. Else it is broken and must be closed; the text

@@ -27,8 +27,6 @@ static const char identity_query[] =
 
 static const struct session_op open_op;
 
-static const struct session_op open_op;
-
 static void open_failed(struct session *s, const struct error *err) {
   session_opened_fn opened = s->opened;
   if (timeouts_may_have_failed(s, err)) {
@@ -68,6 +66,17 @@ static enum error_code check_identity(const struct session *s, struct error *err
   return ERR_OK;
 }
 
+/* What the connection string has led to. PQhost() is the directory of a socket. */
+static void note_place(const struct session *s, struct session_identity *identity) {
+  const char *host = PQhost(s->connection), *port = PQport(s->connection);
+  const char *database = PQdb(s->connection);
+  bool is_socket = host && host[0] == '/';
+  identity->port = (uint16_t)strtoul(port ? port : "", NULL, 10);
+  (void)snprintf(identity->database, sizeof identity->database, "%s", database ? database : "");
+  (void)snprintf(identity->host, sizeof identity->host, is_socket ? "%s/.s.PGSQL.%u" : "%s",
+                 host ? host : "", identity->port);
+}
+
 static void open_result(struct session *s, struct step step, PGresult *result) {
   struct session_identity *identity = &s->identity;
   if (step.index > 0) {
@@ -85,6 +94,7 @@ static void open_result(struct session *s, struct step step, PGresult *result) {
   (void)snprintf(s->role, sizeof s->role, "%s", PQgetvalue(result, 0, 4));
   identity->next_xid = strtoull(PQgetvalue(result, 0, 5), NULL, 10);
   identity->server_version = PQserverVersion(s->connection);
+  note_place(s, identity);
 }
 
 static void open_drained(struct session *s) {

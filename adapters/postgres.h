@@ -81,6 +81,7 @@ struct rows {
   size_t row_count;
   bool in_statement; /* columns and the opening of rows are written */
   bool discard;      /* over a limit, or failed: what comes is dropped */
+  bool wide; /* a single row was far over it: what libpq has taken for it is worth giving back */
 };
 
 struct run {

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a row over the limit may have before the connection is not worth the memory that it keeps. */
+enum { WIDE_BYTES = 1 << 20 };
+
 enum {
   OID_BOOL = 16,
   OID_INT8 = 20,
@@ -77,23 +80,43 @@ static void write_value(struct json_writer *w, const PGresult *result, int row, 
   json_write_string_n(w, text, (size_t)PQgetlength(result, row, column));
 }
 
-static bool fits(struct rows *rows, int statement, const PGresult *result, int row,
-                 struct cause *cause) {
-  size_t bytes = 0;
-  for (int column = 0; column < PQnfields(result); column++)
-    bytes += (size_t)PQgetlength(result, row, column);
-  if (rows->row_count >= rows->rows_max)
-    cause_set(cause, CAUSE_LIMIT, statement, "the results have more than %zu rows", rows->rows_max);
-  else if (bytes > rows->bytes_max || rows->json.length > rows->bytes_max - bytes)
-    cause_set(cause, CAUSE_LIMIT, statement, "the results have more than %zu bytes",
-              rows->bytes_max);
-  else
-    return true;
+/* `what` is counted; `name`: of the limit. */
+static bool refuse(struct cause *cause, int statement, const char *what, const char *name,
+                   size_t max) {
+  bool first = cause->kind == CAUSE_NONE;
+  cause_set(cause, CAUSE_LIMIT, statement, "the results have more than %zu %s", max, what);
+  if (first) cause->limit = (struct limit_met){limit_name_find(name), (int64_t)max};
   return false;
 }
 
+static size_t row_bytes(const PGresult *result, int row) {
+  size_t bytes = 0;
+  for (int column = 0; column < PQnfields(result); column++)
+    bytes += (size_t)PQgetlength(result, row, column);
+  return bytes;
+}
+
+static void note_width(struct rows *rows, size_t bytes) {
+  if (bytes > rows->bytes_max && bytes > WIDE_BYTES) rows->wide = true;
+}
+
+static bool fits(struct rows *rows, int statement, const PGresult *result, int row,
+                 struct cause *cause) {
+  size_t bytes = row_bytes(result, row);
+  note_width(rows, bytes);
+  if (rows->row_count >= rows->rows_max)
+    return refuse(cause, statement, "rows", "result_rows", rows->rows_max);
+  if (bytes > rows->bytes_max || rows->json.length > rows->bytes_max - bytes)
+    return refuse(cause, statement, "bytes", "result_bytes", rows->bytes_max);
+  return true;
+}
+
 bool rows_add(struct rows *rows, int statement, PGresult *result, struct cause *cause) {
-  if (rows->discard) return true;
+  if (rows->discard) {
+    for (int row = 0; row < PQntuples(result); row++)
+      note_width(rows, row_bytes(result, row));
+    return true;
+  }
   open_statement(rows, result);
   for (int row = 0; row < PQntuples(result); row++) {
     if (!fits(rows, statement, result, row, cause)) {

@@ -4,8 +4,9 @@
  *
  *   BEGIN; statements; the xid query; PREPARE TRANSACTION; RESET ALL; Sync
  *
- * (with SET LOCAL after BEGIN where the branch's time is not the connection's, and after the xid query the row of the branch, where branches leave one). One Sync for both is one
- * write and one wake-up less on each side. RESET ALL may stand there: PREPARE has ended the transaction and
+ * (with SET LOCAL after BEGIN where the branch's time is not the connection's, and after the xid query the
+ * row of the branch, where branches leave one). One Sync for both is one write and one wake-up less on each
+ * side. RESET ALL may stand there: PREPARE has ended the transaction and
  * what belongs to it, and an error of RESET ALL can no longer touch it.
  *
  * All but PREPARE are texts that come again: the server keeps them, parsed and planned (postgres_kept.h).
@@ -72,9 +73,10 @@ static void answer(struct session *s, enum session_ran ran, bool reusable) {
   free(results);
 }
 
-/* The branch has left the session: idle when it could be reset, else dropped. */
+/* The branch has left the session: idle when it could be reset, else dropped. So is one that has read a row
+ * far over the limit, since libpq keeps the memory that it took for it. */
 static void answer_left(struct session *s, enum session_ran ran) {
-  bool reusable = s->run.reset || !s->run.touched;
+  bool reusable = (s->run.reset && !s->run.rows.wide) || !s->run.touched;
   if (reusable)
     wire_end(s, SESSION_IDLE);
   else

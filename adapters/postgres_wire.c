@@ -14,7 +14,8 @@
  *  5. A socket is watched only while it is open. libpq closes it in any call that finds the server gone,
  *     those that send included; a watch that was set and not yet carried out would end the process
  *     (libuv aborts), and its number may be another's at once.
- * Limits: STEPS_MAX queued steps. A single row is held by libpq as a whole, however wide.
+ * Limits: STEPS_MAX queued steps. libpq holds a single row as a whole, however wide, twice: as it was read and
+ * as a result; nothing tells its length before it is there. See rows.wide.
  */
 #include "adapters/postgres.h"
 

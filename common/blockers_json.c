@@ -5,18 +5,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-static void encode_text(struct json_writer *w, const char *name, const char *text) {
-  if (text[0] == '\0') return;
-  json_key(w, name);
-  json_write_string(w, text);
-}
-
-static void encode_integer(struct json_writer *w, const char *name, int64_t value) {
-  if (value == 0) return;
-  json_key(w, name);
-  json_write_integer(w, value);
-}
-
 /* Others' names: what does not fit is cut. */
 static void decode_text(const json_t *json, const char *name, char *out, size_t size) {
   (void)snprintf(out, size, "%s", json_get_string(json, name, ""));
@@ -48,11 +36,11 @@ void blockers_reply_encode(struct json_writer *w, const struct blockers_reply *r
   for (size_t i = 0; i < reply->count; i++) {
     const struct blocker *blocker = &reply->blockers[i];
     json_object_begin(w);
-    encode_integer(w, "pid", blocker->pid);
-    encode_text(w, "application", blocker->application);
-    encode_text(w, "state", blocker->state);
-    encode_text(w, "gid", blocker->gid);
-    encode_integer(w, "since_us", blocker->since_us);
+    json_member_integer(w, "pid", blocker->pid);
+    json_member_text(w, "application", blocker->application);
+    json_member_text(w, "state", blocker->state);
+    json_member_text(w, "gid", blocker->gid);
+    json_member_integer(w, "since_us", blocker->since_us);
     json_object_end(w);
   }
   json_array_end(w);

@@ -87,6 +87,14 @@ enum error_code error_field_below(struct error *err, enum error_code code, const
   return code;
 }
 
+enum error_code error_limit(struct error *err, const char *name, int64_t value) {
+  if (!err) return ERR_LIMIT;
+  assert(err->code != ERR_OK);
+  if (!err->limit.name) err->limit = (struct limit_met){limit_name_find(name), value};
+  assert(err->limit.name);
+  return err->code;
+}
+
 void error_clear(struct error *err) {
   *err = (struct error){.code = ERR_OK};
 }

@@ -8,6 +8,9 @@
 #define ASSENT_COMMON_ERROR_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "common/limit.h"
 
 /* What the receiver may conclude from an error.
  *   CALLER     the request is at fault; repeating it unchanged will fail again
@@ -39,6 +42,7 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
     "The first request with this key is under way")                                                \
   X(ERR_FENCED, "fenced", CLASS_CALLER, 409, "This coordinator's epoch is not the current one")    \
   X(ERR_TOO_LARGE, "too_large", CLASS_CALLER, 413, "The body is too large")                        \
+  X(ERR_URI_TOO_LONG, "uri_too_long", CLASS_CALLER, 414, "The path and query are too long")        \
   X(ERR_MEDIA_TYPE, "media_type", CLASS_CALLER, 415, "The body must be application/json")          \
   X(ERR_INVALID, "invalid", CLASS_CALLER, 422, "A field is not valid")                             \
   X(ERR_UNKNOWN_FIELD, "unknown_field", CLASS_CALLER, 422, "Unknown field")                        \
@@ -46,6 +50,7 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
   X(ERR_UNKNOWN_STATEMENT, "unknown_statement", CLASS_CALLER, 422, "No such statement")            \
   X(ERR_KEY_REUSED, "key_reused", CLASS_CALLER, 422, "The key was used for another request")       \
   X(ERR_LIMIT, "limit", CLASS_CALLER, 422, "Over a limit")                                         \
+  X(ERR_HEADERS_TOO_LARGE, "headers_too_large", CLASS_CALLER, 431, "The headers are too large")    \
   X(ERR_TOO_MANY, "too_many", CLASS_RETRY, 429, "Too many requests")                               \
   X(ERR_OVERLOADED, "overloaded", CLASS_RETRY, 503, "Overloaded")                                  \
   X(ERR_STOPPING, "stopping", CLASS_RETRY, 503, "The coordinator is stopping")                     \
@@ -54,6 +59,7 @@ enum error_class { CLASS_NONE, CLASS_CALLER, CLASS_RETRY, CLASS_AMBIGUOUS, CLASS
   X(ERR_LOG_FULL, "log_full", CLASS_RETRY, 503, "The decision log has no space left")              \
   X(ERR_LOST, "reply_lost", CLASS_AMBIGUOUS, 503, "No answer, it may or may not have happened")    \
   X(ERR_MEMORY, "out_of_memory", CLASS_RETRY, 503, "Out of memory")                                \
+  X(ERR_HTTP_VERSION, "http_version", CLASS_CALLER, 505, "This version of HTTP is not spoken")     \
   X(ERR_CONFIG, "config", CLASS_FATAL, 500, "The configuration is not valid")                      \
   X(ERR_IO, "io", CLASS_FATAL, 500, "Input or output failed")                                      \
   X(ERR_LOG, "log_failed", CLASS_FATAL, 503, "The decision log failed")
@@ -66,10 +72,11 @@ enum error_code {
 
 struct error {
   enum error_code code;
-  int sys_errno;    /* errno, or 0 */
-  char sqlstate[6]; /* five characters, or "" */
-  char field[160];  /* a JSON pointer, or a configuration key with file and line; or "" */
-  char text[512];   /* one line "outer: inner", no secrets, UTF-8 */
+  int sys_errno;          /* errno, or 0 */
+  char sqlstate[6];       /* five characters, or "" */
+  char field[160];        /* a JSON pointer, or a configuration key with file and line; or "" */
+  struct limit_met limit; /* that was met; or none */
+  char text[512];         /* one line "outer: inner", no secrets, UTF-8 */
 };
 
 /* Fills `err` (may be NULL) unless it holds an error already. Returns `code`, so that a function
@@ -88,6 +95,9 @@ enum error_code error_field(struct error *err, const char *pointer);
  * about one. Returns `code`, which is the error's. */
 enum error_code error_field_below(struct error *err, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Tells the limit that was met; returns err->code, or, of NULL, ERR_LIMIT. */
+enum error_code error_limit(struct error *err, const char *name, int64_t value);
 
 void error_clear(struct error *err);
 

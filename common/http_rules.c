@@ -52,8 +52,11 @@ enum error_code http_check_framing(const struct http_headers *headers, size_t *l
     return error_set(err, ERR_BAD_REQUEST, "the Host header is missing");
   if (headers->repeated)
     return error_set(err, ERR_BAD_REQUEST, "header %s came twice", headers->repeated);
-  if (headers->bytes > HTTP_HEADER_BYTES_MAX)
-    return error_set(err, ERR_BAD_REQUEST, "headers may have %d bytes", HTTP_HEADER_BYTES_MAX);
+  if (headers->bytes > HTTP_HEADER_BYTES_MAX) {
+    (void)error_set(err, ERR_HEADERS_TOO_LARGE, "headers may have %d bytes", HTTP_HEADER_BYTES_MAX);
+    (void)error_limit(err, "headers", HTTP_HEADER_BYTES_MAX);
+    return ERR_HEADERS_TOO_LARGE;
+  }
   if (headers->transfer_encoding) {
     if (headers->content_length)
       return error_set(err, ERR_BAD_REQUEST, "both Content-Length and Transfer-Encoding");

@@ -4,7 +4,7 @@
  * The life of a request, as MHD calls us:
  *
  *   on_uri        the request line is there: struct http_request is made
- *   on_access     headers: judge() them. A refusal waits for the body to be read and dropped, so
+ *   on_access     headers: http_judge() them. A refusal waits for the body to be read and dropped, so
  *                 that the connection can be used again; one that makes the body unreadable
  *                 (framing, too large) is answered at once and the connection closed
  *   on_access...  pieces of the body
@@ -20,7 +20,7 @@
  *  2. MHD_run() is never called from inside one of MHD's callbacks: schedule() defers it.
  *  3. A request in the list `held` is handed to a handler and not answered.
  * What MHD cannot read (a request line, chunks, a Content-Length that is no number, headers beyond its
- * memory) it answers itself, with 4xx and a page of its own, and closes. A client that has closed
+ * memory) it answers itself, and closes: http_pages.h makes a problem document of that. A client that has closed
  * its sending half without "Connection: close" is let go after the idle time: edges of epoll tell MHD of
  * it once, together with the request.
  * Limits: see the options; HTTP_HEADER_BYTES_MAX; a chunked body that goes over the limit is read
@@ -28,30 +28,21 @@
  */
 #include "common/http_server.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/http_accept.h"
-#include "common/http_linger.h"
+#include "common/http_internal.h"
 #include "common/http_listen.h"
+#include "common/http_pages.h"
 #include "common/http_response.h"
-#include "common/http_rules.h"
-#include "common/http_stream.h"
-#include "common/http_uri.h"
-#include "common/log.h"
 #include "common/memory.h"
 #include "common/tls.h"
-#include "common/tokens.h"
 
 enum {
   BODY_BYTES_DEFAULT = 1 << 20,
@@ -60,77 +51,8 @@ enum {
   IDLE_SECONDS_DEFAULT = 30,
   CONNECTION_MEMORY_BYTES = 24576, /* the headers we accept, and half as much for the rest */
   FAREWELL_RUNS = 100,
-  PENALTY_MS = 500,    /* a wrong token's */
-  PENALTIES_SHARE = 4, /* of the connections: one in so many may wait for it */
-  ALLOW_SIZE = 64
-};
-
-struct connection {
-  struct connection *previous, *next;
-  struct http_server *server;
-  int fd;
-  uint64_t deadline_ms; /* by when a request must have arrived; 0: one is being served */
-  bool linger;
-};
-
-struct http_server {
-  struct loop *loop;
-  struct MHD_Daemon *daemon;
-  struct loop_poll *poll;
-  struct loop_timer *timer;       /* what MHD wants to be woken for */
-  struct loop_timer *sweep;       /* requests that do not arrive */
-  struct http_acceptor *acceptor; /* NULL: quiesced */
-  struct connection *connections;
-  unsigned connection_count, connections_max;
-  struct http_request *held;
-  struct http_lingerers lingerers;
-  struct http_streams streams;
-  char listen_host[64]; /* an address, or localhost */
-  struct http_hosts hosts;
-  const struct http_route *routes;
-  size_t route_count;
-  const struct tokens *tokens;
-  const struct tls *tls;
-  struct loop_timer *penalty; /* runs while requests wait out theirs */
-  unsigned penalties;         /* how many do */
-  struct log_gate refusals;
-  const struct http_media *media;
-  const struct http_observer *observer;
-  void *observer_data;
-  void *data;
-  size_t body_bytes_max;
-  uint64_t idle_ms;
-  size_t pending; /* length of `held` */
-  size_t unsent;  /* answered, and not completed */
-  uint16_t port;
-  bool scheduled, closing;
-};
-
-enum request_state { RECEIVING, HELD, ANSWERED };
-
-struct http_request {
-  struct http_request *previous, *next; /* in `held` */
-  struct http_server *server;
-  struct MHD_Connection *mhd;
-  struct connection *connection;
-  char *uri; /* what target points into */
-  struct http_target target;
-  struct http_captures captures;
-  const char *method;
-  const struct http_route *route;
-  void *observed; /* the observer's; NULL: it need not know of the answer */
-  char principal[TOKEN_NAME_SIZE];
-  enum role role;         /* of the principal; 0: no token was needed */
-  uint64_t penalty_until; /* in ms; 0: none */
-  enum request_state state;
-  bool judged, suspended;
-  char *body; /* NUL-terminated */
-  size_t body_length, body_capacity;
-  size_t body_announced; /* as judged; SIZE_MAX: it comes in chunks */
-  struct error refusal;
-  char allow[ALLOW_SIZE]; /* for 405 */
-  struct MHD_Response *response;
-  int status;
+  PENALTY_MS = 500,   /* a wrong token's */
+  PENALTIES_SHARE = 4 /* of the connections: one in so many may wait for it */
 };
 
 /* ---- driving MHD ------------------------------------------------------------------------------
@@ -244,6 +166,13 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **slot,
     connection_close(*slot);
 }
 
+/* What the peer still sends must not cost it the answer that says why. */
+static void on_given_up(struct MHD_Connection *mhd) {
+  struct connection *c =
+      MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+  if (c) c->linger = true;
+}
+
 static void on_accepted(void *data, int fd, const struct sockaddr *peer, socklen_t size) {
   struct http_server *server = data;
   /* Out of memory it closes the socket itself. */
@@ -320,119 +249,6 @@ struct http_stream *http_respond_stream(struct http_request *request, const char
   return stream;
 }
 
-/* ---- judging ----------------------------------------------------------------------------------
- */
-
-static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char *name,
-                                 const char *value) {
-  (void)kind;
-  http_headers_add(data, name, value ? value : "");
-  return MHD_YES;
-}
-
-static bool method_fits(const char *served, const char *asked) {
-  return strcmp(served, asked) == 0 || (strcmp(served, "GET") == 0 && strcmp(asked, "HEAD") == 0);
-}
-
-static void allow_add(struct http_request *request, const char *method) {
-  if (strstr(request->allow, method)) return;
-  size_t length = strlen(request->allow);
-  (void)snprintf(request->allow + length, sizeof request->allow - length, "%s%s%s",
-                 length ? ", " : "", method, strcmp(method, "GET") == 0 ? ", HEAD" : "");
-}
-
-/* The pattern with the fewest captures is the most literal one. */
-static enum error_code find_route(struct http_request *request) {
-  const struct http_server *server = request->server;
-  for (size_t i = 0; i < server->route_count; i++) {
-    const struct http_route *route = &server->routes[i];
-    struct http_captures captures;
-    if (!http_path_match(route->path, request->target.path, &captures)) continue;
-    allow_add(request, route->method);
-    if (!method_fits(route->method, request->method)) continue;
-    if (request->route && captures.count >= request->captures.count) continue;
-    request->route = route;
-    request->captures = captures;
-  }
-  if (request->route) return ERR_OK;
-  if (request->allow[0] != '\0')
-    return error_set(&request->refusal, ERR_METHOD, "%.16s is not allowed here", request->method);
-  return error_set(&request->refusal, ERR_NOT_FOUND, "there is no such path");
-}
-
-static void log_refused(const struct http_request *request) {
-  struct http_server *server = request->server;
-  uint64_t dropped;
-  if (!log_gate_pass(&server->refusals, loop_now_ms(server->loop), &dropped)) return;
-  char address[INET6_ADDRSTRLEN] = "?";
-  const struct sockaddr *peer =
-      MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
-  if (peer && peer->sa_family == AF_INET)
-    (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, address,
-                    sizeof address);
-  else if (peer && peer->sa_family == AF_INET6)
-    (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
-                    address, sizeof address);
-  log_warn("access_refused", "peer", "s", address, "path", "s", request->target.path, "name", "s",
-           request->principal, "reason", "s", request->refusal.text, "not_logged", "d",
-           (int64_t)dropped, NULL);
-}
-
-static enum error_code admit(struct http_request *request, const char *authorization) {
-  const struct http_server *server = request->server;
-  const struct token *who = NULL;
-  enum error_code code = ERR_OK;
-  if (server->tls && tls_wants_client_certificates(server->tls) &&
-      !tls_peer_is_verified(
-          MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session))
-    code = error_set(&request->refusal, ERR_FORBIDDEN, "a client certificate is needed");
-  else if (server->tokens && !(request->route->roles & ROLE_ANYONE))
-    code = tokens_admit(server->tokens, request->route->roles | ROLE_OPERATOR, authorization, &who,
-                        &request->refusal);
-  if (who) {
-    (void)snprintf(request->principal, sizeof request->principal, "%s", who->name);
-    request->role = who->role;
-  }
-  if (code != ERR_OK) log_refused(request);
-  return code;
-}
-
-/* Problems are JSON everywhere, so who takes JSON is not refused either. */
-static enum error_code check_accept(const struct http_request *request,
-                                    const struct http_headers *headers, struct error *err) {
-  const struct http_media *media = request->server->media;
-  while (media && media->path && strcmp(media->path, request->target.path) != 0)
-    media++;
-  if (media && media->path && http_check_accept(headers, media->type, NULL) == ERR_OK)
-    return ERR_OK;
-  return http_check_accept(headers, "application/json", err);
-}
-
-/* Leaves its verdict in request->refusal. False: the connection cannot be used further. */
-static bool judge(struct http_request *request, const char *version) {
-  const struct http_server *server = request->server;
-  struct error *err = &request->refusal;
-  struct http_headers headers = {.host_required = strcmp(version, MHD_HTTP_VERSION_1_1) == 0};
-  size_t length = 0;
-  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &headers);
-  enum error_code code = http_check_framing(&headers, &length, err);
-  if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
-    code = error_set(err, ERR_TOO_LARGE, "a body may have %zu bytes", server->body_bytes_max);
-  if (code != ERR_OK) return false;
-  request->body_announced = length;
-
-  code = http_check_source(&headers, &server->hosts, err);
-  if (code != ERR_OK) log_refused(request);
-  if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
-    code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
-  if (code == ERR_OK) code = find_route(request);
-  if (code == ERR_OK) code = admit(request, headers.authorization);
-  if (code == ERR_OK) code = check_accept(request, &headers, err);
-  if (code == ERR_OK && length > 0) code = http_check_content_type(&headers, err);
-  (void)code; /* it is in err, too */
-  return true;
-}
-
 /* ---- receiving --------------------------------------------------------------------------------
  */
 
@@ -475,7 +291,7 @@ static void on_completed(void *data, struct MHD_Connection *mhd, void **slot,
 static enum MHD_Result queue_answer(struct http_request *request) {
   if (!request->response) return MHD_NO;
   enum MHD_Result queued =
-      MHD_queue_response(request->mhd, (unsigned)request->status, request->response);
+      http_queue_response(request->mhd, (unsigned)request->status, request->response);
   MHD_destroy_response(request->response); /* MHD has its own reference */
   request->response = NULL;
   return queued;
@@ -505,7 +321,7 @@ static enum MHD_Result take_body(struct http_request *request, const char *data,
   size_t total = request->body_length + length;
   if (total > 2 * max) return MHD_NO;
   if (total > max && request->refusal.code == ERR_OK) {
-    error_set(&request->refusal, ERR_TOO_LARGE, "a body may have %zu bytes", max);
+    (void)http_refuse_body(request);
     free(request->body);
     request->body = NULL;
   }
@@ -585,7 +401,7 @@ static enum MHD_Result on_access(void *data, struct MHD_Connection *mhd, const c
   if (!request->judged) {
     request->judged = true;
     request->method = method;
-    return judge(request, version) ? MHD_YES : refuse(request, true);
+    return http_judge(request, version) ? MHD_YES : refuse(request, true);
   }
   if (*upload_length > 0) {
     size_t length = *upload_length;
@@ -678,6 +494,7 @@ enum error_code http_server_start(struct http_server **out, struct loop *loop,
   server->penalty = loop_timer_new(loop, on_penalty, server);
   server->connections_max = connections_allowed(options->connections_max ? options->connections_max
                                                                          : CONNECTIONS_DEFAULT);
+  http_pages_watch(on_given_up);
   server->daemon = daemon_start(server, idle_seconds);
   if (server->daemon) {
     int epoll_fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
@@ -738,118 +555,4 @@ void http_server_free(struct http_server *server) {
   loop_timer_free(server->sweep);
   loop_timer_free(server->penalty);
   if (!server->scheduled) free(server); /* else on_scheduled() does */
-}
-
-/* ---- what a handler reads ---------------------------------------------------------------------
- */
-
-const char *http_method(const struct http_request *request) {
-  return request->method;
-}
-
-const char *http_path(const struct http_request *request) {
-  return request->target.path;
-}
-
-const char *http_capture(const struct http_request *request, unsigned index) {
-  assert(index < request->captures.count);
-  return request->captures.text[index];
-}
-
-const char *http_principal(const struct http_request *request) {
-  return request->role ? request->principal : NULL;
-}
-
-const char *http_only_of(const struct http_request *request) {
-  return request->role && request->role != ROLE_OPERATOR ? request->principal : NULL;
-}
-
-const char *http_query(const struct http_request *request, const char *name) {
-  for (size_t i = 0; i < request->target.param_count; i++)
-    if (strcmp(request->target.params[i].name, name) == 0) return request->target.params[i].value;
-  return NULL;
-}
-
-enum error_code http_check_query(const struct http_request *request, const char *const *names,
-                                 struct error *err) {
-  const struct http_target *target = &request->target;
-  for (size_t i = 0; i < target->param_count; i++) {
-    const char *name = target->params[i].name;
-    const char *const *known = names;
-    while (*known && strcmp(*known, name) != 0)
-      known++;
-    if (!*known) {
-      error_set(err, ERR_UNKNOWN_FIELD, "unknown query parameter \"%.64s\"", name);
-      error_field(err, name);
-      return ERR_UNKNOWN_FIELD;
-    }
-    for (size_t j = 0; j < i; j++) {
-      if (strcmp(target->params[j].name, name) != 0) continue;
-      error_set(err, ERR_INVALID, "query parameter \"%s\" came twice", name);
-      error_field(err, name);
-      return ERR_INVALID;
-    }
-  }
-  return ERR_OK;
-}
-
-const char *http_header(const struct http_request *request, const char *name) {
-  return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
-}
-
-struct header_count {
-  const char *name;
-  unsigned count;
-};
-
-static enum MHD_Result count_header(void *data, enum MHD_ValueKind kind, const char *name,
-                                    const char *value) {
-  struct header_count *counted = data;
-  (void)kind;
-  (void)value;
-  counted->count += strcasecmp(name, counted->name) == 0;
-  return MHD_YES;
-}
-
-unsigned http_header_count(const struct http_request *request, const char *name) {
-  struct header_count counted = {.name = name};
-  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_header, &counted);
-  return counted.count;
-}
-
-struct header_join {
-  const char *name;
-  char *out;
-  size_t size, length;
-  bool came, too_long;
-};
-
-static enum MHD_Result join_header(void *data, enum MHD_ValueKind kind, const char *name,
-                                   const char *value) {
-  struct header_join *join = data;
-  (void)kind;
-  if (strcasecmp(name, join->name) != 0) return MHD_YES;
-  int length = snprintf(join->out + join->length, join->size - join->length, "%s%s",
-                        join->came ? "," : "", value ? value : "");
-  join->came = true;
-  join->too_long = length < 0 || (size_t)length >= join->size - join->length;
-  if (join->too_long) return MHD_NO;
-  join->length += (size_t)length;
-  return MHD_YES;
-}
-
-bool http_header_joined(const struct http_request *request, const char *name, char *out,
-                        size_t size) {
-  struct header_join join = {.name = name, .out = out, .size = size};
-  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, join_header, &join);
-  return join.came && !join.too_long;
-}
-
-void *http_observed(const struct http_request *request) {
-  return request->observed;
-}
-
-const char *http_body(const struct http_request *request, size_t *length) {
-  if (length) *length = request->body_length;
-  return request->body;
 }

@@ -6,7 +6,8 @@
  * does. What the server refuses by itself, with a problem document: unknown paths (404), other
  * methods (405 with Allow), bodies over the limit (413, not read into memory), a body that is not
  * application/json (415), an Accept that excludes JSON (406), Content-Length together with
- * Transfer-Encoding and all else that leaves a body's end in doubt (400 and close), a Host header that
+ * Transfer-Encoding and all else that leaves a body's end in doubt (400 and close), headers over the limit
+ * (431), what is no HTTP (400, 414, 505; see http_pages.h), a Host header that
  * names neither this listener's address nor localhost nor one of the names in the options, and any
  * foreign Origin (403: a web page must not drive a coordinator on localhost), a missing or unknown token
  * (401, logged, and answered half a second later only, unless a quarter of the connections wait

@@ -174,6 +174,12 @@ int64_t json_get_integer(const json_t *object, const char *name, int64_t absent)
   return json_is_integer(value) ? json_integer_value(value) : absent;
 }
 
+struct limit_met json_get_limit(const json_t *object) {
+  const json_t *limit = json_object_get(object, "limit");
+  const char *name = limit_name_find(json_get_string(limit, "name", ""));
+  return (struct limit_met){name, name ? json_get_integer(limit, "value", 0) : 0};
+}
+
 bool json_get_boolean(const json_t *object, const char *name, bool absent) {
   const json_t *value = json_object_get(object, name);
   return json_is_boolean(value) ? json_is_true(value) : absent;

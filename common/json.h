@@ -53,6 +53,9 @@ const char *json_get_string(const json_t *object, const char *name, const char *
 int64_t json_get_integer(const json_t *object, const char *name, int64_t absent);
 bool json_get_boolean(const json_t *object, const char *name, bool absent);
 
+/* The member "limit" of an answer; none when it is missing, or not known here. */
+struct limit_met json_get_limit(const json_t *object);
+
 /* The shortest text that reads back as the same double ("10.1", not "10.100000000000000"). */
 void json_format_real(double value, char out[32]);
 /* Returns where in `out` it begins. */
@@ -80,13 +83,17 @@ void json_object_end(struct json_writer *w);
 void json_array_begin(struct json_writer *w);
 void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, const char *name); /* name: plain ASCII, not escaped */
+/* Key and value; left out where there is none: NULL or "", 0. */
+void json_member_text(struct json_writer *w, const char *name, const char *text);
+void json_member_integer(struct json_writer *w, const char *name, int64_t value);
 void json_write_string(struct json_writer *w, const char *text); /* NULL: null */
 void json_write_string_n(struct json_writer *w, const char *text, size_t length);
 void json_write_integer(struct json_writer *w, int64_t value);
 void json_write_real(struct json_writer *w, double value); /* finite */
 void json_write_boolean(struct json_writer *w, bool value);
 void json_write_null(struct json_writer *w);
-void json_write_time(struct json_writer *w, int64_t wall_us); /* RFC 3339; 0: null */
+void json_write_time(struct json_writer *w, int64_t wall_us);                /* RFC 3339; 0: null */
+void json_write_limit(struct json_writer *w, const struct limit_met *limit); /* {"name","value"} */
 /* `text` is one JSON value already (NULL: null). */
 void json_write_raw(struct json_writer *w, const char *text);
 /* Behind a whole value: what comes next is another line's. */

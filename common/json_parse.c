@@ -362,7 +362,9 @@ static json_t *read_nested(struct parser *p) {
   if (p->depth == p->depth_max) {
     char what[40];
     (void)snprintf(what, sizeof what, "nested more than %u deep", p->depth_max);
-    return refuse(p, what);
+    (void)refuse(p, what);
+    (void)error_limit(p->err, "json_depth", p->depth_max);
+    return NULL;
   }
   json_t *value = p->checks_only ? json_true() : object ? json_object() : json_array();
   if (!value) abort();

@@ -199,6 +199,27 @@ void json_write_integer(struct json_writer *w, int64_t value) {
   put_value(w, digits, (size_t)(out + 31 - digits));
 }
 
+void json_member_text(struct json_writer *w, const char *name, const char *text) {
+  if (!text || text[0] == '\0') return;
+  json_key(w, name);
+  json_write_string(w, text);
+}
+
+void json_member_integer(struct json_writer *w, const char *name, int64_t value) {
+  if (value == 0) return;
+  json_key(w, name);
+  json_write_integer(w, value);
+}
+
+void json_write_limit(struct json_writer *w, const struct limit_met *limit) {
+  json_object_begin(w);
+  json_key(w, "name");
+  json_write_string(w, limit->name);
+  json_key(w, "value");
+  json_write_integer(w, limit->value);
+  json_object_end(w);
+}
+
 void json_write_real(struct json_writer *w, double value) {
   char real[32];
   json_format_real(value, real);

@@ -123,6 +123,7 @@ struct cause {
   int statement; /* from 0 within the run; -1: none */
   char sqlstate[6];
   char text[CAUSE_TEXT_SIZE];
+  struct limit_met limit; /* of CAUSE_LIMIT: which, where it is one of the configuration */
 };
 
 enum vote {

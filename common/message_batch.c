@@ -75,6 +75,7 @@ void problem_decode(const json_t *problem, int status, struct error *err) {
   else if (status == 400 || status == 413 || status == 415 || status == 422)
     known = ERR_BAD_REQUEST; /* refused as it stood; another 409 may be about a repeat of it */
   (void)error_set(err, known, "the agent answered %d: %s", status, detail ? detail : "");
+  err->limit = json_get_limit(problem);
 }
 
 void message_problem_decode(const json_t *body, const char *gid, struct error *err) {

@@ -73,12 +73,6 @@ static enum error_code decode_cluster(const json_t *json, struct cluster_id *out
   return cluster_id_parse(text, out) ? ERR_OK : invalid(err, "cluster", "a cluster id");
 }
 
-static void encode_text(struct json_writer *w, const char *name, const char *text) {
-  if (!text || text[0] == '\0') return;
-  json_key(w, name);
-  json_write_string(w, text);
-}
-
 static void encode_integer(struct json_writer *w, const char *name, int64_t value) {
   json_key(w, name);
   json_write_integer(w, value);
@@ -104,8 +98,12 @@ static void encode_cause(struct json_writer *w, const struct cause *cause) {
   json_write_string(w, cause_kind_name(cause->kind));
   if (cause->branch > 0) encode_integer(w, "branch", cause->branch);
   if (cause->statement >= 0) encode_integer(w, "statement", cause->statement);
-  encode_text(w, "sqlstate", cause->sqlstate);
-  encode_text(w, "message", cause->text);
+  json_member_text(w, "sqlstate", cause->sqlstate);
+  json_member_text(w, "message", cause->text);
+  if (cause->limit.name) {
+    json_key(w, "limit");
+    json_write_limit(w, &cause->limit);
+  }
   json_object_end(w);
 }
 
@@ -116,6 +114,7 @@ static enum error_code decode_cause(const json_t *json, struct cause *out, struc
       {"statement", JSON_KIND_INTEGER, false, -1, INT_MAX},
       {"sqlstate", JSON_KIND_STRING, false, SQLSTATE_LENGTH, SQLSTATE_LENGTH},
       {"message", JSON_KIND_STRING, false, 0, 0},
+      {"limit", JSON_KIND_OBJECT, false, 0, 0},
   };
   *out = (struct cause){.kind = CAUSE_NONE, .statement = -1};
   const json_t *cause = json_object_get(json, "cause");
@@ -128,6 +127,7 @@ static enum error_code decode_cause(const json_t *json, struct cause *out, struc
   out->statement = (int)json_get_integer(cause, "statement", -1);
   copy(out->sqlstate, sizeof out->sqlstate, json_get_string(cause, "sqlstate", ""));
   copy(out->text, sizeof out->text, json_get_string(cause, "message", ""));
+  out->limit = json_get_limit(cause);
   return ERR_OK;
 }
 
@@ -136,12 +136,12 @@ static enum error_code decode_cause(const json_t *json, struct cause *out, struc
 
 void fence_request_encode(struct json_writer *w, const struct fence_request *request) {
   json_object_begin(w);
-  encode_text(w, "cluster", request->cluster.text);
+  json_member_text(w, "cluster", request->cluster.text);
   encode_epoch(w, request->epoch);
-  encode_text(w, "run_id", request->run_id);
+  json_member_text(w, "run_id", request->run_id);
   if (request->after_epoch > 0) {
     encode_integer(w, "after_epoch", (int64_t)request->after_epoch);
-    encode_text(w, "after_run_id", request->after_run_id);
+    json_member_text(w, "after_run_id", request->after_run_id);
   }
   json_object_end(w);
 }
@@ -173,16 +173,16 @@ enum error_code fence_request_decode(const json_t *json, struct fence_request *o
 void fence_reply_encode(struct json_writer *w, const struct fence_asked *asked,
                         const struct fence_reply *reply) {
   json_object_begin(w);
-  encode_text(w, "participant", asked->participant);
-  encode_text(w, "run_id", asked->run_id);
+  json_member_text(w, "participant", asked->participant);
+  json_member_text(w, "run_id", asked->run_id);
   if (reply->former_epoch > 0) {
     encode_integer(w, "former_epoch", (int64_t)reply->former_epoch);
-    encode_text(w, "former_run_id", reply->former_run_id);
+    json_member_text(w, "former_run_id", reply->former_run_id);
     json_object_end(w);
     return;
   }
-  encode_text(w, "incarnation", reply->incarnation);
-  encode_text(w, "server", reply->server);
+  json_member_text(w, "incarnation", reply->incarnation);
+  json_member_text(w, "server", reply->server);
   encode_integer(w, "server_version", reply->server_version);
   encode_integer(w, "prepared_max", reply->prepared_max);
   json_object_end(w);
@@ -242,8 +242,8 @@ static void encode_trace(struct json_writer *w, const struct trace_context *trac
   char parent[TRACEPARENT_SIZE];
   if (!trace) return;
   traceparent_format(trace, parent);
-  encode_text(w, TRACEPARENT_HEADER, parent);
-  if (trace->state) encode_text(w, TRACESTATE_HEADER, trace->state);
+  json_member_text(w, TRACEPARENT_HEADER, parent);
+  if (trace->state) json_member_text(w, TRACESTATE_HEADER, trace->state);
 }
 
 bool request_trace_decode(const json_t *json, struct trace_context *out) {
@@ -273,11 +273,11 @@ static void encode_statement(struct json_writer *w, const struct statement *stat
 
 void run_request_encode(struct json_writer *w, const struct run_request *request) {
   json_object_begin(w);
-  encode_text(w, "gid", request->gid);
+  json_member_text(w, "gid", request->gid);
   encode_epoch(w, request->epoch);
-  encode_text(w, "incarnation", request->incarnation);
+  json_member_text(w, "incarnation", request->incarnation);
   encode_integer(w, "sequence", request->sequence);
-  encode_text(w, "end", run_end_names[request->end]);
+  json_member_text(w, "end", run_end_names[request->end]);
   encode_integer(w, "timeout_ms", request->timeout_ms);
   json_key(w, "statements");
   json_array_begin(w);
@@ -330,11 +330,11 @@ enum error_code run_request_decode(const json_t *json, struct run_request *out,
 
 void run_reply_encode(struct json_writer *w, const struct run_reply *reply) {
   json_object_begin(w);
-  encode_text(w, "gid", reply->gid);
-  encode_text(w, "vote", vote_name(reply->vote));
-  encode_text(w, "xid", reply->xid);
-  encode_text(w, "server", reply->server);
-  encode_text(w, "results", reply->results);
+  json_member_text(w, "gid", reply->gid);
+  json_member_text(w, "vote", vote_name(reply->vote));
+  json_member_text(w, "xid", reply->xid);
+  json_member_text(w, "server", reply->server);
+  json_member_text(w, "results", reply->results);
   encode_cause(w, &reply->cause);
   json_object_end(w);
 }
@@ -381,11 +381,11 @@ enum error_code run_reply_decode(const json_t *json, const char *gid, struct run
 
 void decide_request_encode(struct json_writer *w, const struct decide_request *request) {
   json_object_begin(w);
-  encode_text(w, "gid", request->gid);
+  json_member_text(w, "gid", request->gid);
   encode_epoch(w, request->epoch);
-  encode_text(w, "decision", decision_name(request->decision));
-  encode_text(w, "xid", request->xid);
-  encode_text(w, "server", request->server);
+  json_member_text(w, "decision", decision_name(request->decision));
+  json_member_text(w, "xid", request->xid);
+  json_member_text(w, "server", request->server);
   encode_trace(w, request->trace);
   json_object_end(w);
 }
@@ -413,8 +413,8 @@ enum error_code decide_request_decode(const json_t *json, struct decide_request 
 
 void decide_reply_encode(struct json_writer *w, const char *gid, const struct decide_reply *reply) {
   json_object_begin(w);
-  encode_text(w, "gid", gid);
-  encode_text(w, "outcome", branch_outcome_name(reply->outcome));
+  json_member_text(w, "gid", gid);
+  json_member_text(w, "outcome", branch_outcome_name(reply->outcome));
   encode_cause(w, &reply->cause);
   json_object_end(w);
 }
@@ -439,7 +439,7 @@ enum error_code decide_reply_decode(const json_t *json, const char *gid, struct 
 
 void list_request_encode(struct json_writer *w, const struct list_request *request) {
   json_object_begin(w);
-  encode_text(w, "cluster", request->cluster.text);
+  json_member_text(w, "cluster", request->cluster.text);
   encode_epoch(w, request->epoch);
   json_object_end(w);
 }
@@ -458,14 +458,14 @@ enum error_code list_request_decode(const json_t *json, struct list_request *out
 
 void list_reply_encode(struct json_writer *w, const struct list_reply *reply) {
   json_object_begin(w);
-  encode_text(w, "server", reply->server);
+  json_member_text(w, "server", reply->server);
   json_key(w, "branches");
   json_array_begin(w);
   for (size_t i = 0; i < reply->count; i++) {
     const struct prepared_branch *branch = &reply->branches[i];
     json_object_begin(w);
-    encode_text(w, "gid", branch->gid);
-    encode_text(w, "xid", branch->xid);
+    json_member_text(w, "gid", branch->gid);
+    json_member_text(w, "xid", branch->xid);
     encode_integer(w, "prepared_at_us", branch->prepared_at_us);
     json_object_end(w);
   }
@@ -530,7 +530,7 @@ void health_reply_encode(struct json_writer *w, const struct health_reply *reply
   json_object_begin(w);
   json_key(w, "connected");
   json_write_boolean(w, reply->connected);
-  encode_text(w, "server", reply->server);
+  json_member_text(w, "server", reply->server);
   encode_integer(w, "server_version", reply->server_version);
   encode_integer(w, "latency_us", reply->latency_us);
   encode_integer(w, "prepared_count", reply->prepared_count);
@@ -546,7 +546,7 @@ void health_reply_encode(struct json_writer *w, const struct health_reply *reply
   encode_integer(w, "waiting", reply->waiting);
   encode_integer(w, "running", reply->running);
   encode_integer(w, "running_max", reply->running_max);
-  encode_text(w, "last_error", reply->last_error);
+  json_member_text(w, "last_error", reply->last_error);
   json_object_end(w);
 }
 

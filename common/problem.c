@@ -32,6 +32,10 @@ char *problem_make(const struct error *err, const char *extra, size_t *length) {
     json_key(&w, "field");
     json_write_string(&w, err->field);
   }
+  if (err->limit.name) {
+    json_key(&w, "limit");
+    json_write_limit(&w, &err->limit);
+  }
   if (extra) json_write_raw(&w, extra);
   json_object_end(&w);
   return json_writer_take(&w, length);

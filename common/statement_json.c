@@ -69,10 +69,12 @@ static enum error_code check_sizes(const json_t *json, const char *pointer,
                                    const struct statement_limits *limits, struct error *err) {
   if (json_string_length(json_object_get(json, "sql")) > limits->sql_bytes_max) {
     error_set(err, ERR_LIMIT, "a statement may have %zu bytes", limits->sql_bytes_max);
+    error_limit(err, "sql", (int64_t)limits->sql_bytes_max);
     return at(err, ERR_LIMIT, pointer, "/sql");
   }
   if (json_array_size(json_object_get(json, "params")) > limits->params_max) {
     error_set(err, ERR_LIMIT, "a statement may have %zu parameters", limits->params_max);
+    error_limit(err, "parameters", (int64_t)limits->params_max);
     return at(err, ERR_LIMIT, pointer, "/params");
   }
   return ERR_OK;
@@ -150,6 +152,7 @@ static enum error_code decode_list(const json_t *json, const char *pointer,
   size_t max = limits ? limits->statements_max : wire_limits.statements_max;
   if (count > max) {
     error_set(err, ERR_LIMIT, "a branch may have %zu statements at once", max);
+    error_limit(err, "statements", (int64_t)max);
     return at(err, ERR_LIMIT, pointer, "");
   }
   out->items = memory_zeroed((count + 1) * sizeof *out->items);

@@ -10,18 +10,6 @@ static enum error_code invalid(struct error *err, const char *what) {
   return error_set(err, ERR_INVALID, "a survey's %s", what);
 }
 
-static void encode_text(struct json_writer *w, const char *name, const char *text) {
-  if (text[0] == '\0') return;
-  json_key(w, name);
-  json_write_string(w, text);
-}
-
-static void encode_integer(struct json_writer *w, const char *name, int64_t value) {
-  if (value == 0) return;
-  json_key(w, name);
-  json_write_integer(w, value);
-}
-
 /* "" stays "". */
 static enum error_code decode_txid(const json_t *json, const char *name, struct txid *out,
                                    struct error *err) {
@@ -52,7 +40,7 @@ static enum error_code decode_cluster(const json_t *json, struct cluster_id *out
 
 void survey_request_encode(struct json_writer *w, const struct survey_request *request) {
   json_object_begin(w);
-  encode_text(w, "cluster", request->cluster.text);
+  json_member_text(w, "cluster", request->cluster.text);
   json_key(w, "txids");
   json_array_begin(w);
   for (size_t i = 0; i < request->txid_count; i++)
@@ -93,33 +81,33 @@ enum error_code survey_request_decode(const json_t *json, struct survey_request 
 
 static void encode_life(struct json_writer *w, const struct survey_life *life) {
   json_object_begin(w);
-  encode_text(w, "cluster", life->cluster.text);
-  encode_integer(w, "epoch", (int64_t)life->epoch);
-  encode_text(w, "run_id", life->run_id);
-  encode_integer(w, "rows_from_epoch", (int64_t)life->rows_from_epoch);
-  encode_integer(w, "rows_before_epoch", (int64_t)life->rows_before_epoch);
-  encode_text(w, "rows_from_txid", life->rows_from_txid.text);
+  json_member_text(w, "cluster", life->cluster.text);
+  json_member_integer(w, "epoch", (int64_t)life->epoch);
+  json_member_text(w, "run_id", life->run_id);
+  json_member_integer(w, "rows_from_epoch", (int64_t)life->rows_from_epoch);
+  json_member_integer(w, "rows_before_epoch", (int64_t)life->rows_before_epoch);
+  json_member_text(w, "rows_from_txid", life->rows_from_txid.text);
   json_object_end(w);
 }
 
 static void encode_branch(struct json_writer *w, const struct prepared_branch *branch) {
   json_object_begin(w);
-  encode_text(w, "gid", branch->gid);
-  encode_text(w, "xid", branch->xid);
-  encode_integer(w, "prepared_at_us", branch->prepared_at_us);
+  json_member_text(w, "gid", branch->gid);
+  json_member_text(w, "xid", branch->xid);
+  json_member_integer(w, "prepared_at_us", branch->prepared_at_us);
   json_object_end(w);
 }
 
 static void encode_outcome(struct json_writer *w, const struct survey_outcome *outcome) {
   json_object_begin(w);
-  encode_text(w, "txid", outcome->txid.text);
-  encode_text(w, "outcome", branch_outcome_name(outcome->outcome));
+  json_member_text(w, "txid", outcome->txid.text);
+  json_member_text(w, "outcome", branch_outcome_name(outcome->outcome));
   json_object_end(w);
 }
 
 void survey_reply_encode(struct json_writer *w, const struct survey_reply *reply) {
   json_object_begin(w);
-  encode_text(w, "server", reply->server);
+  json_member_text(w, "server", reply->server);
   json_key(w, "lives");
   json_array_begin(w);
   for (size_t i = 0; i < reply->life_count; i++)
@@ -135,8 +123,8 @@ void survey_reply_encode(struct json_writer *w, const struct survey_reply *reply
   for (size_t i = 0; i < reply->outcome_count; i++)
     encode_outcome(w, &reply->outcomes[i]);
   json_array_end(w);
-  encode_integer(w, "memory_from_epoch", (int64_t)reply->memory_from_epoch);
-  encode_text(w, "memory_after_txid", reply->memory_after_txid.text);
+  json_member_integer(w, "memory_from_epoch", (int64_t)reply->memory_from_epoch);
+  json_member_text(w, "memory_after_txid", reply->memory_after_txid.text);
   json_object_end(w);
 }
 

@@ -10,6 +10,7 @@
 #define ASSENT_COMMON_TLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/error.h"
 
@@ -37,5 +38,7 @@ void *tls_retrieve_function(void);
 const char *tls_client_ca_pem(const struct tls *tls); /* NULL: none */
 /* `session` is a gnutls_session_t: its peer has shown a certificate of the client CA. */
 bool tls_peer_is_verified(void *session);
+/* And the end of what we send. What does not go at once is lost. */
+void tls_send_last(void *session, const char *text, size_t length);
 
 #endif

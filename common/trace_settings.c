@@ -113,6 +113,21 @@ static enum error_code read_headers(const char *path, char *lines[TRACE_HEADERS_
 
 /* ---- open ------------------------------------------------------------------------------------- */
 
+static void free_lines(char *lines[TRACE_HEADERS_MAX + 1]) {
+  for (size_t i = 0; i <= TRACE_HEADERS_MAX; i++)
+    free(lines[i]);
+}
+
+enum error_code trace_settings_reload(const struct trace_settings *s, struct tracer *tracer,
+                                      struct error *err) {
+  char *lines[TRACE_HEADERS_MAX + 1] = {NULL};
+  if (!tracer || !s->headers_file) return ERR_OK;
+  enum error_code code = read_headers(s->headers_file, lines, err);
+  if (code == ERR_OK) tracer_set_headers(tracer, (const char *const *)lines);
+  free_lines(lines);
+  return code;
+}
+
 enum error_code trace_settings_open(const struct trace_settings *s, struct loop *loop,
                                     struct tracer **out, struct error *err) {
   char *lines[TRACE_HEADERS_MAX + 1] = {NULL};
@@ -127,7 +142,6 @@ enum error_code trace_settings_open(const struct trace_settings *s, struct loop 
                                                      .headers = (const char *const *)lines,
                                                      .identity = {.ca = s->ca},
                                                      .ratio = ratio});
-  for (size_t i = 0; i <= TRACE_HEADERS_MAX; i++)
-    free(lines[i]);
+  free_lines(lines);
   return code;
 }

@@ -36,5 +36,9 @@ enum error_code trace_settings_check(const struct trace_settings *settings, stru
 enum error_code trace_settings_open(const struct trace_settings *settings, struct loop *loop,
                                     struct tracer **out, struct error *err)
     __attribute__((warn_unused_result));
+/* Reads the file of headers again. What cannot be read leaves the former ones in force; `tracer` NULL: there
+ * is nothing to do. */
+enum error_code trace_settings_reload(const struct trace_settings *settings, struct tracer *tracer,
+                                      struct error *err) __attribute__((warn_unused_result));
 
 #endif

@@ -272,7 +272,7 @@ void tracer_flush(struct tracer *tracer, loop_fn fn, void *data) {
 
 static char *must_copy(const char *text) {
   char *copy = strdup(text);
-  if (!copy) abort(); /* at start: nothing can run */
+  if (!copy) abort(); /* a few bytes, at start or on SIGHUP */
   return copy;
 }
 
@@ -298,16 +298,23 @@ static char *make_head(const char *service_name) {
   return head;
 }
 
+void tracer_set_headers(struct tracer *tracer, const char *const *headers) {
+  for (int i = 0; tracer->headers[i]; i++)
+    free(tracer->headers[i]);
+  memset(tracer->headers, 0, sizeof tracer->headers);
+  for (int i = 0; headers && headers[i]; i++) {
+    assert(i < TRACE_HEADERS_MAX);
+    tracer->headers[i] = must_copy(headers[i]);
+  }
+}
+
 struct tracer *tracer_new(struct loop *loop, const struct tracer_options *options) {
   struct tracer *tracer = calloc(1, sizeof *tracer);
   if (!tracer) abort();
   tracer->loop = loop;
   tracer->endpoint = must_copy(options->endpoint);
   tracer->head = make_head(options->service_name);
-  for (int i = 0; options->headers && options->headers[i]; i++) {
-    assert(i < TRACE_HEADERS_MAX);
-    tracer->headers[i] = must_copy(options->headers[i]);
-  }
+  tracer_set_headers(tracer, options->headers);
   tracer->threshold = (uint64_t)(options->ratio * (double)(UINT64_C(1) << 56));
   tracer->random_used = RANDOM_BYTES;
   tracer->timer = loop_timer_new(loop, on_timer, tracer);
@@ -327,8 +334,7 @@ void tracer_free(struct tracer *tracer) {
     free(tracer->queue[tracer->first].json);
     tracer->first = (tracer->first + 1) % TRACE_QUEUE_MAX;
   }
-  for (int i = 0; tracer->headers[i]; i++)
-    free(tracer->headers[i]);
+  tracer_set_headers(tracer, NULL);
   free(tracer->body);
   free(tracer->head);
   free(tracer->endpoint);

@@ -45,6 +45,8 @@ struct tracer_options {
 
 /* All but the identity is copied. */
 struct tracer *tracer_new(struct loop *loop, const struct tracer_options *options);
+/* As in the options; for the batches to come. */
+void tracer_set_headers(struct tracer *tracer, const char *const *headers);
 /* What is left is lost, and counted nowhere. No span may be open. NULL is allowed. */
 void tracer_free(struct tracer *tracer);
 

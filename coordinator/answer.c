@@ -65,6 +65,7 @@ static void refuse(struct answer *out, enum wal_outcome outcome, const struct ca
   else
     (void)error_set(&err, ERR_MIXED,
                     "a branch has ended against the decision: see the branches' states");
+  if (outcome == WAL_OUTCOME_ABORTED) err.limit = cause->limit;
   take_problem(out, &err, object);
 }
 

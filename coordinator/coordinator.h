@@ -23,9 +23,10 @@ struct transaction;
 struct coordinator_options {
   int64_t timeout_default_ms, timeout_max_ms; /* of a transaction, until it is decided */
   int64_t transactions_max;                   /* live at once, finished ones aside */
-  size_t branches_max;                        /* of a transaction; 0: TXN_BRANCHES_MAX */
-  int64_t waiting_max;                        /* of them, before they may start */
-  int64_t sweep_interval_ms;                  /* between looks for prepared strays */
+  int64_t token_transactions_max; /* of them, begun with one token; 0: as many as there may be */
+  size_t branches_max;            /* of a transaction; 0: TXN_BRANCHES_MAX */
+  int64_t waiting_max;            /* of them, before they may start */
+  int64_t sweep_interval_ms;      /* between looks for prepared strays */
   int64_t health_interval_ms;
   const char *drained_path;  /* a file, of participants that drain; NULL: not over a restart */
   struct tracer *tracer;     /* borrowed; NULL: transactions make no spans */
@@ -106,7 +107,8 @@ struct begin_request {
   const struct trace_context *trace; /* of whoever asks; NULL: none */
 };
 
-/* A new, open transaction with its deadline running, held once for the caller. ERR_STOPPING, ERR_OVERLOADED, ERR_LOG_FULL. */
+/* A new, open transaction with its deadline running, held once for the caller. ERR_STOPPING, ERR_TOO_MANY, ERR_OVERLOADED,
+ * ERR_LOG_FULL. */
 enum error_code transaction_begin(struct coordinator *c, const struct begin_request *request,
                                   struct transaction **out, struct error *err)
     __attribute__((warn_unused_result));

@@ -127,6 +127,7 @@ static void take_vote(struct transaction_branch *branch, const struct run_reply 
 static void take_refusal(struct transaction_branch *branch, const struct error *err) {
   struct run_reply none = {.vote = VOTE_NO, .cause = unreachable_cause(branch, err->text)};
   none.cause.kind = CAUSE_LIMIT;
+  none.cause.limit = err->limit;
   branch->transaction->coordinator->figures.refused[REFUSED_CONNECTIONS]++;
   if (branch->transaction->cause.kind == CAUSE_NONE) branch->transaction->refused = true;
   take_vote(branch, &none);
@@ -146,9 +147,11 @@ static void run_answered(void *data, const struct run_reply *reply, const struct
     return;
   }
   member_suspect(branch->member, err);
-  /* Only a first run that certainly never arrived leaves nothing behind at the agent. */
-  bool nothing_there = branch->runs == 1 && error_class_of(err->code) != CLASS_AMBIGUOUS &&
-                       !branch->transaction->core.branches[branch->id - 1].external;
+  /* Only a first run that certainly never arrived leaves nothing behind at the agent. One that is fenced
+   * off may have arrived twice: what an agent that has restarted refuses, its former life may have done. */
+  bool proven = error_class_of(err->code) != CLASS_AMBIGUOUS && err->code != ERR_FENCED;
+  bool nothing_there =
+      branch->runs == 1 && proven && !branch->transaction->core.branches[branch->id - 1].external;
   struct run_reply none = {.vote = nothing_there ? VOTE_NO : VOTE_UNKNOWN,
                            .cause = call_failed(branch, err)};
   if (err->code == ERR_SQL_NOT_ALLOWED) none.cause.kind = CAUSE_STATEMENT;
@@ -284,24 +287,29 @@ static void log_decision(struct transaction *t, enum wal_kind kind) {
 /* ---- confirmations ---------------------------------------------------------------------------- */
 
 /* The end tells of all branches how they have ended. A record for each is for a transaction that is held
- * up, so that after a restart its branches are not asked again, and for one whose branches differ. */
+ * up, so that after a restart its branches are not asked again, and for one whose branches differ. Not
+ * before an alarm is durable: who is asked again after a restart raises it again. */
 static void log_confirmation(struct transaction_branch *branch) {
   struct transaction *t = branch->transaction;
   enum txn_branch_state state = t->core.branches[branch->id - 1].state;
   bool committed = state == TXN_BRANCH_COMMITTED;
   /* An abort is not in the log, so neither is its confirmation. */
-  if (!t->logged || !t->held_up || branch->confirmation_logged) return;
+  if (!t->logged || !t->held_up || t->alarms || branch->confirmation_logged) return;
   if (!committed && state != TXN_BRANCH_ABORTED) return;
   branch->confirmation_logged = true;
   wal_confirm(t->coordinator->wal, &t->id, branch->id,
               committed ? BRANCH_OUTCOME_COMMITTED : BRANCH_OUTCOME_ABORTED, clock_wall_us());
 }
 
+static void log_confirmations(struct transaction *t) {
+  for (unsigned i = 0; i < t->core.branch_count; i++)
+    log_confirmation(t->branches[i]);
+}
+
 static void hold_up(struct transaction *t) {
   if (t->held_up) return;
   t->held_up = true;
-  for (unsigned i = 0; i < t->core.branch_count; i++)
-    log_confirmation(t->branches[i]);
+  log_confirmations(t);
 }
 
 /* ---- phase two -------------------------------------------------------------------------------- */
@@ -428,6 +436,7 @@ void alarms_free(struct transaction *t) {
 }
 
 static void record_alarm(void *data);
+static void log_end(struct transaction *t);
 
 static void audited(void *data, enum wal_result result, const struct error *err) {
   struct alarm *alarm = data;
@@ -444,6 +453,10 @@ static void audited(void *data, enum wal_result result, const struct error *err)
   t->in_flight--;
   if (result == WAL_UNKNOWN) t->coordinator->options.halt("the decision log failed");
   alarm_free(alarm);
+  if (result == WAL_DURABLE && !t->alarms) {
+    log_confirmations(t);
+    if (t->end_waits) log_end(t);
+  }
   transaction_review(t);
 }
 
@@ -468,7 +481,6 @@ static void note_mixed(struct transaction *t) {
 static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
   struct transaction *t = branch->transaction;
   bool hazard = outcome == BRANCH_OUTCOME_UNVERIFIABLE;
-  hold_up(t);
   /* A hazard is found again at every retry; it is told and recorded once. */
   if (hazard && branch->alarmed) return;
   branch->alarmed = true;
@@ -494,8 +506,14 @@ static void alarm_branch(struct transaction_branch *branch, enum branch_outcome 
                                 .error = &branch->last_error});
   if (t->core.mixed && !t->logged) note_mixed(t);
   DL_APPEND(t->alarms, alarm);
+  hold_up(t);
   t->in_flight++;
   record_alarm(alarm);
+}
+
+static void log_end(struct transaction *t) {
+  wal_end(t->coordinator->wal, &t->id, transaction_outcome(t),
+          t->cause.kind != CAUSE_NONE ? &t->cause : NULL, t->decided_at_us, t->applied_at_us);
 }
 
 static void end(struct transaction *t) {
@@ -507,8 +525,8 @@ static void end(struct transaction *t) {
   observe(t, &(struct observed){.kind = STEP_ENDED,
                                 .detail = render_outcome_name(transaction_outcome(t))});
   if (t->logged) {
-    wal_end(wal, &t->id, transaction_outcome(t), t->cause.kind != CAUSE_NONE ? &t->cause : NULL,
-            t->decided_at_us, t->applied_at_us);
+    t->end_waits = t->alarms != NULL;
+    if (!t->end_waits) log_end(t);
     return;
   }
   struct wal_record record;

@@ -209,14 +209,19 @@ static void begin_reading(struct reader *reader, const char *last_id) {
   send_since(reader, after);
 }
 
+static void refuse_reader(struct error *err) {
+  (void)error_set(err, ERR_OVERLOADED, "%d read the events already, as many as may",
+                  EVENTS_READERS_MAX);
+  (void)error_limit(err, "event_readers", EVENTS_READERS_MAX);
+}
+
 void events_follow(struct events *events, struct http_request *request, const char *last_id) {
   struct error err = {0};
   struct reader *reader = NULL;
   if (events->stopped)
     (void)error_set(&err, ERR_STOPPING, "the coordinator is stopping");
   else if (events->reader_count >= EVENTS_READERS_MAX)
-    (void)error_set(&err, ERR_OVERLOADED, "%d read the events already, as many as may",
-                    EVENTS_READERS_MAX);
+    refuse_reader(&err);
   else if (!(reader = calloc(1, sizeof *reader)))
     (void)error_set(&err, ERR_MEMORY, "no memory for a reader");
   if (!reader) {

@@ -4,7 +4,8 @@
  * The latest EVENTS_MAX are kept. An id is "<epoch>.<number>": it grows over restarts, since each start
  * has a greater epoch. Who comes back with an id that is no longer kept, or of an earlier life, has
  * missed something, and is told so first. Who takes too long to read is dropped, and is told so last:
- * what waits for one reader never has more than EVENTS_WAITING_BYTES.
+ * what waits for one reader never has more than EVENTS_WAITING_BYTES. Who takes nothing at all for the time
+ * that an idle connection is kept is closed by the server, whatever waits for it, the last word, too.
  */
 #ifndef ASSENT_COORDINATOR_EVENTS_H
 #define ASSENT_COORDINATOR_EVENTS_H

@@ -34,6 +34,7 @@ enum phase {
 enum refused {
   REFUSED_TRANSACTIONS, /* as many as may be are live */
   REFUSED_WAITING,      /* too many wait to start */
+  REFUSED_TOKEN,        /* as many as may be are live of one token */
   REFUSED_CONNECTIONS,  /* by a participant: too many wait for its connections */
   REFUSED_COUNT
 };

@@ -142,6 +142,7 @@ struct transaction {
   struct txn core;
   char *label;
   char owner[OWNER_MAX + 1];                           /* the name of a token; "": nobody's */
+  struct share *share;                                 /* its owner's; NULL: not counted */
   int64_t created_at_us, decided_at_us, applied_at_us; /* wall clock, for readers */
   int64_t timeout_ms;
   uint64_t deadline_ms; /* loop time */
@@ -155,6 +156,7 @@ struct transaction {
   struct key_claim *claim; /* NULL: the request had no key */
   struct waiter *waiters;
   struct alarm *alarms; /* on their way to the log; drive.c */
+  bool end_waits;       /* for them, to be logged */
   unsigned in_flight;   /* callbacks that will come and hold a pointer into this */
   bool ended;
   bool recovered; /* from the log, at this start */
@@ -193,6 +195,7 @@ struct coordinator {
   struct history history;           /* of those that have ended */
   struct figures figures;
   struct events *events;
+  struct share *shares; /* by owner; shares.c */
   struct slots *slots;
   uint64_t slots_waiting, slots_asked; /* transactions */
   struct transaction *collector;       /* see slots.c; or NULL */
@@ -250,6 +253,13 @@ void history_free(struct coordinator *c);
 
 /* spans.c: what a trace is told of a transaction. `parent` NULL: it belongs to none. */
 void spans_begin(struct transaction *t, const struct trace_context *parent);
+/* It was read from the log: it begins a trace of its own, for what it had is not known any more. */
+void spans_recover(struct transaction *t);
+/* Of a decision about a branch that belongs to no live transaction: it begins a trace, too. NULL: it is not
+ * recorded. Ended with spans_end_stray(). */
+struct span *spans_begin_stray(const struct member *member, const struct gid *gid,
+                               enum decision decision);
+void spans_end_stray(struct span *span, const struct decide_reply *reply, const struct error *err);
 void spans_observe(struct transaction *t, const struct observed *what);
 void spans_drop(struct transaction *t);
 /* What a message is to have as parent: the span of its call, or else what the transaction passes on.
@@ -272,6 +282,13 @@ enum error_code drain_load(struct coordinator *c, struct error *err);
 
 /* strangers.c: warns of prepared branches of other clusters. */
 void strangers_look(struct member *member);
+
+/* shares.c */
+/* May `owner` (NULL: nobody) begin another one? ERR_TOO_MANY. */
+enum error_code shares_check(struct coordinator *c, const char *owner, struct error *err)
+    __attribute__((warn_unused_result));
+void shares_take(struct transaction *t, const char *owner); /* it is the owner's from now on */
+void shares_give_back(struct transaction *t);               /* before it is freed */
 
 /* slots.c */
 void slots_free(struct coordinator *c); /* after all transactions and members */

@@ -102,6 +102,9 @@ static void reload(void *data) {
   struct error err = {0};
   door_reload(&d->door);
   if (limit_statements(d, &err) != ERR_OK) log_error("reload_failed", "error", "s", err.text, NULL);
+  error_clear(&err);
+  if (trace_settings_reload(&d->settings.trace, d->tracer, &err) != ERR_OK)
+    log_error("reload_failed", "error", "s", err.text, NULL);
 }
 
 /* ---- start ------------------------------------------------------------------------------------ */
@@ -165,6 +168,7 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
   struct coordinator_options options = {.timeout_default_ms = s->timeout_ms,
                                         .timeout_max_ms = s->timeout_max_ms,
                                         .transactions_max = s->transactions_max,
+                                        .token_transactions_max = s->token_transactions_max,
                                         .branches_max = (size_t)s->branches_max,
                                         .waiting_max = s->waiting_max,
                                         .sweep_interval_ms = s->sweep_interval_ms,

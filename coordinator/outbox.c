@@ -133,6 +133,9 @@ static void judge_end(int status, const char *body, size_t length, struct error 
   else
     problem_decode(json, status, err);
   json_decref(json);
+  /* What refuses a message, but for the form of its request, comes in a line of its own. An answer without
+   * an id may be to somebody else's request. */
+  if (err->code != ERR_BAD_REQUEST) err->code = ERR_LOST;
 }
 
 static void on_end(void *data, int status, const char *body, size_t length,

@@ -24,15 +24,33 @@
 
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "coordinator/audit.h"
 #include "coordinator/internal.h"
 
 /* ---- the log's unfinished decisions ----------------------------------------------------------- */
 
-static void observe_recovered(struct transaction *t, enum wal_kind kind) {
+/* What former lives have noted of it. */
+static void observe_lines(struct transaction *t, const struct wal_record *record) {
+  for (size_t i = 0; i < record->line_count; i++) {
+    struct step step;
+    struct cause error;
+    if (!audit_step(&record->lines[i], &step, &error) || step.branch > t->core.branch_count)
+      continue;
+    observe(t, &(struct observed){.kind = (enum step_kind)step.kind,
+                                  .branch = step.branch ? t->branches[step.branch - 1] : NULL,
+                                  .detail = step.detail,
+                                  .error = &error,
+                                  .at_us = step.at_us});
+  }
+}
+
+static void observe_recovered(struct transaction *t, const struct wal_record *record) {
+  enum wal_kind kind = record->kind;
   observe(t, &(struct observed){.kind = STEP_BEGUN, .at_us = t->created_at_us});
   if (kind == WAL_KIND_COMMIT)
     observe(
         t, &(struct observed){.kind = STEP_LOGGED, .detail = "durable", .at_us = t->decided_at_us});
+  observe_lines(t, record);
   observe(t, &(struct observed){.kind = STEP_RECOVERED,
                                 .detail = kind == WAL_KIND_COMMIT ? "commit" : "delegated"});
   observe_state(t);
@@ -47,7 +65,7 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
   struct transaction *t = transaction_new(c, &record->txid);
   t->label = record->label ? strdup(record->label) : NULL;
   if (record->label && !t->label) return error_set(err, ERR_MEMORY, "no memory for a label");
-  if (record->owner) (void)snprintf(t->owner, sizeof t->owner, "%s", record->owner);
+  shares_take(t, record->owner);
   t->created_at_us = record->created_at_us;
   t->decided_at_us = record->decided_at_us;
   t->timeout_ms = record->timeout_ms;
@@ -72,7 +90,8 @@ static enum error_code recover_record(void *data, const struct wal_record *recor
   for (unsigned i = 0; i < t->core.branch_count && record->kind == WAL_KIND_COMMIT; i++)
     if (t->core.branches[i].state == TXN_BRANCH_COMMITTING)
       slots_hold(t->branches[i], t->branches[i]->server);
-  observe_recovered(t, record->kind);
+  observe_recovered(t, record);
+  spans_recover(t);
   for (size_t i = 0; i < actions.count; i++)
     if (actions.items[i].kind == TXN_DO_PARK) member_park(t->branches[actions.items[i].branch - 1]);
   return ERR_OK;
@@ -107,6 +126,7 @@ struct stray {
   struct prepared_branch prepared;
   char server[SERVER_SIZE];
   enum decision decision;
+  struct span *span; /* of the decision under way; NULL: not recorded */
   struct stray *prev, *next;
 };
 
@@ -123,6 +143,7 @@ static void stray_done(struct stray *stray, bool resolved) {
 static void stray_decided(void *data, const struct decide_reply *reply, const struct error *err) {
   struct stray *stray = data;
   observe_call(stray->member, CALL_DECIDE, err);
+  spans_end_stray(stray->span, reply, err);
   if (err) member_suspect(stray->member, err);
   bool resolved = !err && (reply->outcome == BRANCH_OUTCOME_COMMITTED ||
                            reply->outcome == BRANCH_OUTCOME_ABORTED);
@@ -157,6 +178,8 @@ static void stray_looked_up(void *data, const struct wal_record *record, const s
                                    .decision = stray->decision,
                                    .xid = stray->prepared.xid,
                                    .server = stray->server};
+  stray->span = spans_begin_stray(member, &stray->gid, stray->decision);
+  if (stray->span) request.trace = span_context(stray->span);
   member->participant->ops->decide(member->participant, &request, stray_decided, stray);
 }
 
@@ -227,6 +250,9 @@ int64_t recovery_stray_count(const struct member *member) {
 
 void recovery_forget(struct member *member) {
   struct stray *stray, *next;
-  DL_FOREACH_SAFE(member->strays, stray, next) free(stray);
+  DL_FOREACH_SAFE(member->strays, stray, next) {
+    span_drop(stray->span);
+    free(stray);
+  }
   member->strays = NULL;
 }

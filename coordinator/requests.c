@@ -104,6 +104,7 @@ static enum error_code branches_decode(const json_t *json, const struct request_
   if (count > limits->branches_max) {
     (void)error_set(err, ERR_LIMIT, "%zu branches, at most %zu are allowed", count,
                     limits->branches_max);
+    (void)error_limit(err, "branches", (int64_t)limits->branches_max);
     return error_field(err, "/branches");
   }
   out->branches = memory_zeroed((count + 1) * sizeof *out->branches);
@@ -116,6 +117,13 @@ static enum error_code branches_decode(const json_t *json, const struct request_
     if (code != ERR_OK) return error_field_below(err, code, "/branches/%zu", i);
   }
   return ERR_OK;
+}
+
+/* Of all that can be wrong with it, whether it is too long. */
+static void note_timeout_limit(const json_t *timeout_ms, int64_t max, struct error *err) {
+  if (json_is_integer(timeout_ms) && json_integer_value(timeout_ms) > max &&
+      strcmp(err->field, "/timeout_ms") == 0)
+    (void)error_limit(err, "timeout_max", max);
 }
 
 enum error_code begin_body_decode(const struct http_request *request,
@@ -132,7 +140,10 @@ enum error_code begin_body_decode(const struct http_request *request,
   out->json = parse_body(request, limits->depth_max, err);
   if (!out->json) return err->code;
   enum error_code code = json_check_object(out->json, "", fields, COUNT(fields), err);
-  if (code != ERR_OK) return code;
+  if (code != ERR_OK) {
+    note_timeout_limit(json_object_get(out->json, "timeout_ms"), limits->timeout_max_ms, err);
+    return code;
+  }
   out->commit = json_get_boolean(out->json, "commit", false);
   out->begin.label = json_get_string(out->json, "label", NULL);
   out->begin.timeout_ms = json_get_integer(out->json, "timeout_ms", 0);
@@ -260,12 +271,12 @@ static enum error_code query_integer(const struct http_request *request, const c
   char *end;
   errno = 0;
   long long value = strtoll(text, &end, 10);
+  *out = value;
   if (errno || *end || end == text || *text == ' ' || *text == '+' || value < min || value > max) {
     (void)error_set(err, ERR_INVALID, "%s is a whole number from %lld to %lld, not \"%.40s\"", name,
                     (long long)min, (long long)max, text);
     return error_field(err, name);
   }
-  *out = value;
   return ERR_OK;
 }
 
@@ -280,7 +291,10 @@ enum error_code read_query_decode(const struct http_request *request, int64_t ti
   *until = WAIT_APPLIED;
   if (wait) code = wait_parse(wait, "wait", until, err);
   if (code != ERR_OK) return code;
-  return query_integer(request, "timeout_ms", 0, timeout_max_ms, 30000, timeout_ms, err);
+  code = query_integer(request, "timeout_ms", 0, timeout_max_ms, 30000, timeout_ms, err);
+  if (code != ERR_OK && *timeout_ms > timeout_max_ms)
+    (void)error_limit(err, "timeout_max", timeout_max_ms);
+  return code;
 }
 
 static enum error_code check_state_name(const char *state, struct error *err) {

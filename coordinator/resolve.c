@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/utf8.h"
+#include "coordinator/audit.h"
 #include "coordinator/internal.h"
 
 struct resolution {
@@ -102,9 +103,8 @@ enum error_code transaction_resolve(struct transaction *t, unsigned branch,
   r->said = (struct cause){.kind = CAUSE_OPERATOR, .branch = (int)branch, .statement = -1};
   int said = (int)utf8_prefix(reason, strlen(reason), sizeof r->said.text - 1);
   (void)snprintf(r->said.text, sizeof r->said.text, "%.*s", said, reason);
-  char detail[RESOLVE_REASON_MAX + 64];
-  (void)snprintf(detail, sizeof detail, "%s, says the operator: %s", branch_outcome_name(outcome),
-                 reason);
+  char detail[AUDIT_TEXT_SIZE];
+  audit_word(outcome, reason, detail);
   log_warn("branch_resolved_by_hand", "transaction", "s", t->id.text, "participant", "s",
            t->branches[branch - 1]->member->name, "gid", "s", t->branches[branch - 1]->gid,
            "detail", "s", detail, "trace_id", "o", spans_trace_id(t), NULL);

@@ -77,6 +77,7 @@ static void refuse(struct transaction *t, struct http_request *request) {
   struct error err = {0};
   char *object = answer_object(t);
   (void)error_set(&err, ERR_OVERLOADED, "%s", transaction_cause(t)->text);
+  err.limit = transaction_cause(t)->limit;
   http_respond_error(request, &err, object);
   free(object);
   if (transaction_claim(t)) key_claim_drop(transaction_claim(t));

@@ -30,7 +30,8 @@ static void write_ended(struct metrics_page *page, const struct figures *figures
                        LABELS({"outcome", outcomes[outcome]},
                               {"cause", cause_kind_name((enum cause_kind)cause)}));
     }
-  static const char *const reasons[REFUSED_COUNT] = {"transactions", "waiting", "connections"};
+  static const char *const reasons[REFUSED_COUNT] = {"transactions", "waiting",
+                                                     "token_transactions", "connections"};
   metrics_family(page, "assent_transactions_refused_total", "counter",
                  "Transactions refused because of too much load, by the limit: live transactions, "
                  "those that wait to start, those that wait for a participant's connections.");

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/audit.h"
 #include "coordinator/history.h"
 #include "coordinator/render.h"
 #include "coordinator/routes_more.h"
@@ -230,18 +231,32 @@ static void add_if_known(struct timeline *timeline, enum step_kind kind, int64_t
   if (at_us > 0) timeline_add(timeline, &step, error);
 }
 
+/* Those up to a time, from `*next` on. */
+static void add_lines(struct timeline *timeline, const struct wal_record *record, size_t *next,
+                      int64_t until_us) {
+  for (; *next < record->line_count && record->lines[*next].at_us <= until_us; ++*next) {
+    struct step step;
+    struct cause error;
+    if (audit_step(&record->lines[*next], &step, &error)) timeline_add(timeline, &step, &error);
+  }
+}
+
 static void respond_record(struct http_request *request, const struct wal_record *record) {
   struct timeline timeline = {0};
+  size_t line = 0;
   const char *outcome = render_outcome_name(record->outcome);
   bool aborted = record->kind == WAL_KIND_ABORTED;
   add_if_known(&timeline, STEP_BEGUN, record->created_at_us, NULL, NULL);
+  add_lines(&timeline, record, &line, record->decided_at_us - 1);
   if (aborted)
     add_if_known(&timeline, STEP_ROLLBACK, record->decided_at_us, NULL, &record->cause);
   else if (record->kind == WAL_KIND_COMMIT)
     add_if_known(&timeline, STEP_LOGGED, record->decided_at_us, "durable", NULL);
   else
     add_if_known(&timeline, STEP_OUTCOME, record->decided_at_us, outcome, &record->cause);
+  add_lines(&timeline, record, &line, record->applied_at_us ? record->applied_at_us : INT64_MAX);
   add_if_known(&timeline, STEP_ENDED, record->applied_at_us, outcome, NULL);
+  add_lines(&timeline, record, &line, INT64_MAX);
   respond_view(request, &(struct view){.id = record->txid.text,
                                        .state = render_record_state_name(record),
                                        .source = "log",

@@ -27,6 +27,7 @@ static const struct config_key keys[] = {
     COORDINATOR("timeout", CONFIG_DURATION, timeout_ms, "30s", 1, DAY_MS),
     COORDINATOR("timeout_max", CONFIG_DURATION, timeout_max_ms, "10m", 1, DAY_MS),
     COORDINATOR("transactions", CONFIG_INTEGER, transactions_max, "10000", 1, 1000000),
+    COORDINATOR("token_transactions", CONFIG_INTEGER, token_transactions_max, "0", 0, 1000000),
     COORDINATOR("branches", CONFIG_INTEGER, branches_max, "64", 1, TXN_BRANCHES_MAX),
     COORDINATOR("statements", CONFIG_INTEGER, statements_max, "1000", 1, STATEMENTS_MAX),
     COORDINATOR("parameters", CONFIG_INTEGER, params_max, "1000", 1, PARAMS_MAX),

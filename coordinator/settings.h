@@ -27,7 +27,7 @@ struct settings {
   char *data_dir;
   int log_level, log_format;
   int64_t timeout_ms, timeout_max_ms;
-  int64_t transactions_max, waiting_max;
+  int64_t transactions_max, token_transactions_max, waiting_max;
   int64_t branches_max, statements_max, params_max, sql_bytes_max, json_depth_max;
   int64_t body_bytes_max;
   int64_t connections_max;

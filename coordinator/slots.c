@@ -246,13 +246,15 @@ static bool would_be_late(const struct coordinator *c, int64_t time_ms) {
 }
 
 static enum error_code check_may_wait(struct coordinator *c, int64_t time_ms, struct error *err) {
-  if (c->slots_waiting < (uint64_t)c->options.waiting_max && !would_be_late(c, time_ms))
-    return ERR_OK;
+  bool full = c->slots_waiting >= (uint64_t)c->options.waiting_max;
+  if (!full && !would_be_late(c, time_ms)) return ERR_OK;
   c->figures.refused[REFUSED_WAITING]++;
-  return error_set(err, ERR_OVERLOADED,
-                   "%llu transactions wait for a connection or a slot of max_prepared_transactions "
-                   "already",
-                   (unsigned long long)c->slots_waiting);
+  (void)error_set(err, ERR_OVERLOADED,
+                  "%llu transactions wait for a connection or a slot of max_prepared_transactions "
+                  "already",
+                  (unsigned long long)c->slots_waiting);
+  if (full) (void)error_limit(err, "waiting", c->options.waiting_max);
+  return ERR_OVERLOADED;
 }
 
 const char *slots_wait(const struct transaction *t, unsigned *branch) {

@@ -7,8 +7,11 @@
  *     log decision           asked for, until it is durable
  *     commit PARTICIPANT     (abort, one_phase) each attempt of a decision: sent, until the outcome is told
  *
- * A transaction that no trace was begun for, or that was read from the log, has none, and all of this is
- * one comparison for it. What an error says in words stays here: words of a database may repeat what it
+ * One that was read from the log begins a trace of its own, from then on, and is called "recover
+ * transaction"; its id, which is in every span, leads back to the trace that it had. So does a decision about
+ * a branch of which the log knows no unfinished transaction.
+ *
+ * A transaction that no trace was begun for has none, and all of this is one comparison for it. What an error says in words stays here: words of a database may repeat what it
  * was given.
  */
 #include <assert.h>
@@ -22,6 +25,16 @@ void spans_begin(struct transaction *t, const struct trace_context *parent) {
   struct trace_context context;
   struct span_start start = {.name = "transaction", .kind = SPAN_INTERNAL, .parent = parent};
   t->span = span_begin(t->coordinator->options.tracer, &start, &context);
+  span_text(t->span, "assent.transaction.id", t->id.text);
+  t->trace = trace_new(&context);
+}
+
+void spans_recover(struct transaction *t) {
+  struct tracer *tracer = t->coordinator->options.tracer;
+  if (!tracer) return;
+  struct trace_context context;
+  struct span_start start = {.name = "recover transaction", .kind = SPAN_INTERNAL};
+  t->span = span_begin(tracer, &start, &context);
   span_text(t->span, "assent.transaction.id", t->id.text);
   t->trace = trace_new(&context);
 }
@@ -69,6 +82,13 @@ static void end_transaction(struct transaction *t, const char *outcome) {
 
 /* ---- calls to participants -------------------------------------------------------------------- */
 
+static void tell_peer(struct span *span, const struct member *member) {
+  span_text(span, "assent.participant", member->name);
+  if (!member->participant->host[0]) return;
+  span_text(span, "server.address", member->participant->host);
+  span_integer(span, "server.port", member->participant->port);
+}
+
 static struct span *begin_call(struct transaction *t, const struct observed *what,
                                const char *name) {
   const struct member *member = what->branch->member;
@@ -77,12 +97,8 @@ static struct span *begin_call(struct transaction *t, const struct observed *wha
   struct span_start start = {.name = text, .kind = SPAN_CLIENT, .parent = context_of(t)};
   struct span *span = span_begin(t->coordinator->options.tracer, &start, NULL);
   span_text(span, "assent.transaction.id", t->id.text);
-  span_text(span, "assent.participant", member->name);
   span_integer(span, "assent.branch", what->branch->id);
-  if (member->participant->host[0]) {
-    span_text(span, "server.address", member->participant->host);
-    span_integer(span, "server.port", member->participant->port);
-  }
+  tell_peer(span, member);
   return span;
 }
 
@@ -114,6 +130,30 @@ static void begin_decision(struct transaction *t, struct transaction_branch *bra
   span_end(branch->decide_span);
   branch->decide_span = begin_call(t, what, what->detail);
   span_integer(branch->decide_span, "assent.attempt", what->attempt);
+}
+
+/* ---- strays ----------------------------------------------------------------------------------- */
+
+struct span *spans_begin_stray(const struct member *member, const struct gid *gid,
+                               enum decision decision) {
+  struct tracer *tracer = member->coordinator->options.tracer;
+  if (!tracer) return NULL;
+  char text[SPAN_NAME_SIZE];
+  (void)snprintf(text, sizeof text, "%s %s", decision_name(decision), member->name);
+  struct span_start start = {.name = text, .kind = SPAN_CLIENT};
+  struct span *span = span_begin(tracer, &start, NULL);
+  span_text(span, "assent.transaction.id", gid->txid.text);
+  span_integer(span, "assent.branch", gid->branch);
+  tell_peer(span, member);
+  return span;
+}
+
+void spans_end_stray(struct span *span, const struct decide_reply *reply, const struct error *err) {
+  if (err)
+    span_error(span, error_wire_code(err->code));
+  else
+    span_text(span, "assent.outcome", branch_outcome_name(reply->outcome));
+  span_end(span);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------ */

@@ -78,6 +78,7 @@ void transaction_free(struct transaction *t) {
   observe_freed(t);
   slots_forget(t);
   spans_drop(t);
+  shares_give_back(t);
   HASH_DEL(t->coordinator->transactions, t);
   if (t->claim) key_claim_drop(t->claim);
   loop_timer_free(t->deadline);
@@ -101,12 +102,16 @@ void transaction_free(struct transaction *t) {
 
 /* ---- begin, execute, commit ------------------------------------------------------------------- */
 
-static enum error_code check_may_begin(struct coordinator *c, struct error *err) {
+static enum error_code check_may_begin(struct coordinator *c, const char *owner,
+                                       struct error *err) {
   if (c->stopping) return error_set(err, ERR_STOPPING, "the coordinator is stopping");
+  enum error_code code = shares_check(c, owner, err);
+  if (code != ERR_OK) return code;
   if ((int64_t)HASH_COUNT(c->transactions) >= c->options.transactions_max) {
     c->figures.refused[REFUSED_TRANSACTIONS]++;
-    return error_set(err, ERR_OVERLOADED, "%lld transactions are under way, as many as may be",
-                     (long long)c->options.transactions_max);
+    (void)error_set(err, ERR_OVERLOADED, "%lld transactions are under way, as many as may be",
+                    (long long)c->options.transactions_max);
+    return error_limit(err, "transactions", c->options.transactions_max);
   }
   if (loop_now_ms(c->loop) < c->log_full_until_ms)
     return error_set(err, ERR_LOG_FULL, "the decision log has no space left");
@@ -115,14 +120,14 @@ static enum error_code check_may_begin(struct coordinator *c, struct error *err)
 
 enum error_code transaction_begin(struct coordinator *c, const struct begin_request *request,
                                   struct transaction **out, struct error *err) {
-  enum error_code code = check_may_begin(c, err);
+  enum error_code code = check_may_begin(c, request->owner, err);
   if (code != ERR_OK) return code;
   char *label = request->label ? strdup(request->label) : NULL;
   if (request->label && !label) return error_set(err, ERR_MEMORY, "no memory for the label");
   struct txid id = txid_make(clock_wall_us());
   struct transaction *t = transaction_new(c, &id);
   t->label = label;
-  (void)snprintf(t->owner, sizeof t->owner, "%s", request->owner ? request->owner : "");
+  shares_take(t, request->owner);
   t->timeout_ms = request->timeout_ms ? request->timeout_ms : c->options.timeout_default_ms;
   t->created_at_us = clock_wall_us();
   t->deadline_ms = loop_now_ms(c->loop) + (uint64_t)t->timeout_ms;
@@ -182,9 +187,11 @@ enum error_code transaction_enlist(struct transaction *t, const char *participan
   if (external && !member->usable)
     return error_set(err, ERR_UNAVAILABLE, "participant %s cannot be reached now", participant);
   size_t most = t->coordinator->options.branches_max;
-  if (t->core.branch_count >= (most ? most : TXN_BRANCHES_MAX))
-    return error_set(err, ERR_LIMIT, "a transaction has at most %zu branches",
-                     most ? most : TXN_BRANCHES_MAX);
+  if (most == 0) most = TXN_BRANCHES_MAX;
+  if (t->core.branch_count >= most) {
+    (void)error_set(err, ERR_LIMIT, "a transaction has at most %zu branches", most);
+    return error_limit(err, "branches", (int64_t)most);
+  }
   const struct transaction_branch *added = transaction_add_branch(t, member);
   *branch = added->id;
   observe(t, &(struct observed){.kind = STEP_ENLISTED,

@@ -185,7 +185,8 @@ static enum error_code check_room(struct agent *agent, const struct run_request 
                                   struct error *err) {
   bool is_new = request->sequence == 0 && !entry_find(agent, request->gid);
   if (!is_new || !pool_is_full(agent->pool, request->end == RUN_KEEP_OPEN)) return ERR_OK;
-  return error_set(err, ERR_OVERLOADED, "too many branches wait for a connection to the database");
+  (void)error_set(err, ERR_OVERLOADED, "too many branches wait for a connection to the database");
+  return error_limit(err, "waiting", pool_waiting_max(agent->pool));
 }
 
 void agent_run(struct agent *agent, const struct run_request *request, run_fn fn, void *data) {
@@ -478,6 +479,7 @@ static void on_server_changed(void *data, const char *from, const char *to) {
   finisher_stop(agent->finisher);
   struct entry *entry, *next;
   HASH_ITER(hh, agent->entries, entry, next) {
+    if (entry->entombed) continue;
     if (entry->work || entry->ticket.queued)
       entry_note_text(entry, CAUSE_UNREACHABLE, "the database server was replaced by another");
     entry_step(entry, &(struct branch_event){.kind = BRANCH_EV_FENCED});

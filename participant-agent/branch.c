@@ -100,11 +100,13 @@ static void reply_outcome(struct branch *b, enum branch_outcome outcome,
   b->decided = false;
 }
 
-/* Back to what the database alone knows. */
+/* Back to what the database alone knows; but what was closed stays so, for a late run. */
 static void forget(struct branch *b, struct branch_actions *out) {
+  bool closed = b->closed;
   if (b->state != BRANCH_NONE) move(b, BRANCH_NONE);
   branch_init(b);
-  add(out, BRANCH_DO_FORGET);
+  b->closed = closed;
+  if (!closed) add(out, BRANCH_DO_FORGET);
 }
 
 /* The branch has ended as `state`: whoever waits is told. */
@@ -138,8 +140,10 @@ static void unanswered(struct branch *b, struct branch_actions *out) {
                b->state == BRANCH_VERIFYING;
 }
 
-/* The database has no trace of the branch that would tell how it ended. */
+/* The database has no trace of the branch that would tell how it ended. It has ended all the same: its
+ * statements are not to run again. */
 static void unverifiable(struct branch *b, struct branch_actions *out) {
+  b->closed = true;
   if (b->vote_due) reply_vote(b, VOTE_UNKNOWN, out);
   if (b->decided) reply_outcome(b, BRANCH_OUTCOME_UNVERIFIABLE, out);
   forget(b, out);
@@ -228,7 +232,9 @@ static bool repeats_last_run(const struct branch *b, const struct branch_event *
 
 static void run_on_none(struct branch *b, const struct branch_event *e,
                         struct branch_actions *out) {
-  if (e->sequence == 0) {
+  if (b->closed) {
+    add(out, BRANCH_DO_REFUSE_RUN);
+  } else if (e->sequence == 0) {
     start_run(b, e, out);
   } else if (asks_for_vote_only(e)) {
     look_up_for_vote(b, e, out);

@@ -42,8 +42,9 @@
  *     So is a ready: only when a WAL record of the branch's own transaction is durable, as far as
  * synchronous_commit makes it. Of an xid without one the database knows nothing after a crash: it
  * hands the number out again, and the end of that other transaction would be told as this branch's.
- *  4. After ABORTED, COMMITTED or READ_ONLY no run is accepted; nor after an abort was asked for or
- * the epoch was fenced (`closed`).
+ *  4. After ABORTED, COMMITTED or READ_ONLY no run is accepted; nor after an abort was asked for, the
+ * epoch was fenced, or a decision found that nobody can say how the branch ended (`closed`; also in
+ * NONE: a late copy of a run would lock again what the outcome has left).
  *  5. Of several requests waiting for an answer each gets one.
  */
 #ifndef ASSENT_PARTICIPANT_AGENT_BRANCH_H
@@ -56,12 +57,12 @@
 #include "common/message.h"
 
 enum branch_state {
-  BRANCH_NONE,           /* nothing known in this life of the agent */
-  BRANCH_RUNNING,        /* statements under way, no PREPARE behind them */
-  BRANCH_ACTIVE,         /* in transaction, waiting for the next request */
-  BRANCH_FLUSHING,       /* in transaction, everything ran: a barrier makes the xid durable */
-  BRANCH_READY,          /* in transaction, xid durable and told: waiting for one-phase commit */
-  BRANCH_PREPARING,      /* statements and PREPARE TRANSACTION under way */
+  BRANCH_NONE,      /* nothing known in this life of the agent, but perhaps that it is closed */
+  BRANCH_RUNNING,   /* statements under way, no PREPARE behind them */
+  BRANCH_ACTIVE,    /* in transaction, waiting for the next request */
+  BRANCH_FLUSHING,  /* in transaction, everything ran: a barrier makes the xid durable */
+  BRANCH_READY,     /* in transaction, xid durable and told: waiting for one-phase commit */
+  BRANCH_PREPARING, /* statements and PREPARE TRANSACTION under way */
   BRANCH_ENDING_SESSION, /* an answer was lost: its backend is being ended, so that it can act no
                             more */
   BRANCH_LOOKING_UP,     /* is the gid prepared? */

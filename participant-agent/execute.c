@@ -137,6 +137,15 @@ static void on_work_lost(void *data, const struct error *err) {
   agent_leave(agent);
 }
 
+static void refuse_run(struct entry *entry) {
+  struct cause cause;
+  agent_cause_set(&cause, CAUSE_LIMIT, "too many branches wait for a connection to the database");
+  cause.limit =
+      (struct limit_met){limit_name_find("waiting"), pool_waiting_max(entry->agent->pool)};
+  entry_note(entry, &cause);
+  run_failed(entry);
+}
+
 void execute_run(struct entry *entry) {
   if (entry->work) {
     begin_run(entry, entry->work);
@@ -153,10 +162,7 @@ void execute_run(struct entry *entry) {
     keep_statements(entry);
     execute_watch(entry);
     break;
-  case POOL_FULL:
-    entry_note_text(entry, CAUSE_LIMIT, "too many branches wait for a connection to the database");
-    run_failed(entry);
-    break;
+  case POOL_FULL: refuse_run(entry); break;
   }
 }
 

@@ -130,7 +130,7 @@ static bool is_stuck(const struct entry *entry) {
 static void close_older(struct fencing *f) {
   struct entry *entry, *next;
   HASH_ITER(hh, f->agent->entries, entry, next) {
-    if (!is_older(f, entry)) continue;
+    if (!is_older(f, entry) || entry->entombed) continue;
     if (is_in_flight(entry) && !entry->cause)
       entry_note_text(entry, CAUSE_RECOVERY, "a newer run of the coordinator has taken over");
     entry_step(entry, &(struct branch_event){.kind = BRANCH_EV_FENCED});

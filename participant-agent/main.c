@@ -104,6 +104,9 @@ static void reload(void *data) {
   struct error err = {0};
   door_reload(&d->door);
   if (limit_statements(d, &err) != ERR_OK) log_error("reload_failed", "error", "s", err.text, NULL);
+  error_clear(&err);
+  if (trace_settings_reload(&d->settings.trace, d->tracer, &err) != ERR_OK)
+    log_error("reload_failed", "error", "s", err.text, NULL);
 }
 
 /* ---- start -------------------------------------------------------------------------------------

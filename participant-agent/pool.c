@@ -256,6 +256,10 @@ bool pool_is_full(const struct pool *p, bool stays_open) {
   return !may_have_one_now(p, stays_open) && p->waiting >= p->options.waiting_max;
 }
 
+unsigned pool_waiting_max(const struct pool *p) {
+  return p->options.waiting_max;
+}
+
 enum pool_answer pool_acquire(struct pool *p, struct ticket *ticket, struct work **work) {
   assert(!ticket->queued);
   if (may_have_one_now(p, ticket->stays_open)) {

@@ -74,6 +74,7 @@ void pool_stop(struct pool *pool);
 /* POOL_GOT: `*work` is the caller's until pool_release(). POOL_QUEUED: `got` will be called.
  * POOL_FULL: waiting_max are waiting already. */
 enum pool_answer pool_acquire(struct pool *pool, struct ticket *ticket, struct work **work);
+unsigned pool_waiting_max(const struct pool *pool);
 /* Would a ticket find no place? */
 bool pool_is_full(const struct pool *pool, bool stays_open);
 /* Gives up a place in the queue; false: it had none. */

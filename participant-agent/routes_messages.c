@@ -127,30 +127,32 @@ static void refuse(struct item *item, const struct error *err) {
   answer(item, &w);
 }
 
-static void on_run(void *data, const struct run_reply *reply, const struct error *err) {
-  struct item *item = data;
+/* False: there was none, and the item has been refused. */
+static bool begin_answer(struct item *item, enum message_kind kind, const struct error *err,
+                         struct json_writer *w) {
   if (err) {
     refuse(item, err);
-    return;
+    return false;
   }
+  json_writer_init(w);
+  message_begin(w, item->id, kind);
+  return true;
+}
+
+static void on_run(void *data, const struct run_reply *reply, const struct error *err) {
+  struct item *item = data;
   struct json_writer w;
-  json_writer_init(&w);
+  if (!begin_answer(item, MESSAGE_RUN, err, &w)) return;
   end_span(item);
-  message_begin(&w, item->id, MESSAGE_RUN);
   run_reply_encode(&w, reply);
   answer(item, &w);
 }
 
 static void on_decided(void *data, const struct decide_reply *reply, const struct error *err) {
   struct item *item = data;
-  if (err) {
-    refuse(item, err);
-    return;
-  }
   struct json_writer w;
-  json_writer_init(&w);
+  if (!begin_answer(item, MESSAGE_DECIDE, err, &w)) return;
   end_decide_span(item, reply->outcome);
-  message_begin(&w, item->id, MESSAGE_DECIDE);
   decide_reply_encode(&w, item->gid, reply);
   answer(item, &w);
 }

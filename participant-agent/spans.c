@@ -13,6 +13,15 @@ void spans_note_trace(struct entry *entry, const struct trace_context *context) 
   entry->trace = trace;
 }
 
+/* Where the database was found that is worked with now. */
+static void tell_place(struct span *span, const struct agent *agent) {
+  const struct session_identity *identity = control_identity(agent->control);
+  if (!identity) return;
+  if (identity->host[0]) span_text(span, "server.address", identity->host);
+  if (identity->port) span_integer(span, "server.port", identity->port);
+  if (identity->database[0]) span_text(span, "db.namespace", identity->database);
+}
+
 void spans_begin_work(struct entry *entry, const char *operation, size_t statements) {
   struct agent *agent = entry->agent;
   if (!entry->trace || !agent->tracer) return;
@@ -23,6 +32,7 @@ void spans_begin_work(struct entry *entry, const char *operation, size_t stateme
   entry->span = span_begin(agent->tracer, &start, NULL);
   span_text(entry->span, "db.system.name", "postgresql");
   if (operation) span_text(entry->span, "db.operation.name", operation);
+  tell_place(entry->span, agent);
   span_text(entry->span, "assent.participant", agent->participant);
   span_text(entry->span, "assent.gid", entry->gid);
   if (statements > 1) span_integer(entry->span, "db.operation.batch.size", (int64_t)statements);

@@ -190,6 +190,9 @@ static void refuse_run(struct entry *entry) {
   struct error err = {0};
   if (state == BRANCH_COMMITTED)
     (void)error_set(&err, ERR_COMMITTED, "branch %s has committed", entry->gid);
+  else if (state == BRANCH_NONE)
+    (void)error_set(&err, ERR_NOT_OPEN, "branch %s has been decided: it takes no run any more",
+                    entry->gid);
   else
     (void)error_set(&err, entry->branch.vote_due ? ERR_BUSY : ERR_NOT_OPEN,
                     "branch %s is %s; its next run is number %u", entry->gid,
@@ -216,8 +219,11 @@ static void refuse_decision(struct entry *entry, enum decision decision) {
 /* ---- the step ----------------------------------------------------------------------------------
  */
 
-static bool is_ended(enum branch_state state) {
-  return state == BRANCH_COMMITTED || state == BRANCH_ABORTED || state == BRANCH_READ_ONLY;
+/* Also one of which nothing is known any more but that it is closed. */
+static bool is_ended(const struct branch *branch) {
+  enum branch_state state = branch->state;
+  return state == BRANCH_COMMITTED || state == BRANCH_ABORTED || state == BRANCH_READ_ONLY ||
+         (state == BRANCH_NONE && branch->closed);
 }
 
 static void act(struct entry *entry, const struct branch_event *event,
@@ -251,10 +257,8 @@ void entry_step(struct entry *entry, const struct branch_event *event) {
   struct branch_actions actions;
   enum branch_state before = entry->branch.state;
   branch_step(&entry->branch, event, &actions);
-  if (entry->branch.state != before) {
-    entry->since = ++entry->agent->moment;
-    entomb(entry, is_ended(entry->branch.state));
-  }
+  if (entry->branch.state != before) entry->since = ++entry->agent->moment;
+  entomb(entry, is_ended(&entry->branch));
   execute_watch(entry);
   for (size_t i = 0; i < actions.count; i++)
     act(entry, event, &actions.items[i]);

@@ -208,6 +208,8 @@ static size_t texts_size(const struct wal_record *record) {
     size +=
         text_size(b->participant) + text_size(b->gid) + text_size(b->xid) + text_size(b->server);
   }
+  for (size_t i = 0; i < record->line_count; i++)
+    size += text_size(record->lines[i].event) + text_size(record->lines[i].detail);
   return record->key ? size + key_texts_size(record->key) : size;
 }
 
@@ -215,11 +217,14 @@ struct wal_record *record_copy(const struct wal_record *record) {
   struct block {
     struct wal_record record;
     struct wal_key key;
-    struct wal_branch branches[]; /* and after them the texts */
+    struct wal_branch branches[]; /* and after them the lines, and the texts */
   };
   size_t branches_size = record->branch_count * sizeof(struct wal_branch);
-  struct block *block = memory_must(malloc(sizeof *block + branches_size + texts_size(record)));
-  char *text = (char *)&block->branches[record->branch_count];
+  size_t lines_size = record->line_count * sizeof(struct wal_line);
+  struct block *block =
+      memory_must(malloc(sizeof *block + branches_size + lines_size + texts_size(record)));
+  struct wal_line *lines = (void *)&block->branches[record->branch_count];
+  char *text = (char *)&lines[record->line_count];
 
   block->record = *record;
   block->record.branches = block->branches;
@@ -232,6 +237,12 @@ struct wal_record *record_copy(const struct wal_record *record) {
     branch->gid = put_text(&text, branch->gid);
     branch->xid = put_text(&text, branch->xid);
     branch->server = put_text(&text, branch->server);
+  }
+  block->record.lines = lines;
+  for (size_t i = 0; i < record->line_count; i++) {
+    lines[i] = record->lines[i];
+    lines[i].event = put_text(&text, lines[i].event);
+    lines[i].detail = put_text(&text, lines[i].detail);
   }
   if (record->key) {
     put_key(&block->key, &text, record->key);

@@ -1,7 +1,7 @@
 /* The decision log on SQLite: the format, the writes, commit and checkpoint. Reading is in
  * sqlite_read.c; making, checking and opening the file in sqlite_open.c.
  *
- * The file. application_id "ASNT", user_version = format (5), journal_mode=WAL, synchronous=FULL,
+ * The file. application_id "ASNT", user_version = format (6), journal_mode=WAL, synchronous=FULL,
  * locking_mode=EXCLUSIVE (so there is no -shm file, and no other process can write or read it while
  * a coordinator runs). Beside PATH: PATH-wal (part of the log: never to be separated from it) and
  * PATH.lock (lock.c). PATH.new exists only while a log is being made.
@@ -23,7 +23,8 @@
  *           3; a log of format 2 gets an empty one (sqlite_upgrade.c).
  *   owner   one row a transaction of somebody's: by whose token it was begun. Goes with its row of txn.
  *           Since format 5; the transactions of older ones are nobody's.
- *   audit   lines that only grow: heuristics and what operators did. Never removed.
+ *   audit   lines that only grow: heuristics and what operators did. Never removed. Since format 6 with an
+ *           index, by which the lines about a transaction are found.
  *
  * Numbers of enumerations are those of wal.h and message.h: they are part of the format.
  *
@@ -101,7 +102,8 @@ const char sqlite_schema[] = "CREATE TABLE meta ("
                              " txid TEXT NOT NULL,"
                              " branch INTEGER NOT NULL,"
                              " event TEXT NOT NULL,"
-                             " detail TEXT NOT NULL) STRICT;";
+                             " detail TEXT NOT NULL) STRICT;"
+                             "CREATE INDEX audit_txid ON audit (txid);";
 
 /* With the trigger nothing that removes a transaction need know of it. */
 const char sqlite_owner_schema[] = "CREATE TABLE owner ("
@@ -161,6 +163,8 @@ static const char *const texts[SQL_COUNT] = {
         " FROM txn WHERE txid = ?1",
     [SQL_FIND_BRANCHES] = "SELECT id, participant, gid, xid, server, read_only, confirmed, outcome"
                           " FROM branch WHERE txid = ?1 ORDER BY id",
+    [SQL_FIND_LINES] =
+        "SELECT at_us, branch, event, detail FROM audit WHERE txid = ?1 ORDER BY id LIMIT ?2",
     [SQL_KIND] = "SELECT kind FROM txn WHERE txid = ?1",
     [SQL_HAS_AUDIT] = "SELECT 1 FROM audit WHERE id = ?1",
     [SQL_UNFINISHED] = "SELECT txid FROM txn WHERE ended_at_us IS NULL ORDER BY txid",

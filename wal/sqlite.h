@@ -10,7 +10,7 @@
 
 enum {
   LOG_APPLICATION_ID = 0x41534e54, /* "ASNT" */
-  LOG_FORMAT = 5,
+  LOG_FORMAT = 6,
   LOG_FORMAT_OLDEST = 2,   /* that can be read, and is brought up to date by a start */
   CHECKPOINT_FRAMES = 1000 /* about 4 MiB */
 };
@@ -42,6 +42,7 @@ enum statement_id {
   SQL_REMOVE_TXNS,
   SQL_FIND_TXN,
   SQL_FIND_BRANCHES,
+  SQL_FIND_LINES,
   SQL_KIND,
   SQL_HAS_AUDIT,
   SQL_UNFINISHED,
@@ -61,6 +62,10 @@ enum statement_id {
 
 struct branch_row {
   char participant[PARTICIPANT_MAX + 1], gid[GID_SIZE], xid[XID_SIZE], server[SERVER_SIZE];
+};
+
+struct line_row {
+  char event[WAL_EVENT_MAX + 1], detail[WAL_DETAIL_MAX + 1];
 };
 
 struct store {
@@ -83,6 +88,8 @@ struct store {
   struct wal_branch *branches;
   struct branch_row *rows;
   size_t branch_capacity;
+  struct wal_line lines[WAL_LINES_MAX];
+  struct line_row line_rows[WAL_LINES_MAX];
 };
 
 /* What is said at the end of each refusal of a log that may have lost decisions. */

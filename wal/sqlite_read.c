@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
 #include "wal/sqlite.h"
 
 /* ---- columns -------------------------------------------------------------------------------- */
@@ -144,8 +145,39 @@ static enum store_result read_branches(struct store *store, struct error *err) {
   return STORE_OK;
 }
 
-enum store_result store_find(struct store *store, const struct txid *txid,
-                             const struct wal_record **out, struct error *err) {
+/* For people: one that does not decode is left out, and what is too long cut. */
+static bool read_line(struct store *store, sqlite3_stmt *statement) {
+  struct line_row *texts = &store->line_rows[store->found.line_count];
+  struct row row = {.statement = statement};
+  struct wal_line line = {.at_us = row_int(&row, INT64_MIN, INT64_MAX),
+                          .branch = (unsigned)row_int(&row, 0, BRANCH_ID_MAX),
+                          .event = texts->event,
+                          .detail = texts->detail};
+  row_need_text(&row, texts->event, sizeof texts->event);
+  const char *detail = row_long_text(&row);
+  if (row.bad || !detail) return false;
+  size_t length = utf8_prefix(detail, strlen(detail), sizeof texts->detail - 1);
+  memcpy(texts->detail, detail, length);
+  texts->detail[length] = '\0';
+  store->lines[store->found.line_count++] = line;
+  return true;
+}
+
+static enum store_result read_lines(struct store *store, struct error *err) {
+  if (store->last_audit_id == 0) return STORE_OK; /* there is none at all */
+  struct binder b = sqlite_bind(store, SQL_FIND_LINES);
+  bind_text(&b, store->found.txid.text);
+  bind_int(&b, WAL_LINES_MAX);
+  store->found.lines = store->lines;
+  for (bool row = true;;) {
+    enum store_result result = sqlite_run(store, &b, &row, "cannot read", err);
+    if (result != STORE_OK || !row) return result;
+    (void)read_line(store, b.statement);
+  }
+}
+
+static enum store_result find_record(struct store *store, const struct txid *txid,
+                                     const struct wal_record **out, struct error *err) {
   bool found = false, ended = false;
   int64_t sum = 0;
   *out = NULL;
@@ -161,6 +193,15 @@ enum store_result store_find(struct store *store, const struct txid *txid,
     record_end_branches(store->branches, store->found.branch_count, store->found.outcome);
   *out = &store->found;
   return STORE_OK;
+}
+
+enum store_result store_find(struct store *store, const struct txid *txid,
+                             const struct wal_record **out, struct error *err) {
+  enum store_result result = find_record(store, txid, out, err);
+  if (result != STORE_OK || !*out) return result;
+  result = read_lines(store, err);
+  if (result != STORE_OK) *out = NULL;
+  return result;
 }
 
 /* ---- presence ------------------------------------------------------------------------------- */
@@ -211,7 +252,7 @@ static enum store_result follow(struct store *store, const struct binder *b,
                                 const struct wal_record **out, struct error *err) {
   struct txid txid;
   enum store_result result = read_txid(store, b, &txid, err);
-  if (result == STORE_OK) result = store_find(store, &txid, out, err);
+  if (result == STORE_OK) result = find_record(store, &txid, out, err);
   if (result == STORE_OK && !*out) return unreadable(store, "an index has it, the table not", err);
   return result;
 }
@@ -281,6 +322,7 @@ enum error_code store_each_unfinished(struct store *store, wal_each_fn fn, void 
     if (result == STORE_OK && !row) return ERR_OK;
     if (result == STORE_OK) {
       result = follow(store, &b, &record, &failure);
+      if (result == STORE_OK) result = read_lines(store, &failure);
       if (result != STORE_OK) sqlite_done(&b);
     }
     if (result != STORE_OK) return error_set(err, failure.code, "%s", failure.text);

@@ -3,6 +3,7 @@
  *   2 -> 3   the table `request` is added
  *   3 -> 4   an index of ends goes, and the triggers that counted what is unfinished: who writes counts
  *   4 -> 5   the table `owner` is added
+ *   5 -> 6   an index of audit lines by transaction
  *
  * A start brings the log to the present format, after it was found sound and before anything is written
  * to it, in one SQLite transaction, which counts as a commit like any other. Who only reads a log (a
@@ -30,6 +31,7 @@ static const struct step {
     {5, sqlite_owner_schema,
      "PRAGMA temp_store=MEMORY; CREATE TEMP TABLE owner (txid PRIMARY KEY, name)",
      "DROP TABLE temp.owner"},
+    {6, "CREATE INDEX audit_txid ON audit (txid)", NULL, NULL},
 };
 enum { STEP_COUNT = sizeof steps / sizeof steps[0] };
 

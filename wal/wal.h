@@ -111,6 +111,14 @@ struct wal_key {
   const char *results;     /* for an answer to come, a line for each branch; NULL: none */
 };
 
+/* A line of wal_audit(). */
+struct wal_line {
+  int64_t at_us; /* wall clock */
+  unsigned branch;
+  const char *event, *detail; /* at most WAL_EVENT_MAX bytes; cut after WAL_DETAIL_MAX */
+};
+enum { WAL_LINES_MAX = 64, WAL_EVENT_MAX = 63, WAL_DETAIL_MAX = 1023 };
+
 struct wal_record {
   struct txid txid;
   enum wal_kind kind;
@@ -126,6 +134,9 @@ struct wal_record {
   size_t branch_count;
   /* Written with the record. NULL: none; and in what is read: wal_look_up_key() tells. */
   const struct wal_key *key;
+  /* In what is read, but for lists: the first WAL_LINES_MAX lines about it, oldest first. */
+  const struct wal_line *lines;
+  size_t line_count;
 };
 
 enum wal_result { WAL_UNKNOWN, WAL_REFUSED, WAL_DURABLE };

@@ -300,3 +300,18 @@ void site_post_messages(struct site *site, const char *messages, struct got *got
   http_client_send_lines(site->client, url, body, strlen(body), SITE_FAR_MS, sizeof got->body,
                          on_line, on_lines_end, got);
 }
+
+/* ---- stories ---------------------------------------------------------------------------------- */
+
+void site_tell(void (*story)(struct site *site), bool over_http) {
+  struct pg pg;
+  struct site site;
+  struct agent_options options = site_options();
+  pg_setup(&pg);
+  site_open(&site, &pg, pg.dsn, &options, over_http);
+  story(&site);
+  CU_ASSERT_EQUAL(site_prepared_count(&site), 0);
+  pg.cluster = site.cluster; /* a story that failed leaves nothing to the next one */
+  site_close(&site);
+  pg_teardown(&pg);
+}

@@ -91,4 +91,27 @@ int64_t site_prepared_count(const struct site *site);
 void site_assert_vote(const struct got *got, enum vote vote);
 void site_assert_outcome(const struct got *got, enum branch_outcome outcome);
 
+/* Tells a story of an agent of its own, on an account of 100, and looks whether it left something prepared. */
+void site_tell(void (*story)(struct site *site), bool over_http);
+
+/* A story as two cases. */
+#define SITE_TOLD(story)                                                                           \
+  static void story##_by_call(void) {                                                              \
+    site_tell(story, false);                                                                       \
+  }                                                                                                \
+  static void story##_over_http(void) {                                                            \
+    site_tell(story, true);                                                                        \
+  }
+#define SITE_CASES(story) CASE(story##_by_call), CASE(story##_over_http),
+
+/* In a story. */
+#define RUN(...) site_run(site, (struct job){__VA_ARGS__})
+#define SLEEPER  "query LIKE '%sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()"
+#define SLEEPERS "SELECT count(*) FROM pg_stat_activity WHERE " SLEEPER
+/* It takes a cancel for a reason to sleep again. */
+#define DEAF                                                                                       \
+  "DO $$ BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(600); "  \
+  "END $$"
+#define TAKE_TEN "UPDATE account SET balance = balance - 10 WHERE id = 1"
+
 #endif

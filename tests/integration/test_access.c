@@ -173,6 +173,36 @@ static void client_sees_and_touches_its_own_transactions_only(enum world_mode mo
 }
 IN_BOTH_MODES(client_sees_and_touches_its_own_transactions_only)
 
+/* As many as it may have under way: one more is refused, and nobody else. It may again with the end of one. */
+static void token_over_its_share_is_refused_alone(enum world_mode mode) {
+  struct world *w =
+      world_open(mode,
+                 &(struct world_options){.secure = true, .settings = "token_transactions = 2\n"});
+  struct api *shop = client_with(w, w->tokens[TOKEN_SHOP], w->ca);
+  struct api *other = client_with(w, w->tokens[TOKEN_OTHER_SHOP], w->ca);
+  const char *first = api_begin(shop, "{}");
+  const char *second = api_begin(shop, "{}");
+  CHECK_LIMIT(api_run(shop, "{}"), 429, "too_many", "token_transactions", 2);
+  CHECK_LIMIT(api_run(shop, ONE_CALL("", TRANSFER(1))), 429, "too_many", "token_transactions", 2);
+  CHECK_STATUS(api_statement(shop, first, "bank_a", "'sql':'SELECT 1'"), 200);
+  CHECK_STATUS(api_run(other, ONE_CALL("", TRANSFER(10))), 200);
+  CHECK_STATUS(api_run(w->api, ONE_CALL("", TRANSFER(100))), 200);
+  CHECK_STATUS(api_commit(shop, first), 200);
+  CHECK_STATUS(api_run(shop, ONE_CALL("", TRANSFER(1))), 200);
+  const char *third = api_begin(shop, "{}");
+  CHECK_PROBLEM(api_run(shop, "{}"), 429, "too_many");
+  CHECK_STATUS(api_rollback(shop, second), 200);
+  CHECK_STATUS(api_rollback(shop, third), 200);
+  const struct reply *figures = api_get(w->api, "/metrics");
+  CU_ASSERT_PTR_NOT_NULL(strstr(
+      figures->text, "assent_transactions_refused_total{reason=\"token_transactions\"} 3\n"));
+  CHECK_MOVED(w, 111);
+  api_free(shop);
+  api_free(other);
+  world_close(w);
+}
+IN_BOTH_MODES(token_over_its_share_is_refused_alone)
+
 static const struct reply *keyed_by(struct world *w, const char *token, const char *body) {
   return api_post_keyed(w->api, "/v1/transactions", "k",
                         api_text(w->api, "Authorization: Bearer %s\r\n", token), body);
@@ -197,6 +227,24 @@ static struct world *open_with_tokens(const char *more, char shop[TOKEN_TEXT_SIZ
   struct world *w = world_open(WORLD_EMBEDDED, &(struct world_options){.settings = settings});
   (void)unlink(path);
   return w;
+}
+
+static void refusal_over_the_share_says_when_to_come_again(void) {
+  char shop[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE];
+  struct world *w = open_with_tokens("token_transactions = 1\n", shop, other);
+  const char *mine = api_text(w->api, "Authorization: Bearer %s\r\n", shop);
+  const struct reply *reply = api_post_with(w->api, "/v1/transactions", mine, "{}");
+  CHECK_STATUS(reply, 201);
+  const char *id = reply_string(reply, "/id");
+  reply = keyed_by(w, shop, ONE_CALL("", TRANSFER(1)));
+  CHECK_PROBLEM(reply, 429, "too_many");
+  CU_ASSERT_TRUE(reply_has_header(reply, "Retry-After: 1"));
+  CHECK_STATUS(keyed_by(w, other, ONE_CALL("", TRANSFER(10))), 200);
+  const char *rollback = api_text(w->api, "/v1/transactions/%s/rollback", id);
+  CHECK_STATUS(api_post_with(w->api, rollback, mine, "{}"), 200);
+  CHECK_STATUS(keyed_by(w, shop, ONE_CALL("", TRANSFER(1))), 200); /* its key was free */
+  CHECK_MOVED(w, 11);
+  world_close(w);
 }
 
 static void key_of_one_client_is_not_that_of_another(void) {
@@ -364,6 +412,19 @@ static void plain_request_is_not_answered(void) {
   world_close(w);
 }
 
+/* What libmicrohttpd gives up reading. */
+static void request_too_long_is_told_so_over_tls(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &secure);
+  char url[64];
+  (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[COORDINATOR]);
+  struct api *api = api_new_of_agent(url);
+  api_identify(api, &(struct http_identity){.ca = w->ca});
+  CHECK_PROBLEM(api_get(api, "/healthz?%060000d", 0), 414, "uri_too_long");
+  CHECK_STATUS(api_get(api, "/healthz"), 200);
+  api_free(api);
+  world_close(w);
+}
+
 static void check_agent(struct world *w, const struct http_identity *identity, int status) {
   char url[64];
   (void)snprintf(url, sizeof url, "https://127.0.0.1:%u", w->ports[AGENT_A]);
@@ -395,8 +456,11 @@ static void agent_hears_nobody_without_a_certificate_of_its_authority(void) {
 SUITE(access, BOTH(transfer_commits_over_tls),
       CASE(requests_without_a_known_token_are_401_and_logged), CASE(tokens_do_what_their_role_may),
       BOTH(client_sees_and_touches_its_own_transactions_only),
+      BOTH(token_over_its_share_is_refused_alone),
+      CASE(refusal_over_the_share_says_when_to_come_again),
       CASE(key_of_one_client_is_not_that_of_another),
       CASE(guess_is_answered_while_others_go_on_guessing),
       CASE(guesses_do_not_take_the_connections_of_others), CASE(tokens_change_without_a_restart),
       CASE(certificate_changes_without_a_restart), CASE(plain_request_is_not_answered),
+      CASE(request_too_long_is_told_so_over_tls),
       CASE(agent_hears_nobody_without_a_certificate_of_its_authority))

@@ -285,7 +285,7 @@ static void transaction_over_the_queue_limit_is_refused_at_once(enum world_mode 
   struct async *patient = async_post(w->api, "/v1/transactions", ONE_CALL("", TRANSFER(1)));
   UNTIL(json_integer_value(reply_at(api_get(w->api, "/v1/participants/bank_a"), "/waiting")) == 1);
   const struct reply *reply = api_keyed(w->api, "once", ONE_CALL("", TRANSFER(100)));
-  CHECK_PROBLEM(reply, 503, "overloaded");
+  CHECK_LIMIT(reply, 503, "overloaded", "waiting", 1);
   CU_ASSERT_TRUE(reply_has_header(reply, "Retry-After: 1"));
   CHECK_STRING(reply, "/transaction/cause/kind", "limit");
   CHECK_STATUS(api_commit(w->api, holder), 200);

@@ -2,6 +2,7 @@
  * nothing is begun, and the daemon serves a good transaction after all of it. */
 #include "tests/lib/world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,8 +195,36 @@ static char *padded_body(size_t length) {
   return body;
 }
 
+/* Of the coordinator, or of the agent where that is a process of its own. */
+static int64_t memory_peak_kib(const struct world *w, enum world_mode mode) {
+#ifdef __SANITIZE_ADDRESS__ /* which keeps what is freed, for a while: it cannot be told */
+  (void)w, (void)mode;
+  return 0;
+#else
+  return world_memory_kib(w, mode == WORLD_AGENTS ? AGENT_A : COORDINATOR, "VmHWM");
+#endif
+}
+
+/* Half announced, half sent: none of it is held. */
+static void check_memory_of_bodies(struct world *w) {
+  enum { BODIES = 20, BODY_BYTES = 16 << 20 };
+  static const char head[] =
+      "POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+      "Content-Type: application/json\r\nContent-Length: 16777216\r\n\r\n";
+  char *request = malloc(sizeof head + BODY_BYTES);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(request);
+  memcpy(request, head, sizeof head - 1);
+  memset(request + sizeof head - 1, '[', BODY_BYTES);
+  int64_t before = memory_peak_kib(w, WORLD_EMBEDDED);
+  for (int i = 0; i < BODIES; i++)
+    CHECK_STATUS(api_raw(w->api, request, sizeof head - 1 + BODY_BYTES), 413);
+  CU_ASSERT_TRUE(memory_peak_kib(w, WORLD_EMBEDDED) - before < BODY_BYTES / 1024);
+  free(request);
+}
+
 static void body_over_the_limit_is_refused_unread(void) {
   struct world *w = open_one();
+  check_memory_of_bodies(w);
   char *over = padded_body(BODY_LIMIT + 1), *at = padded_body(BODY_LIMIT);
   CHECK_PROBLEM(api_post_plain(w->api, "/v1/transactions", over), 413, "too_large");
   CHECK_PROBLEM(api_post_plain(w->api, "/v1/transactions", at), 422, "invalid"); /* the label */
@@ -226,17 +255,21 @@ static void more_branches_than_the_limit_are_refused(void) {
   close_unharmed(w);
 }
 
-static void result_over_the_limit_aborts(void) {
-  struct world *w = open_one();
+/* What is over the limit is dropped row by row. */
+static void result_over_the_limit_aborts(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  int64_t before = memory_peak_kib(w, mode);
   const struct reply *reply =
       api_run(w->api, ONE_CALL("'label':'wide',",
                                BRANCH("bank_a", DEBIT(10) "," STATEMENT(
                                                     "SELECT * FROM generate_series(1, 1000000)"))));
-  CHECK_PROBLEM(reply, 409, "aborted");
+  CHECK_LIMIT(reply, 409, "aborted", "result_rows", 10000);
   CHECK_STRING(reply, "/transaction/cause/kind", "limit");
+  CU_ASSERT_TRUE(memory_peak_kib(w, mode) - before < 8 * 1024); /* of some 30 MiB that were sent */
   CHECK_MOVED(w, 0);
   world_close(w);
 }
+IN_BOTH_MODES(result_over_the_limit_aborts)
 
 /* ---- paths, methods, headers ----------------------------------------------------------------- */
 
@@ -310,6 +343,44 @@ static void header_that_cannot_be_is_refused(void) {
   close_unharmed(w);
 }
 
+/* What is no HTTP, or too long to be looked at, of the coordinator and of an agent. */
+static void check_unreadable(const struct world *w, enum world_target process) {
+  static const struct {
+    const char *text, *code;
+    int status;
+  } unreadable[] = {
+      {"GET /healthz\r\n\r\n", "bad_request", 400},
+      {"GET /healthz HTTP/2.0\r\n\r\n", "http_version", 505},
+      {"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+       "bad_request", 400},
+      {"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
+       "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+       "bad_request", 400},
+  };
+  char url[64];
+  (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", w->ports[process]);
+  struct api *api = api_new_of_agent(url);
+  for (size_t i = 0; i < sizeof unreadable / sizeof unreadable[0]; i++) {
+    const struct reply *reply = api_raw(api, unreadable[i].text, strlen(unreadable[i].text));
+    CHECK_PROBLEM(reply, unreadable[i].status, unreadable[i].code);
+    CU_ASSERT_TRUE(reply_has_header(reply, "Content-Type: application/problem+json"));
+    CU_ASSERT_TRUE(reply_has_header(reply, "Connection: close"));
+  }
+  const char *fat = api_text(api, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: %060000d\r\n", 0);
+  CHECK_PROBLEM(api_raw(api, fat, strlen(fat)), 431, "headers_too_large");
+  const char *endless = api_text(api, "GET /%060000d HTTP/1.1\r\nHost: localhost\r\n", 0);
+  CHECK_PROBLEM(api_raw(api, endless, strlen(endless)), 414, "uri_too_long");
+  api_free(api);
+}
+
+static void request_that_is_no_http_is_answered_with_a_problem(enum world_mode mode) {
+  struct world *w = world_open(mode, NULL);
+  check_unreadable(w, COORDINATOR);
+  if (mode == WORLD_AGENTS) check_unreadable(w, AGENT_A);
+  close_unharmed(w);
+}
+IN_BOTH_MODES(request_that_is_no_http_is_answered_with_a_problem)
+
 static void query_that_is_wrong_is_named(void) {
   static const struct {
     const char *query, *code, *field;
@@ -359,6 +430,7 @@ SUITE(input, CASE(body_that_is_not_json_is_refused), CASE(body_nested_too_deeply
       CASE(body_with_a_nul_byte_is_refused), CASE(field_of_a_begin_that_is_wrong_is_named),
       CASE(field_of_a_call_on_a_transaction_that_is_wrong_is_named),
       CASE(body_over_the_limit_is_refused_unread), CASE(more_branches_than_the_limit_are_refused),
-      CASE(result_over_the_limit_aborts), CASE(id_that_is_none_is_refused),
+      BOTH(result_over_the_limit_aborts), CASE(id_that_is_none_is_refused),
       CASE(path_and_method_that_do_not_exist_are_refused), CASE(header_that_cannot_be_is_refused),
-      CASE(query_that_is_wrong_is_named), CASE(query_where_none_is_known_is_named))
+      BOTH(request_that_is_no_http_is_answered_with_a_problem), CASE(query_that_is_wrong_is_named),
+      CASE(query_where_none_is_known_is_named))

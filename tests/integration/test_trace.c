@@ -1,8 +1,10 @@
 /* Tracing, against a collector: whose child each span is, what is passed on, and that no transaction waits
  * for a collector, or fails by one. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/collector.h"
 #include "tests/lib/world.h"
@@ -54,13 +56,15 @@ static json_t *wait_for_spans(struct traced *traced, size_t count) {
   return collector_spans(traced->collector);
 }
 
+/* By the coordinator. */
 static bool is_told(struct traced *traced, const char *name) {
   size_t i;
   json_t *span;
   bool told = false;
   json_t *spans = collector_spans(traced->collector);
   json_array_foreach(spans, i, span) {
-    told |= strcmp(json_string_value(json_object_get(span, "name")), name) == 0;
+    told |= strcmp(json_string_value(json_object_get(span, "name")), name) == 0 &&
+            strcmp(json_string_value(json_object_get(span, "service")), "assentd") == 0;
   }
   json_decref(spans);
   return told;
@@ -177,9 +181,23 @@ static void check_discreet(const json_t *spans) {
 
 enum { INTERNAL = 1, SERVER = 2, CLIENT = 3 };
 
+/* Which database it is, as a client of it sees it. */
+static void check_place(const json_t *span, struct world *w, int bank) {
+  char address[512];
+  PGconn *session = world_connect(w, bank);
+  const char *host = PQhost(session);
+  (void)snprintf(address, sizeof address, host[0] == '/' ? "%s/.s.PGSQL.%s" : "%s", host,
+                 PQport(session));
+  CU_ASSERT_STRING_EQUAL(attribute(span, "server.address"), address);
+  CU_ASSERT_STRING_EQUAL(attribute(span, "server.port"), PQport(session));
+  CU_ASSERT_STRING_EQUAL(attribute(span, "db.namespace"), PQdb(session));
+  PQfinish(session);
+}
+
 /* What the participant does, as far as the mode shows it: from the coordinator's call to the database. */
-static void check_branch(const json_t *spans, enum world_mode mode, const json_t *call,
-                         const char *participant, const char *served, const char *operation) {
+static void check_branch(const json_t *spans, struct world *w, enum world_mode mode,
+                         const json_t *call, const char *participant, const char *served,
+                         const char *operation) {
   const char *service = mode == WORLD_AGENTS ? "assent-agent" : "assentd";
   const json_t *parent = call;
   if (mode == WORLD_AGENTS) {
@@ -191,6 +209,7 @@ static void check_branch(const json_t *spans, enum world_mode mode, const json_t
   const json_t *work = SPAN(spans, service, operation, participant);
   CHECK_CHILD(work, parent, CLIENT);
   CU_ASSERT_STRING_EQUAL(attribute(work, "db.system.name"), "postgresql");
+  check_place(work, w, strcmp(participant, "bank_a") == 0 ? BANK_A : BANK_B);
   CU_ASSERT(end_of(work) <= end_of(parent));
 }
 
@@ -228,9 +247,9 @@ static void committed_one_is_told_step_by_step(enum world_mode mode) {
     CU_ASSERT(end_of(commit) <= end_of(transaction));
     check_error(prepare, "");
     check_error(commit, "");
-    check_branch(spans, mode, prepare, banks[i], i == 0 ? "run bank_a" : "run bank_b",
+    check_branch(spans, traced.world, mode, prepare, banks[i], i == 0 ? "run bank_a" : "run bank_b",
                  "PREPARE TRANSACTION");
-    check_branch(spans, mode, commit, banks[i], served, "COMMIT PREPARED");
+    check_branch(spans, traced.world, mode, commit, banks[i], served, "COMMIT PREPARED");
   }
   check_discreet(spans);
   json_decref(spans);
@@ -281,6 +300,62 @@ static void later_requests_join_the_transaction_or_point_to_it(void) {
   json_decref(spans);
   close_traced(&traced);
 }
+
+/* ---- after a restart -------------------------------------------------------------------------- */
+
+/* Killed at this point, while one transaction was on its way; and started again. */
+static void restart_amid_a_transaction(struct traced *traced) {
+  struct world *w = traced->world;
+  struct async *call =
+      async_post(w->api, "/v1/transactions", ONE_CALL("'label':'amid',", TRANSFER(1)));
+  world_wait_crashed(w, COORDINATOR);
+  (void)async_finish(call);
+  world_start(w, COORDINATOR, NULL);
+  world_wait_ready(w);
+}
+
+static bool begins_a_trace(const json_t *span) {
+  return !json_object_get(span, "parentSpanId") && strlen(text_of(span, "traceId")) == 32;
+}
+
+static void decided_one_is_finished_in_a_trace_of_its_own(enum world_mode mode) {
+  struct traced traced = open_traced(mode, ALL_TELL, "", "C5");
+  restart_amid_a_transaction(&traced);
+  UNTIL(is_told(&traced, "recover transaction") && is_told(&traced, "commit bank_a") &&
+        is_told(&traced, "commit bank_b"));
+  json_t *spans = collector_spans(traced.collector);
+  const json_t *recovered = SPAN(spans, "assentd", "recover transaction", "");
+  CU_ASSERT_TRUE(begins_a_trace(recovered));
+  CU_ASSERT_STRING_EQUAL(attribute(recovered, "assent.transaction.id"),
+                         json_string_value(
+                             json_object_get(api_find(traced.world->api, "amid"), "id")));
+  CU_ASSERT_STRING_EQUAL(attribute(recovered, "assent.outcome"), "committed");
+  CHECK_CHILD(SPAN(spans, "assentd", "commit bank_a", ""), recovered, CLIENT);
+  CHECK_CHILD(SPAN(spans, "assentd", "commit bank_b", ""), recovered, CLIENT);
+  CHECK_MOVED(traced.world, 1);
+  json_decref(spans);
+  close_traced(&traced);
+}
+IN_BOTH_MODES(decided_one_is_finished_in_a_trace_of_its_own)
+
+/* Prepared, and not decided: the log knows nothing of it. */
+static void prepared_one_is_rolled_back_in_a_trace_of_its_own(enum world_mode mode) {
+  struct traced traced = open_traced(mode, ALL_TELL, "", "C3");
+  restart_amid_a_transaction(&traced);
+  UNTIL(is_told(&traced, "abort bank_a") && is_told(&traced, "abort bank_b"));
+  json_t *spans = collector_spans(traced.collector);
+  const json_t *a = SPAN(spans, "assentd", "abort bank_a", "");
+  const json_t *b = SPAN(spans, "assentd", "abort bank_b", "");
+  CU_ASSERT_TRUE(begins_a_trace(a) && begins_a_trace(b));
+  CU_ASSERT_STRING_EQUAL(attribute(a, "assent.outcome"), "aborted");
+  CU_ASSERT_EQUAL(strlen(attribute(a, "assent.transaction.id")), 36);
+  CU_ASSERT_STRING_EQUAL(attribute(a, "assent.transaction.id"),
+                         attribute(b, "assent.transaction.id"));
+  CHECK_MOVED(traced.world, 0);
+  json_decref(spans);
+  close_traced(&traced);
+}
+IN_BOTH_MODES(prepared_one_is_rolled_back_in_a_trace_of_its_own)
 
 /* ---- what a trace begins with ----------------------------------------------------------------- */
 
@@ -408,6 +483,46 @@ static void spans_leave_before_a_daemon_stops(void) {
   collector_stop(traced.collector);
 }
 
+/* ---- its password ----------------------------------------------------------------------------- */
+
+static void write_file(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  (void)fputs(text, file);
+  (void)fclose(file);
+}
+
+/* With the header of now, once a batch has gone out that began after the call. */
+static bool authorizes(struct traced *traced, const char *line) {
+  CHECK_STATUS(api_run(traced->world->api, ONE_CALL("", TRANSFER(1))), 200);
+  char *head = collector_head(traced->collector);
+  bool has = head && strstr(head, line);
+  free(head);
+  return has;
+}
+
+static void headers_change_without_a_restart(void) {
+  char path[] = "/tmp/assent-headers-XXXXXX", setting[128];
+  int fd = mkstemp(path);
+  CU_ASSERT_TRUE_FATAL(fd >= 0);
+  (void)close(fd);
+  write_file(path, "Authorization: Bearer one\n");
+  (void)snprintf(setting, sizeof setting, "trace_headers_file = %s\n", path);
+  struct traced traced = open_traced(WORLD_EMBEDDED, COORDINATOR_TELLS, setting, NULL);
+  struct world *w = traced.world;
+  UNTIL(authorizes(&traced, "Bearer one"));
+  write_file(path, "nonsense\n");
+  process_kill(w->processes[COORDINATOR], SIGHUP);
+  UNTIL(world_logged(w, COORDINATOR, "reload_failed") == 1);
+  unsigned before = collector_requests(traced.collector);
+  UNTIL(authorizes(&traced, "Bearer one") && collector_requests(traced.collector) > before + 1);
+  write_file(path, "Authorization: Bearer two\n");
+  process_kill(w->processes[COORDINATOR], SIGHUP);
+  UNTIL(authorizes(&traced, "Bearer two"));
+  (void)unlink(path);
+  close_traced(&traced);
+}
+
 /* ---- logs ------------------------------------------------------------------------------------- */
 
 /* A branch is rolled back by hand after the decision: both processes speak of it, and name the trace. */
@@ -438,14 +553,14 @@ static void trace_is_named_in_logs(enum world_mode mode) {
 }
 IN_BOTH_MODES(trace_is_named_in_logs)
 
-SUITE(trace, BOTH(committed_one_is_told_step_by_step), BOTH(aborted_one_says_whose_fault_it_was),
-      CASE(later_requests_join_the_transaction_or_point_to_it),
-      CASE(request_without_a_traceparent_begins_a_trace),
-      CASE(malformed_traceparent_begins_a_trace), CASE(repeated_traceparent_begins_a_trace),
-      CASE(nothing_is_told_of_what_is_not_sampled),
-      CASE(trace_is_passed_on_by_who_does_not_take_part),
-      BOTH(collector_that_hangs_holds_nothing_up),
-      CASE(collector_that_refuses_costs_its_spans_only),
-      CASE(collector_that_is_busy_gets_them_later),
-      CASE(collector_that_is_away_is_no_reason_not_to_start),
-      CASE(spans_leave_before_a_daemon_stops), BOTH(trace_is_named_in_logs))
+SUITE(
+    trace, BOTH(committed_one_is_told_step_by_step), BOTH(aborted_one_says_whose_fault_it_was),
+    CASE(later_requests_join_the_transaction_or_point_to_it),
+    CASE(request_without_a_traceparent_begins_a_trace), CASE(malformed_traceparent_begins_a_trace),
+    CASE(repeated_traceparent_begins_a_trace), CASE(nothing_is_told_of_what_is_not_sampled),
+    CASE(trace_is_passed_on_by_who_does_not_take_part), BOTH(collector_that_hangs_holds_nothing_up),
+    CASE(collector_that_refuses_costs_its_spans_only), CASE(collector_that_is_busy_gets_them_later),
+    CASE(collector_that_is_away_is_no_reason_not_to_start),
+    BOTH(decided_one_is_finished_in_a_trace_of_its_own),
+    BOTH(prepared_one_is_rolled_back_in_a_trace_of_its_own), CASE(headers_change_without_a_restart),
+    CASE(spans_leave_before_a_daemon_stops), BOTH(trace_is_named_in_logs))

@@ -466,6 +466,13 @@ void check_string(const struct reply *reply, const char *pointer, const char *ex
   check_same(reply, pointer, json_string(expected), file, line);
 }
 
+void check_limit(const struct reply *reply, int status, const char *code, const char *name,
+                 int64_t value, const char *file, unsigned line) {
+  check_problem(reply, status, code, file, line);
+  check_string(reply, "/limit/name", name, file, line);
+  check_integer(reply, "/limit/value", value, file, line);
+}
+
 void check_gave_way(const struct reply *reply, const char *file, unsigned line) {
   if (strcmp(reply_string(reply, "/transaction/cause/kind"), "timeout") == 0) return;
   check_string(reply, "/transaction/cause/kind", "conflict", file, line);

@@ -113,6 +113,9 @@ bool reply_has_header(const struct reply *reply, const char *line);
   check_json(reply, pointer, expected, __FILE__, __LINE__)
 /* A whole problem document with this status and code. */
 #define CHECK_PROBLEM(reply, status, code) check_problem(reply, status, code, __FILE__, __LINE__)
+/* One that tells of this limit. */
+#define CHECK_LIMIT(reply, status, code, name, value)                                              \
+  check_limit(reply, status, code, name, value, __FILE__, __LINE__)
 /* Aborted since it waited for a lock: as a conflict, or, when the machine was busy, as out of time. */
 #define CHECK_GAVE_WAY(reply) check_gave_way(reply, __FILE__, __LINE__)
 
@@ -125,6 +128,8 @@ void check_json(const struct reply *reply, const char *pointer, const char *expe
                 const char *file, unsigned line);
 void check_problem(const struct reply *reply, int status, const char *code, const char *file,
                    unsigned line);
+void check_limit(const struct reply *reply, int status, const char *code, const char *name,
+                 int64_t value, const char *file, unsigned line);
 void check_gave_way(const struct reply *reply, const char *file, unsigned line);
 
 /* Called before a fatal failure leaves the test. */

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/lib/fault_vfs.h"
+#include "wal/rebuild.h"
 
 static void must(bool holds) {
   if (!holds) abort();
@@ -109,6 +111,28 @@ const struct wal_record *fixture_look_up(struct wal_fixture *f, const struct txi
   wal_look_up(f->wal, txid, on_found, f);
   fixture_await(f, f->answers + 1);
   return f->records.items;
+}
+
+void fixture_run_sql(struct wal_fixture *f, const char *sql) {
+  sqlite3 *db = NULL;
+  must(sqlite3_open(f->path, &db) == SQLITE_OK);
+  must(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL) == SQLITE_OK);
+  must(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK);
+  must(sqlite3_close(db) == SQLITE_OK);
+}
+
+void fixture_rebuild(struct wal_fixture *f, uint64_t epoch) {
+  struct log_rebuild *rebuild = NULL;
+  struct error err = {0};
+  char aside[PATH_MAX], name[PATH_MAX + 8];
+  must(log_rebuild_begin(&rebuild, f->path, &err) == ERR_OK);
+  struct log_rebuilt made = {.cluster = *log_rebuild_cluster(rebuild), .epoch = epoch};
+  run_id_make(made.run_id);
+  must(log_rebuild_finish(rebuild, &made, aside, &err) == ERR_OK);
+  log_rebuild_free(rebuild);
+  (void)unlink(aside);
+  (void)snprintf(name, sizeof name, "%s-wal", aside);
+  (void)unlink(name);
 }
 
 size_t fixture_list(struct wal_fixture *f, const struct wal_filter *filter) {

@@ -43,6 +43,11 @@ size_t fixture_list(struct wal_fixture *f, const struct wal_filter *filter);
 /* Fills f->records; to be called before any other call on the log. */
 enum error_code fixture_unfinished(struct wal_fixture *f, struct error *err);
 
+/* These two while it is closed: changes the file; and makes a log anew from what is there, as
+ * `assent recover` does. */
+void fixture_run_sql(struct wal_fixture *f, const char *sql);
+void fixture_rebuild(struct wal_fixture *f, uint64_t epoch);
+
 /* Forks; the child opens the log, runs `play`, and is then killed as by kill -9. Returns when it
  * has gone: true if by that signal. The log is closed here meanwhile. */
 bool fixture_killed_after(struct wal_fixture *f, void (*play)(struct wal_fixture *f));

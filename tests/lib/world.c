@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -396,6 +397,18 @@ unsigned world_open_files(const struct world *w, enum world_target target) {
     count += file->d_name[0] != '.';
   (void)closedir(files);
   return count;
+}
+
+int64_t world_memory_kib(const struct world *w, enum world_target target, const char *which) {
+  char path[64], line[256], name[32];
+  int64_t kib = -1, value;
+  (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)process_pid(w->processes[target]));
+  FILE *file = fopen(path, "re");
+  while (kib < 0 && file && fgets(line, sizeof line, file))
+    if (sscanf(line, "%31[^:]: %" SCNd64, name, &value) == 2 && strcmp(name, which) == 0)
+      kib = value;
+  if (file) (void)fclose(file);
+  return kib;
 }
 
 unsigned world_logged(const struct world *w, enum world_target target, const char *text) {

@@ -117,6 +117,8 @@ enum world_target world_agent_of(const struct world *w, int bank);
 int world_run_second(struct world *w, char *log, size_t log_size);
 
 /* Open files, of the process. */
+/* "VmRSS", or "VmHWM", its highest so far, as in proc(5). -1: it cannot be told. */
+int64_t world_memory_kib(const struct world *w, enum world_target target, const char *which);
 unsigned world_open_files(const struct world *w, enum world_target target);
 
 /* From now on, until it is mended, what options.fault says fails; in lives that begin before and

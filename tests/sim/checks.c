@@ -138,14 +138,15 @@ static bool is_committed(const struct checks *c, const struct wal_branch *branch
   return truth == SIM_COMMITTED || (truth == SIM_PREPARED && lossy);
 }
 
-/* Not committed. As prepared it may come back: when an application prepares it late, and by a lossy
- * failover. */
+/* Not committed. As prepared it may come back: when an application prepares it late; and by a failover, a
+ * synchronous one too: that the replica has a rollback is not waited for again where the wait was cut. */
 static bool is_aborted(const struct checks *c, const struct wal_branch *branch) {
   struct gid gid;
   bool known = gid_parse(branch->gid, &gid);
   const struct seen_branch *seen =
       known ? known_branch_find(known_find(c, gid.txid.text), branch->gid) : NULL;
-  bool may_come_back = (seen && seen->external) || c->lossy[known_database(c, branch->participant)];
+  bool may_come_back =
+      (seen && seen->external) || c->replaced[known_database(c, branch->participant)];
   enum sim_truth truth = known_truth(c, branch);
   if (truth == SIM_PREPARED) return may_come_back;
   return truth != SIM_COMMITTED || !known_wrote(c, branch);

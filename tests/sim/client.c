@@ -70,6 +70,7 @@ static void ask(struct errand *errand, const char *method, const char *target,
   assert(!errand->exchange);
   errand->life = clients->options.coordinator->lives;
   errand->old_log = !clients->options.coordinator->rightful;
+  errand->old_logs = clients->options.coordinator->old_logs;
   errand->exchange = network_call(clients->options.network, &request, fn, errand);
 }
 
@@ -80,9 +81,10 @@ static void finish(struct errand *errand) {
 /* ---- what is told ----------------------------------------------------------------------------- */
 
 /* While an old log is in its place, and nobody has refused it yet, the coordinator tells what that log
- * knows: it cannot know better. */
+ * knows: it cannot know better. It may have come and gone since the request was sent. */
 static bool is_from_right_log(const struct errand *errand) {
-  return !errand->old_log && errand->clients->options.coordinator->rightful;
+  const struct program *coordinator = errand->clients->options.coordinator;
+  return !errand->old_log && coordinator->rightful && coordinator->old_logs == errand->old_logs;
 }
 
 static void note_unknown(struct errand *errand) {
@@ -334,9 +336,11 @@ static void commit(struct errand *errand) {
   ask(errand, "POST", target, &w, false, ended);
 }
 
+/* Whatever it was to come to: it is not committed any more. */
 static void rollback(struct errand *errand) {
   char target[TARGET_SIZE];
   struct json_writer w;
+  errand->ending = END_ROLLBACK;
   write_rollback(&w, errand, target);
   ask(errand, "POST", target, &w, false, ended);
 }

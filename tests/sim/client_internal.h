@@ -36,8 +36,9 @@ struct errand {
   struct exchange *exchange, *second; /* nobody waits for the second */
   struct sim_event *pause, *regret, *again;
   void (*next)(struct errand *errand);
-  unsigned life; /* of the coordinator when it was asked */
-  bool old_log;  /* an old log was in the place of the right one then */
+  unsigned life;     /* of the coordinator when it was asked */
+  bool old_log;      /* an old log was in the place of the right one then */
+  unsigned old_logs; /* of the coordinator then */
   char txid[TXID_SIZE];
   unsigned branch; /* the next one, of a step-by-step errand */
   unsigned looks, asked;

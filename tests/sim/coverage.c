@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "tests/sim/aim.h"
+
 static const char *const txn_states[TXN_STATE_COUNT] = {
     [TXN_OPEN] = "open",           [TXN_PREPARING] = "preparing",   [TXN_DECIDING] = "deciding",
     [TXN_DELEGATED] = "delegated", [TXN_COMMITTING] = "committing", [TXN_COMMITTED] = "committed",
@@ -107,8 +109,10 @@ void counted_txn_step(struct txn *txn, const struct txn_event *event, struct txn
 
 void counted_branch_step(struct branch *branch, const struct branch_event *event,
                          struct branch_actions *actions) {
-  if (counts) counts->branch[branch->state][branch_variant(event)]++;
+  enum branch_state before = branch->state;
+  if (counts) counts->branch[before][branch_variant(event)]++;
   real_branch_step(branch, event, actions);
+  if (branch->state != before) aim_moved(branch);
 }
 
 void coverage_add(struct coverage *to, const struct coverage *from) {
@@ -151,15 +155,23 @@ void coverage_list(const struct coverage *c, FILE *out) {
 
 /* ---- what is demanded --------------------------------------------------------------------------
  *
- * '#' must come up in every campaign of COMPLETE_SEEDS; '+' comes up, too rarely to be demanded; '.'
- * cannot come up in a whole system, or the core asserts that it does not (a campaign in which it does
- * says so: then it belongs here):
+ * '#' must come up in every campaign of COMPLETE_SEEDS. '.' cannot come up in a whole system, or the core
+ * asserts that it does not (a campaign in which it does says so, and fails: then it belongs here):
  *   - a transaction is told to roll back only while it is undecided (transaction_rollback()), and has
  *     all its votes when it decides; a statement is answered with yes, no, or nothing; STUCK halts
- *   - a branch gets the database's answers only where it has asked; LISTED is fed only at rest; an
- *     answer to statements without PREPARE is never unknown (the adapter says failed, and is right); a
- *     run of another end than the last comes only late, when the branch has gone on; an xid in progress
- *     whose gid is absent would be somebody else's
+ *   - a branch gets the database's answers only where it has asked; its time is watched, and its session
+ *     heard of, only where it is open and nothing runs; LISTED is fed only at rest; an answer to
+ *     statements without PREPARE is never unknown, nor a vote that they only read (the adapter says failed,
+ *     or open, and is right); an xid in progress whose gid is absent would be somebody else's
+ *   - a branch is told to prepare, or to be ready, never both: so a run of the one kind does not meet a
+ *     state that is on the other's way (FLUSHING, READY and COMMITTING_ONE; PREPARING, LOOKING_UP,
+ *     PREPARED and COMMITTING), nor does the decision that belongs to it. RUNNING, the last run has not
+ *     been sent yet, or is this one
+ *   - a commit is decided after the yes: not before the branch is prepared. One that may yet be
+ *     committed is aborted by nobody: not by its transaction, not by a sweep, which leaves it alone, not by
+ *     an older life, which is refused
+ *   - of one that has ended, or of which nothing is known, a fence does not hear: it is not among the
+ *     branches that are at work
  * The columns are those of txn_kinds and branch_kinds; blanks set the kinds apart.
  */
 
@@ -167,27 +179,27 @@ static const char *const txn_demanded[TXN_STATE_COUNT] = {
     [TXN_OPEN] = "## # # # ###.. ... .... .",       [TXN_PREPARING] = ".. . . # ##### ... .... .",
     [TXN_DECIDING] = ".. . . . ..... ### .... .",   [TXN_DELEGATED] = ".. . . . ..... ... #### #",
     [TXN_COMMITTING] = ".. . . . ..... ... #### #", [TXN_COMMITTED] = ".. . . . ..... ... .... .",
-    [TXN_ABORTING] = ".. . . . ##### ... #### #",   [TXN_ABORTED] = ".. . . . ##+++ ... .... .",
+    [TXN_ABORTING] = ".. . . . ##### ... #### #",   [TXN_ABORTED] = ".. . . . ##### ... .... .",
     [TXN_STUCK] = ".. . . . ..... ... .... .",
 };
 
 static const char *const branch_demanded[BRANCH_STATE_COUNT] = {
     [BRANCH_NONE] = "### ..... .. . . . ### . ... .. .... ..... ..... #",
-    [BRANCH_RUNNING] = "+.+ .##.. .. . . # #.. . ... .. .... ..... ..... .",
-    [BRANCH_ACTIVE] = "### ..... .. # + # #.. . ... .. .... ..... ..... .",
-    [BRANCH_FLUSHING] = "..+ ..... ## # . + #.. . ... .. .... ..... ..... .",
-    [BRANCH_READY] = "+.+ ..... .. # + # #.# . ... .. .... ..... ..... .",
-    [BRANCH_PREPARING] = "++. ##.## .. . . # #.. . ... .. .... ..... ..... .",
-    [BRANCH_ENDING_SESSION] = ".+. ..... .. . . # ### . ... ## .... ..... ..... .",
-    [BRANCH_LOOKING_UP] = ".+. ..... .. . . # ##. . ... .. #### ..... ..... .",
-    [BRANCH_PREPARED] = "+#. ..... .. . . # ##. . ... .. .... ..... ..... #",
-    [BRANCH_COMMITTING] = ".+. ..... .. . . + .#. . ... .. .... ##### ..... .",
-    [BRANCH_COMMITTING_ONE] = "+.+ ..... .. . . + +.# . ### .. .... ..... ..... .",
-    [BRANCH_ABORTING] = "##+ ..... .. . . # #.+ # ... .. .... ##### ..... .",
-    [BRANCH_VERIFYING] = "... ..... .. . . + ++# . ... .. .... ..... #.### .",
-    [BRANCH_COMMITTED] = "+++ ..... .. . . . +## . ... .. .... ..... ..... #",
-    [BRANCH_ABORTED] = "##+ ..... .. . . . #+# . ... .. .... ..... ..... #",
-    [BRANCH_READ_ONLY] = "+++ ..... .. . . . #.. . ... .. .... ..... ..... +",
+    [BRANCH_RUNNING] = "#.# .##.. .. . . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_ACTIVE] = "### ..... .. # # # #.. . ... .. .... ..... ..... .",
+    [BRANCH_FLUSHING] = "#.# ..... ## # . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_READY] = "#.# ..... .. # # # #.# . ... .. .... ..... ..... .",
+    [BRANCH_PREPARING] = "##. ##.## .. . . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_ENDING_SESSION] = "### ..... .. . . # ### . ... ## .... ..... ..... .",
+    [BRANCH_LOOKING_UP] = "##. ..... .. . . # ##. . ... .. #### ..... ..... .",
+    [BRANCH_PREPARED] = "##. ..... .. . . # ##. . ... .. .... ..... ..... #",
+    [BRANCH_COMMITTING] = "##. ..... .. . . # .#. . ... .. .... ##### ..... .",
+    [BRANCH_COMMITTING_ONE] = "#.# ..... .. . . # #.# . ### .. .... ..... ..... .",
+    [BRANCH_ABORTING] = "### ..... .. . . # #.# # ... .. .... ##### ..... .",
+    [BRANCH_VERIFYING] = "### ..... .. . . # ### . ... .. .... ..... #.### .",
+    [BRANCH_COMMITTED] = "### ..... .. . . . ### . ... .. .... ..... ..... #",
+    [BRANCH_ABORTED] = "### ..... .. . . . ### . ... .. .... ..... ..... #",
+    [BRANCH_READ_ONLY] = "### ..... .. . . . #.. . ... .. .... ..... ..... #",
 };
 
 static char demand_of(const char *row, unsigned variant) {

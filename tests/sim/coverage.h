@@ -22,7 +22,7 @@ void coverage_add(struct coverage *to, const struct coverage *from);
 
 struct coverage_sum {
   unsigned reached, required; /* pairs that every campaign must meet */
-  unsigned impossible;        /* pairs that were met, and were not thought to be possible */
+  unsigned impossible;        /* pairs that no campaign must meet, and this one has */
 };
 /* Those never met, or impossible, are named on `out`; NULL: not. */
 struct coverage_sum coverage_report(const struct coverage *coverage, FILE *out);

@@ -138,6 +138,19 @@ bool sim_database_is_exposed(const struct sim_database *db) {
   return false;
 }
 
+bool sim_database_exposes_reader(const struct sim_database *db) {
+  for (size_t i = db->received; db->options.has_standby && i < db->flushed; i++) {
+    const struct record *record = &db->records[i];
+    if (record->kind != RECORD_COMMIT || !record->gid || record->previous == 0) continue;
+    size_t before = record->previous;
+    if (before > db->received || db->records[before - 1].kind != RECORD_PREPARE) continue;
+    while (before > 0 && db->records[before - 1].kind != RECORD_CHANGE)
+      before = db->records[before - 1].previous;
+    if (before == 0) return true;
+  }
+  return false;
+}
+
 bool sim_database_was_told_committed(const struct sim_database *db, const char *gid) {
   const struct gid_entry *entry = find_gid(db, gid);
   return entry && entry->told_committed;
@@ -195,10 +208,10 @@ int64_t sim_database_money(const struct sim_database *db) {
 }
 
 void sim_database_each_prepared(const struct sim_database *db,
-                                void (*fn)(void *data, const char *gid), void *data) {
+                                void (*fn)(void *data, const char *gid, uint64_t xid), void *data) {
   const struct prepared *p;
   DL_FOREACH(db->prepared, p) {
-    if (!p->gid->foreign) fn(data, p->gid->gid);
+    if (!p->gid->foreign) fn(data, p->gid->gid, p->xid);
   }
 }
 

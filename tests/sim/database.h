@@ -55,6 +55,9 @@ void sim_database_kill(struct sim_database *db); /* and restarts by itself a whi
 bool sim_database_failover(struct sim_database *db);
 /* Somebody ends one of the prepared transactions by hand (HAND_COMMIT, HAND_ROLLBACK). */
 void sim_database_meddle(struct sim_database *db);
+/* What arrives from now on to end a branch's work (the end of its statements, COMMIT, ROLLBACK, of either
+ * kind) is not begun for so long. */
+void sim_database_stall(struct sim_database *db, uint64_t us);
 /* Heals: it runs, rights are back, standbys have caught up. */
 void sim_database_heal(struct sim_database *db);
 
@@ -87,12 +90,14 @@ void sim_database_each_change(const struct sim_database *db,
                               void *data);
 /* Is anything prepared that the standby has not received yet? */
 bool sim_database_is_exposed(const struct sim_database *db);
+/* Has a branch that changed nothing ended, and the standby has it as prepared? */
+bool sim_database_exposes_reader(const struct sim_database *db);
 /* Has a client ever received that this branch has committed? */
 bool sim_database_was_told_committed(const struct sim_database *db, const char *gid);
 int64_t sim_database_money(const struct sim_database *db);
-/* Calls fn with the gid of each that is prepared, and not somebody else's. */
+/* Calls fn with the gid and the xid of each that is prepared, and not somebody else's. */
 void sim_database_each_prepared(const struct sim_database *db,
-                                void (*fn)(void *data, const char *gid), void *data);
+                                void (*fn)(void *data, const char *gid, uint64_t xid), void *data);
 /* Transactions in sessions: of branches, and ones that were left standing; not a barrier's or a
  * claim's own. */
 size_t sim_database_open_count(const struct sim_database *db);

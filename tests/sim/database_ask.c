@@ -8,6 +8,7 @@
 #include <utlist.h>
 
 #include "tests/sim/database_internal.h"
+#include "tests/sim/sim_run.h"
 
 static struct item *done_with(struct backend *b, PGresult *result) {
   struct item *item = backend_answer(b, result);
@@ -113,6 +114,9 @@ static bool is_running(const struct sim_database *db, uint64_t xid) {
   return b || p;
 }
 
+/* Most that are asked for have committed: rather one that has not is forgotten. */
+enum { FORGOTTEN_ABORT_WEIGHT = 4 };
+
 /* The horizon moves up to this xid, as far as running transactions allow. */
 static void forget(struct sim_database *db, uint64_t xid) {
   uint64_t horizon = db->forgotten;
@@ -129,9 +133,12 @@ static void status(struct backend *b) {
     backend_done(b);
     return;
   }
-  if (sim_fault(db->sim, SIM_STATUS_FORGOTTEN, db->name)) forget(db, xid);
-  PGresult *result = result_table(1, 1);
   const struct xact *xact = xid >= XID_FIRST ? xact_of(db, xid) : NULL;
+  bool is_aborted = xact && xact->state == XACT_ABORTED;
+  if (sim_fault_often(db->sim, SIM_STATUS_FORGOTTEN, is_aborted ? FORGOTTEN_ABORT_WEIGHT : 1,
+                      db->name))
+    forget(db, xid);
+  PGresult *result = result_table(1, 1);
   bool committed = false;
   if (xact && xid >= db->forgotten) {
     bool running = is_running(db, xid);

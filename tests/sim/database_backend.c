@@ -18,7 +18,12 @@
 #include "tests/sim/database_internal.h"
 #include "tests/sim/sim_run.h"
 
-enum { CUT_COMMITTED_WEIGHT = 4 };
+enum {
+  CUT_COMMITTED_WEIGHT = 8,
+  END_OF_IDLE_WEIGHT = 60,
+  END_LATE_MIN_US = 100000,
+  END_LATE_MAX_US = 8000000
+};
 
 static void run(struct backend *b);
 
@@ -139,6 +144,20 @@ void backend_free(struct backend *b) {
   free(b);
 }
 
+/* Its client hears of it; or, for a while, of nothing: what is between them has lost the connection. */
+static void say_goodbye(struct backend *b) {
+  struct sim *sim = b->db->sim;
+  unsigned weight = b->idled ? END_OF_IDLE_WEIGHT : 1;
+  uint64_t late_us = 0;
+  if (b->conn && sim_fault_often(sim, SIM_SESSION_END_LATE, weight, b->application)) {
+    items_free(b->output);
+    b->output = NULL;
+    late_us = sim_between(sim, END_LATE_MIN_US, END_LATE_MAX_US);
+  }
+  send(b);
+  if (b->conn) conn_end(b->conn, late_us + database_latency_us(b->db));
+}
+
 /* Ends by itself: its transaction is rolled back, and the client, if any, hears of it. */
 static void leave(struct backend *b) {
   struct sim_database *db = b->db;
@@ -149,8 +168,7 @@ static void leave(struct backend *b) {
   backend_sleep(b, WAIT_INPUT);
   if (b->tx == TX_OPEN) backend_rollback(b);
   b->tx = TX_NONE;
-  send(b);
-  if (b->conn) conn_end(b->conn, database_latency_us(db));
+  say_goodbye(b);
   backend_free(b);
   ask_backend_gone(db);
   if (done) done(data, well);
@@ -196,8 +214,9 @@ void backend_rollback(struct backend *b) {
 static void on_idle_too_long(void *data) {
   struct backend *b = data;
   b->idle = NULL;
-  if (b->wait == WAIT_INPUT)
-    die(b, "25P03", "terminating connection due to idle-in-transaction timeout");
+  if (b->wait != WAIT_INPUT) return;
+  b->idled = true;
+  die(b, "25P03", "terminating connection due to idle-in-transaction timeout");
 }
 
 static void sync(struct backend *b) {
@@ -295,6 +314,21 @@ static void run(struct backend *b) {
 
 /* ---- input ------------------------------------------------------------------------------------- */
 
+static bool ends_work(const struct command *commands) {
+  static const bool ends[COMMAND_COUNT] = {[COMMAND_XID] = true,
+                                           [COMMAND_XID_READY] = true,
+                                           [COMMAND_PREPARE] = true,
+                                           [COMMAND_COMMIT] = true,
+                                           [COMMAND_ROLLBACK] = true,
+                                           [COMMAND_COMMIT_PREPARED] = true,
+                                           [COMMAND_ROLLBACK_PREPARED] = true};
+  const struct command *command;
+  DL_FOREACH(commands, command) {
+    if (ends[command->kind]) return true;
+  }
+  return false;
+}
+
 static void on_arrival(void *data) {
   struct packet *packet = data;
   struct backend *b = packet->backend;
@@ -306,6 +340,8 @@ static void on_arrival(void *data) {
   uint64_t delay_us = sim_between(b->db->sim, 10, 120);
   if (sim_fault(b->db->sim, SIM_DATABASE_SLOW, b->application))
     delay_us += sim_between(b->db->sim, 100000, 7000000);
+  if (b->db->stalled_until_us > sim_now_us(b->db->sim) && ends_work(b->inbox))
+    delay_us += b->db->stalled_until_us - sim_now_us(b->db->sim);
   backend_wait_for(b, WAIT_TURN, delay_us, NULL);
 }
 

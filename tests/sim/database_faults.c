@@ -166,6 +166,10 @@ static struct prepared *choose_prepared(struct sim_database *db) {
   return chosen;
 }
 
+void sim_database_stall(struct sim_database *db, uint64_t us) {
+  db->stalled_until_us = sim_now_us(db->sim) + us;
+}
+
 static void meddle(struct sim_database *db, enum sim_fault fault) {
   struct prepared *p = db->up ? choose_prepared(db) : NULL;
   if (!p || !sim_fault(db->sim, fault, p->gid->gid)) return;

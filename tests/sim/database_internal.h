@@ -228,6 +228,7 @@ struct backend {
   struct sim_event *deadlock; /* when to look for one */
   struct sim_event *end;      /* it notices that its client has gone */
   struct sim_event *idle;     /* idle in transaction for too long */
+  bool idled;                 /* it has been */
   backend_fn then;            /* after the wait */
   backend_fn flushed, ended;  /* of a durable command: on disk; waited for, too */
   bool gone;                  /* the client has: end when there is no input left */
@@ -264,7 +265,8 @@ struct sim_database {
   unsigned timeline;
   bool up;
   struct sim_event *start;
-  struct adapter_ops ops; /* the real adapter's, with what has to know more */
+  uint64_t stalled_until_us; /* what ends a branch waits until then */
+  struct adapter_ops ops;    /* the real adapter's, with what has to know more */
   void (*real_free)(struct adapter *adapter);
   sim_database_fn watch;
   void *watch_data;

@@ -39,6 +39,7 @@ struct program {
   unsigned number; /* of an agent */
   struct disk *disk;
   bool rightful;
+  unsigned old_logs; /* how often one has been in its log's place */
   struct state_kept *kept;
   int64_t wall_offset_us;
   unsigned lives;

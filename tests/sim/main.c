@@ -186,7 +186,9 @@ static int run_campaign(struct arguments *args) {
     all_allowed = all_allowed && c->faults.allowed[i];
   bool demanded = all_allowed && c->errands_max == 0 && c->count >= COMPLETE_SEEDS;
   if (demanded && missing > 0)
-    printf("%u kinds of faults or pairs never came: so much is not tested\n", missing);
+    printf("%u kinds of faults or pairs are not as they have to be: one that never came is not "
+           "tested\n",
+           missing);
   return finish(tally.passed, tally.failed, complete && !(demanded && missing > 0));
 }
 

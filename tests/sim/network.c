@@ -16,15 +16,21 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "tests/sim/aim.h"
+
 enum {
   LATENCY_MIN_US = 50,
   LATENCY_MAX_US = 1500,
   CONNECT_MAX_US = 2000000, /* as http_client.h says */
   LATE_MIN_US = 100000,
   LATE_MAX_US = 8000000,
+  LAST_MOMENT_MAX_US = 400000,
   CLOSED_MIN_US = 100000,
   CLOSED_MAX_US = 5000000,
-  OTHERS_WEIGHT = 10 /* of replies to somebody else, when replies are swapped */
+  OTHERS_WEIGHT = 10, /* of replies to somebody else, when replies are swapped */
+  LATE_READ_ONLY_WEIGHT = 40,
+  LATE_READY_WEIGHT = 24,
+  LATE_YES_WEIGHT = 6
 };
 
 struct heard { /* the last reply to requests for one target */
@@ -39,7 +45,8 @@ struct heard { /* the last reply to requests for one target */
 struct way { /* to one server and back */
   char address[64];
   uint64_t out_closed_until_us, in_closed_until_us;
-  struct heard *heard; /* between processes */
+  uint64_t swallows_until_us; /* closed, but for connections */
+  struct heard *heard;        /* between processes */
   struct way *prev, *next;
 };
 
@@ -48,6 +55,7 @@ struct network {
   struct net_server *servers;
   struct way *ways;
   struct exchange *exchanges;
+  struct aim *aim;
   uint64_t numbers;
 };
 
@@ -75,9 +83,12 @@ struct exchange {
   http_client_fn fn; /* NULL: nobody waits */
   void *data;
   struct sim_event *timeout;
+  uint64_t until_us; /* somebody waits */
   struct packet *packets;
   unsigned under_way; /* packets, and servers that hold it */
+  unsigned held;      /* lives on: a copy may be sent, or somebody is being told */
   bool swapped, refused;
+  bool reached;          /* a server has had it */
   unsigned streams;      /* begun */
   unsigned reads;        /* the one that is read: the first that came */
   unsigned broken;       /* the one of which nothing comes any more */
@@ -115,7 +126,7 @@ static void exchange_free(struct exchange *exchange) {
 }
 
 static void review(struct exchange *exchange) {
-  if (!exchange->fn && exchange->under_way == 0) exchange_free(exchange);
+  if (!exchange->fn && exchange->under_way == 0 && exchange->held == 0) exchange_free(exchange);
 }
 
 static struct packet *packet_new(struct exchange *exchange) {
@@ -176,17 +187,21 @@ static void tell(struct exchange *exchange, int status, const char *body, size_t
   exchange->timeout = NULL;
   struct error err = {0};
   if (status == 0) (void)error_set(&err, code, "%s", why);
+  exchange->held++; /* who is told may ask again, and that may push this one out of what is kept */
   fn(exchange->data, status, status ? body : "", status ? length : 0, status ? NULL : &err);
+  exchange->held--;
 }
 
 /* Gives the whole lines of a good answer to who wants lines. Returns what is behind them. */
 static char *tell_lines(struct exchange *exchange, struct packet *packet) {
   char *at = packet->body;
   if (!exchange->line || packet->status != 200) return at;
+  exchange->held++;
   for (char *end; exchange->fn && (end = strchr(at, '\n')) != NULL; at = end + 1) {
     *end = '\0';
     exchange->line(exchange->data, at, (size_t)(end - at));
   }
+  exchange->held--;
   return at;
 }
 
@@ -261,6 +276,7 @@ static void request_is_read(void *data) {
   sim_trace(exchange->network->sim, "%s serves #%llu %s %s %.*s", server->process->name,
             (unsigned long long)exchange->number, exchange->method, exchange->target,
             (int)exchange->length, exchange->body ? exchange->body : "");
+  exchange->reached = true;
   server->serve(server, exchange); /* and keeps what counts in under_way */
 }
 
@@ -270,8 +286,8 @@ static void request_arrives(void *data) {
   struct net_server *server = server_at(exchange->network, exchange->way->address);
   if (!server || exchange->refused) {
     exchange->under_way--;
-    exchange->refused = true; /* and so is its copy */
-    if (!packet->repeated) fail_soon(exchange, ERR_UNAVAILABLE);
+    exchange->refused = !exchange->reached; /* and so is its copy */
+    if (!packet->repeated) fail_soon(exchange, exchange->reached ? ERR_LOST : ERR_UNAVAILABLE);
     review(exchange);
     return;
   }
@@ -298,10 +314,13 @@ static void send_request(struct exchange *exchange, uint64_t timeout_us, bool on
     way->out_closed_until_us = sim_now_us(sim) + sim_between(sim, CLOSED_MIN_US, CLOSED_MAX_US);
     open = false;
   }
-  bool connects = open || sim_random(sim, 2) == 0; /* on a kept connection it leaves, and is lost */
+  exchange->until_us = sim_now_us(sim) + timeout_us;
+  /* On a kept connection it leaves, and is lost. */
+  bool connects = open || sim_now_us(sim) < way->swallows_until_us || sim_random(sim, 2) == 0;
   exchange->timeout = sim_after(sim, waiting_loop(exchange),
                                 connects ? timeout_us : at_most(timeout_us, CONNECT_MAX_US),
                                 connects ? timed_out : not_connected, exchange);
+  if (connects && !once) aim_keep(network->aim, way->address, exchange->from, exchange);
   if (!open || sim_fault(sim, SIM_REQUEST_LOST, way->address)) return;
   uint64_t delay_us = latency_us(network);
   if (sim_fault(sim, SIM_REQUEST_LATE, way->address))
@@ -310,6 +329,25 @@ static void send_request(struct exchange *exchange, uint64_t timeout_us, bool on
   if (!once && sim_fault(sim, SIM_REQUEST_REPEATED, way->address))
     request_leaves(exchange,
                    delay_us + sim_between(sim, 0, sim_random(sim, 2) ? LATE_MAX_US : 5000), true);
+}
+
+void network_swallow(struct network *network, const char *address, uint64_t us) {
+  struct way *way = way_to(network, address);
+  way->swallows_until_us = way->out_closed_until_us = sim_now_us(network->sim) + us;
+}
+
+void exchange_hold(struct exchange *exchange) {
+  exchange->held++;
+}
+
+void exchange_release(struct exchange *exchange) {
+  assert(exchange->held > 0);
+  exchange->held--;
+  review(exchange);
+}
+
+void exchange_send_again(struct exchange *exchange) {
+  request_leaves(exchange, 0, true);
 }
 
 struct exchange *network_call(struct network *network, const struct net_request *request,
@@ -397,6 +435,23 @@ static bool way_back_is_open(struct network *network, struct way *way) {
   return false;
 }
 
+/* Votes that come after their transaction has ended: of some there are few. */
+static unsigned late_weight(const char *body) {
+  if (strstr(body, "\"vote\":\"read_only\"")) return LATE_READ_ONLY_WEIGHT;
+  if (strstr(body, "\"vote\":\"ready\"")) return LATE_READY_WEIGHT;
+  return strstr(body, "\"vote\":\"yes\"") ? LATE_YES_WEIGHT : 1;
+}
+
+/* Any; or just as long as somebody waits. */
+static uint64_t lateness_us(const struct exchange *exchange) {
+  struct sim *sim = exchange->network->sim;
+  uint64_t now_us = sim_now_us(sim), until_us = exchange->until_us;
+  uint64_t left_us = until_us > now_us ? until_us - now_us : 0; /* 0: its process does not run */
+  if (left_us <= LAST_MOMENT_MAX_US || sim_random(sim, 2) == 0)
+    return sim_between(sim, LATE_MIN_US, LATE_MAX_US);
+  return left_us - sim_between(sim, 1, LAST_MOMENT_MAX_US);
+}
+
 static void send_reply(struct exchange *exchange, int status, const char *body, size_t length) {
   struct network *network = exchange->network;
   struct sim *sim = network->sim;
@@ -410,7 +465,10 @@ static void send_reply(struct exchange *exchange, int status, const char *body, 
   packet->length = length;
   if (exchange->from) swap_reply(sim, packet);
   if (sim_fault(sim, SIM_REPLY_CUT, way->address)) cut_reply(sim, packet);
-  (void)sim_after(sim, waiting_loop(exchange), latency_us(network), reply_arrives, packet);
+  uint64_t delay_us = latency_us(network);
+  if (sim_fault_often(sim, SIM_REPLY_LATE, late_weight(body), way->address))
+    delay_us = lateness_us(exchange);
+  (void)sim_after(sim, waiting_loop(exchange), delay_us, reply_arrives, packet);
 }
 
 void network_answer(struct exchange *exchange, struct process *by, int status, const char *body,
@@ -511,14 +569,20 @@ void network_close(struct network *network, struct net_server *server) {
 
 /* ---- the network ------------------------------------------------------------------------------ */
 
+struct aim *network_aim(const struct network *network) {
+  return network->aim;
+}
+
 struct network *network_new(struct sim *sim) {
   struct network *network = zeroed(sizeof *network);
   network->sim = sim;
+  network->aim = aim_new(sim, network);
   return network;
 }
 
 void network_free(struct network *network) {
   assert(!network->servers);
+  aim_free(network->aim);
   struct exchange *exchange, *next;
   DL_FOREACH_SAFE(network->exchanges, exchange, next) {
     exchange_free(exchange);

@@ -40,6 +40,17 @@ void network_withdraw(struct exchange *exchange);
 /* So that replies of the same connection can be mistaken for each other. */
 bool network_was_swapped(const struct exchange *exchange);
 
+/* ---- messages that are aimed: aim.h ------------------------------------------------------------ */
+
+struct aim *network_aim(const struct network *network);
+/* Nothing gets there for so long, and nobody is told that it does not. */
+void network_swallow(struct network *network, const char *address, uint64_t us);
+/* It lives until it is released, as often as it was held. */
+void exchange_hold(struct exchange *exchange);
+void exchange_release(struct exchange *exchange);
+/* A copy of the request arrives, as soon as can be. */
+void exchange_send_again(struct exchange *exchange);
+
 /* ---- for the servers -------------------------------------------------------------------------- */
 
 struct net_server {

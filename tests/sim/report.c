@@ -65,7 +65,7 @@ unsigned report_tally(const struct tally *t) {
   printf("time          %.1f s, %.0f seeds a second; %" PRIu64 " events, %.1f hours simulated\n",
          t->seconds, t->seconds > 0 ? (double)t->done / t->seconds : 0, t->events,
          (double)t->virtual_us / 3.6e9);
-  return missing + (sum.required - sum.reached);
+  return missing + (sum.required - sum.reached) + sum.impossible;
 }
 
 void report_json(const struct tally *t, FILE *out) {

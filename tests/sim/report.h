@@ -8,7 +8,8 @@
 enum { COMPLETE_SEEDS = 10000 };
 
 void report_failure(const struct failure *failure, const char *program);
-/* Returns how many things that must be met were not: kinds of faults, pairs of states and events. */
+/* Returns how many things that must be met were not (kinds of faults, pairs of states and events), or were
+ * met and must not be. */
 unsigned report_tally(const struct tally *tally);
 void report_json(const struct tally *tally, FILE *out);
 

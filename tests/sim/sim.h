@@ -29,10 +29,13 @@
   X(AGENT_PAUSE, "agent-pause", 12)                                                                \
   X(CLOCK_JUMP, "clock-jump", 5)                                                                   \
   X(SECOND_COORDINATOR, "second-coordinator", 10)                                                  \
+  X(TAKEOVER, "takeover", 40)                                                                      \
   /* the network between client, coordinator and agents */                                         \
   X(REQUEST_LOST, "request-lost", 60)                                                              \
   X(REQUEST_LATE, "request-late", 60)                                                              \
   X(REQUEST_REPEATED, "request-repeated", 60)                                                      \
+  X(REQUEST_AIMED, "request-aimed", 30)                                                            \
+  X(REPLY_LATE, "reply-late", 60)                                                                  \
   X(REPLY_LOST, "reply-lost", 60)                                                                  \
   X(REPLY_CUT, "reply-cut", 20)                                                                    \
   X(REPLY_SWAPPED, "reply-swapped", 20)                                                            \
@@ -48,9 +51,11 @@
   /* databases */                                                                                  \
   X(DATABASE_KILL, "database-kill", 8)                                                             \
   X(DATABASE_XID_REUSED, "database-xid-reused", 2000)                                              \
+  X(DATABASE_STALLED, "database-stalled", 30)                                                      \
   X(DATABASE_SLOW, "database-slow", 60)                                                            \
   X(SESSION_CUT_BEFORE, "session-cut-before", 40)                                                  \
   X(SESSION_CUT_AFTER, "session-cut-after", 40)                                                    \
+  X(SESSION_END_LATE, "session-end-late", 40)                                                      \
   X(BACKEND_LINGERS, "backend-lingers", 3000)                                                      \
   X(PLAN_STALE, "plan-stale", 100)                                                                 \
   X(STATEMENT_FAILS, "statement-fails", 200)                                                       \
@@ -58,7 +63,7 @@
   X(REPLICA_WAIT, "replica-wait", 40)                                                              \
   X(WARNING, "warning", 30)                                                                        \
   X(SLOTS_USED_UP, "slots-used-up", 40)                                                            \
-  X(GID_BUSY, "gid-busy", 30)                                                                      \
+  X(GID_BUSY, "gid-busy", 45)                                                                      \
   X(RIGHTS_LOST, "rights-lost", 30)                                                                \
   X(STATUS_FORGOTTEN, "status-forgotten", 500)                                                     \
   X(STANDBY_REACHED, "standby-reached", 10)                                                        \
@@ -67,7 +72,7 @@
   X(CLAIM_REFUSED, "claim-refused", 100)                                                           \
   X(FOREIGN_GID, "foreign-gid", 100)                                                               \
   X(HAND_ROLLBACK, "hand-rollback", 5)                                                             \
-  X(HAND_COMMIT, "hand-commit", 3)
+  X(HAND_COMMIT, "hand-commit", 5)
 
 #define SIM_FAULT_NAME_(name, text, often) SIM_##name,
 enum sim_fault { SIM_FAULTS(SIM_FAULT_NAME_) SIM_FAULT_COUNT };

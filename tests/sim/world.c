@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/aim.h"
 #include "tests/sim/client.h"
 #include "tests/sim/fences.h"
 #include "tests/sim/life.h"
@@ -26,12 +27,20 @@ enum {
   REST_MAX_US = 120 * S,
   READ_MAX_US = 60 * S,
   RESTART_MIN_US = 10 * MS,
+  RESTART_AT_ONCE_US = 3 * MS,
   RESTART_SOON_US = 20 * MS, /* what was under way still is */
   RESTART_MAX_US = 3 * S,
   LAZY_REST_US = 2 * S
 };
 
-enum { FAILOVER_WEIGHT = 20, RETENTION_MIN_MS = 200, RETENTION_MAX_MS = 5000, DAY_MS = 86400000 };
+enum {
+  TAKEOVERS_MAX = 20,
+  FAILOVER_WEIGHT = 20,
+  FAILOVER_READER_WEIGHT = 600,
+  RETENTION_MIN_MS = 200,
+  RETENTION_MAX_MS = 5000,
+  DAY_MS = 86400000
+};
 
 struct world {
   struct sim *sim;
@@ -45,6 +54,8 @@ struct world {
   struct sim_event *restarts[DATABASES_MAX + 2]; /* of agents; of the coordinator; of the second */
   struct disk *right;                            /* while an old backup is in its place */
   struct disk *backup;
+  bool taken_over; /* the coordinator has been killed to be started again at once */
+  unsigned takeovers;
   struct clients *clients;
   struct run_result *result;
 };
@@ -142,6 +153,7 @@ static void start_later(struct world *w, struct program *program) {
   struct sim_event **restart = restart_of(w, program);
   if (*restart || program->life) return;
   uint64_t most_us = sim_random(w->sim, 2) ? RESTART_SOON_US : RESTART_MAX_US;
+  if (w->taken_over) most_us = RESTART_AT_ONCE_US;
   uint64_t us = sim_healed(w->sim) ? RESTART_MIN_US : sim_between(w->sim, MS, most_us);
   *restart = sim_after(w->sim, NULL, us, on_restart, program);
 }
@@ -160,6 +172,7 @@ static void choose_file(struct world *w) {
   w->right = c->disk;
   c->disk = disk_copy(w->backup);
   c->rightful = false;
+  c->old_logs++;
 }
 
 static void put_right_file_back(struct world *w) {
@@ -267,11 +280,39 @@ static void weather_of(struct world *w, unsigned i) {
   /* A lossy failover may forget an epoch: not while a log is about that relies on it. */
   if (loses && (w->right || w->second.disk)) return;
   /* Where there is something to lose, it comes at that moment rather than at another. */
-  unsigned weight = loses && sim_database_is_exposed(db) ? FAILOVER_WEIGHT : 1;
+  unsigned weight = 1;
+  if (loses && sim_database_exposes_reader(db))
+    weight = FAILOVER_READER_WEIGHT;
+  else if (loses && sim_database_is_exposed(db))
+    weight = FAILOVER_WEIGHT;
   enum sim_fault fault = loses ? SIM_FAILOVER_ASYNC : SIM_FAILOVER_SYNC;
   if (!sim_fault_often(sim, fault, weight, database_name(i))) return;
   checks_failover(w->checks, i, loses);
   (void)sim_database_failover(db);
+}
+
+/* Not without end: a decision that nobody can verify is asked for again and again. */
+static void on_take_over(void *data) {
+  struct world *w = data;
+  struct program *c = &w->coordinator;
+  if (!c->life || sim_healed(w->sim) || w->takeovers == TAKEOVERS_MAX) return;
+  w->takeovers++;
+  w->taken_over = true;
+  life_kill(c->life);
+  w->taken_over = false;
+}
+
+static void take_over(void *data) {
+  struct world *w = data;
+  (void)sim_after(w->sim, NULL, 0, on_take_over, w);
+}
+
+static void stall(void *data, const char *database, uint64_t us) {
+  struct world *w = data;
+  unsigned i = 0;
+  while (strcmp(database_name(i), database) != 0)
+    i++;
+  sim_database_stall(w->databases[i], us);
 }
 
 static void operate(struct world *w) {
@@ -392,6 +433,8 @@ static void make(struct world *w, const struct run_options *options) {
   choose_setup(w);
   make_databases(w);
   w->network = network_new(sim);
+  struct aim_hands hands = {.take_over = take_over, .stall = stall, .data = w};
+  aim_set_hands(network_aim(w->network), &hands);
   w->checks = checks_new(sim, w->databases, w->setup.databases);
   start_all(w);
   unsigned errands = (unsigned)sim_between(sim, 3, 10);

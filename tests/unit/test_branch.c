@@ -202,7 +202,8 @@ static void external_branch_of_another_role_is_unknown(void) {
   STEP(ASK_VOTE(1), "looking_up: look_up");
   STEP(LOOKED(LOOKED_REFUSED), "none: vote_unknown forget");
   STEP(DECIDE(DECIDE_ABORT), "aborting: rollback_prepared");
-  STEP(FINISHED(FINISH_REFUSED), "none: told_retry forget");
+  STEP(FINISHED(FINISH_REFUSED), "none: told_retry");
+  STEP(ASK_VOTE(1), "none: refuse_run");
   b = fresh();
   STEP(ONLY(BRANCH_EV_LISTED), "prepared:");
   STEP(ASK_VOTE(1), "looking_up: look_up");
@@ -372,7 +373,7 @@ static void commit_not_found_is_verified(void) {
   } ends[] = {
       {XACT_STATUS_COMMITTED, "committed: told_committed"},
       {XACT_STATUS_ABORTED, "aborted: told_aborted"},
-      {XACT_STATUS_FORGOTTEN, "none: told_unverifiable forget"},
+      {XACT_STATUS_FORGOTTEN, "none: told_unverifiable"},
       {XACT_STATUS_IN_PROGRESS, "prepared: told_retry"},
       {XACT_STATUS_LOST, "prepared: told_retry"},
   };
@@ -453,7 +454,21 @@ static void commit_after_restart_looks_up_first(void) {
   STEP(STATUS(XACT_STATUS_LOST), "none: told_retry forget");
   b = fresh();
   STEP(DECIDE(DECIDE_COMMIT), "looking_up: look_up");
-  STEP(LOOKED(LOOKED_ABSENT), "none: told_unverifiable forget");
+  STEP(LOOKED(LOOKED_ABSENT), "none: told_unverifiable");
+}
+
+/* Also a copy of the run that began it, and however often the question stays without an answer. */
+static void run_after_an_end_that_nobody_can_tell_is_refused(void) {
+  struct branch b = prepared();
+  STEP(DECIDE_XID(DECIDE_COMMIT), "committing: commit_prepared");
+  STEP(FINISHED(FINISH_NOT_FOUND), "verifying: ask_status");
+  STEP(STATUS(XACT_STATUS_FORGOTTEN), "none: told_unverifiable");
+  STEP(RUN(0, RUN_PREPARE), "none: refuse_run");
+  STEP(DECIDE_XID(DECIDE_COMMIT), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_LOST), "none: told_retry");
+  STEP(RUN(0, RUN_PREPARE), "none: refuse_run");
+  STEP(DECIDE_XID(DECIDE_COMMIT), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_PREPARED), "committing: commit_prepared");
 }
 
 static void commit_never_takes_a_stray_with_another_xid(void) {
@@ -476,7 +491,7 @@ static void commit_of_another_xid_than_aborted_here_is_verified(void) {
   STEP(STATUS(XACT_STATUS_COMMITTED), "committed: told_committed");
 }
 
-/* Also where answering forgets the branch. */
+/* Also where the branch is known no more. */
 static void outcome_comes_with_the_decision_it_answers(void) {
   struct branch b = fresh();
   struct branch_actions actions;
@@ -484,7 +499,7 @@ static void outcome_comes_with_the_decision_it_answers(void) {
   CU_ASSERT_EQUAL_FATAL(actions.items[0].kind, BRANCH_DO_REPLY_OUTCOME);
   CU_ASSERT_EQUAL(actions.items[0].outcome, BRANCH_OUTCOME_UNVERIFIABLE);
   CU_ASSERT_EQUAL(actions.items[0].decision, DECIDE_ONE_PHASE);
-  CU_ASSERT_EQUAL(actions.items[1].kind, BRANCH_DO_FORGET);
+  CU_ASSERT_EQUAL(actions.count, 1);
   b = prepared();
   STEP(DECIDE_XID(DECIDE_COMMIT), "committing: commit_prepared");
   STEP(FINISHED(FINISH_DONE), "committed: told_committed");
@@ -578,7 +593,7 @@ static void one_phase_after_restart_asks_the_status(void) {
   STEP(DECIDE_XID(DECIDE_ONE_PHASE), "verifying: ask_status");
   STEP(STATUS(XACT_STATUS_ABORTED), "aborted: told_aborted");
   b = fresh();
-  STEP(DECIDE(DECIDE_ONE_PHASE), "none: told_unverifiable forget");
+  STEP(DECIDE(DECIDE_ONE_PHASE), "none: told_unverifiable");
 }
 
 static void ready_branch_expires_and_one_phase_tells_aborted(void) {
@@ -999,6 +1014,7 @@ SUITE(branch, CASE(run_to_prepare_and_commit_is_committed), CASE(interactive_run
       CASE(commit_without_answer_found_as_another_is_verified),
       CASE(commit_without_answer_found_absent_is_verified),
       CASE(abort_without_answer_is_sent_again), CASE(commit_after_restart_looks_up_first),
+      CASE(run_after_an_end_that_nobody_can_tell_is_refused),
       CASE(commit_never_takes_a_stray_with_another_xid),
       CASE(commit_of_another_xid_than_aborted_here_is_verified),
       CASE(outcome_comes_with_the_decision_it_answers),

@@ -44,6 +44,16 @@ static void field_without_struct_is_not_ok(void) {
   CU_ASSERT_NOT_EQUAL(error_field(NULL, "/a"), ERR_OK);
 }
 
+static void limit_twice_keeps_the_innermost(void) {
+  struct error err = {.code = ERR_OK};
+  error_set(&err, ERR_LIMIT, "no");
+  CU_ASSERT_EQUAL(error_limit(&err, "sql", 100), ERR_LIMIT);
+  CU_ASSERT_EQUAL(error_limit(&err, "body", 200), ERR_LIMIT);
+  CU_ASSERT_STRING_EQUAL(err.limit.name, "sql");
+  CU_ASSERT_EQUAL(err.limit.value, 100);
+  CU_ASSERT_NOT_EQUAL(error_limit(NULL, "sql", 100), ERR_OK);
+}
+
 static void text_with_line_ends_becomes_one_line(void) {
   struct error err = {.code = ERR_OK};
   error_set(&err, ERR_IO, "a\nb\r\tc\x7f");
@@ -124,7 +134,7 @@ static void utf8_prefix_cuts_no_character(void) {
 SUITE(error, CASE(set_on_empty_fills_and_returns_code), CASE(set_twice_keeps_the_first),
       CASE(set_without_struct_returns_code), CASE(wrap_puts_outer_text_first),
       CASE(field_twice_keeps_the_innermost), CASE(field_without_struct_is_not_ok),
-      CASE(text_with_line_ends_becomes_one_line), CASE(long_text_is_cut_between_characters),
-      CASE(every_code_has_an_entry), CASE(wire_codes_are_distinct),
-      CASE(ambiguous_codes_are_no_callers_fault), CASE(utf8_sequences_are_told_from_others),
-      CASE(utf8_prefix_cuts_no_character))
+      CASE(limit_twice_keeps_the_innermost), CASE(text_with_line_ends_becomes_one_line),
+      CASE(long_text_is_cut_between_characters), CASE(every_code_has_an_entry),
+      CASE(wire_codes_are_distinct), CASE(ambiguous_codes_are_no_callers_fault),
+      CASE(utf8_sequences_are_told_from_others), CASE(utf8_prefix_cuts_no_character))

@@ -51,7 +51,7 @@ static void framing_with_odd_headers_is_refused(void) {
   struct http_headers full = {.bytes = HTTP_HEADER_BYTES_MAX};
   CU_ASSERT_EQUAL(http_check_framing(&full, &length, NULL), ERR_OK);
   struct http_headers fat = {.bytes = HTTP_HEADER_BYTES_MAX + 1};
-  CU_ASSERT_EQUAL(http_check_framing(&fat, &length, NULL), ERR_BAD_REQUEST);
+  CU_ASSERT_EQUAL(http_check_framing(&fat, &length, NULL), ERR_HEADERS_TOO_LARGE);
 }
 
 /* ---- source ---- */

@@ -137,7 +137,20 @@ static void handle_stream(struct http_request *request, void *data) {
   CU_ASSERT_TRUE(http_stream_write(stream, "first", 5));
 }
 
+/* More than the sockets on both sides hold. */
+static void handle_flood(struct http_request *request, void *data) {
+  enum { FLOOD_BYTES = 32 << 20 };
+  char *flood = calloc(1, FLOOD_BYTES);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(flood);
+  struct http_stream *stream =
+      http_respond_stream(request, "text/event-stream", FLOOD_BYTES, stream_closed, data);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+  CU_ASSERT_TRUE(http_stream_write(stream, flood, FLOOD_BYTES));
+  free(flood);
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/flood", handle_flood, ROLE_ANYONE},
     {"GET", "/stream", handle_stream, ROLE_ANYONE},
     {"POST", "/echo", handle_echo, ROLE_ANYONE},
     {"GET", "/echo", handle_echo, ROLE_ANYONE},
@@ -539,7 +552,10 @@ static void client_sends_fat_headers(struct fixture *f) {
   char request[17500] = "GET /echo HTTP/1.1\r\n" HOST "X: ";
   memset(request + strlen(request), 'x', 17000);
   strcat(request, "\r\n\r\n");
-  expect_close(f, request, 400);
+  expect_close(f, request, 431);
+  struct reply reply;
+  ask(f, request, &reply);
+  CU_ASSERT_TRUE(has(reply.body, "\"limit\":{\"name\":\"headers\",\"value\":16384}"));
 }
 static void headers_over_the_limit_are_refused(void) {
   with_server(client_sends_fat_headers);
@@ -560,11 +576,73 @@ static void headers_at_the_limit_leave_room_for_the_rest(void) {
   with_server(client_sends_headers_at_the_limit);
 }
 
+/* What libmicrohttpd does not hand on. */
+static const struct {
+  const char *request, *code;
+  int status;
+} unreadable[] = {
+    {"GET /echo\r\n\r\n", "bad_request", 400},
+    {"GET  HTTP/1.1\r\n" HOST "\r\n", "bad_request", 400},
+    {"GET /echo HTTP/1\r\n" HOST "\r\n", "bad_request", 400},
+    {"GET /echo FTP/1.1\r\n" HOST "\r\n", "bad_request", 400},
+    {"GET /echo HTTP/0.9\r\n" HOST "\r\n", "http_version", 505},
+    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http_version", 505},
+    {"GET /echo HTTP/1.1\r\n" HOST "Nonsense\r\n\r\n", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: -2\r\n\r\n{}", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: two\r\n\r\n{}", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length:\r\n\r\n{}", "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 99999999999999999999999\r\n\r\n{}",
+     "too_large", 413},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+     "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\n2\r\n{}{}\r\n0\r\n\r\n",
+     "bad_request", 400},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON
+     "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+     "too_large", 413},
+    {"POST /echo HTTP/1.1\r\n" HOST JSON
+     "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nNonsense\r\n\r\n",
+     "bad_request", 400},
+};
+
+static void client_cannot_be_read(struct fixture *f) {
+  for (size_t i = 0; i < sizeof unreadable / sizeof unreadable[0]; i++) {
+    expect_problem(f, unreadable[i].request, unreadable[i].status, unreadable[i].code);
+    expect_close(f, unreadable[i].request, unreadable[i].status);
+  }
+  expect_problem(f, "GET /nowhere HTTP/1.1\r\n" HOST "\r\n", 404, "not_found"); /* still there */
+}
+static void request_that_cannot_be_read_is_told_so(void) {
+  with_server(client_cannot_be_read);
+}
+
+/* More than there is memory for, all of it sent: no reset comes before the answer. */
+static void client_sends_far_too_much(struct fixture *f) {
+  enum { MUCH = 1 << 20 };
+  char *request = malloc(MUCH + 64);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(request);
+  strcpy(request, "GET /");
+  memset(request + 5, 'x', MUCH);
+  strcpy(request + 5 + MUCH, " HTTP/1.1\r\n" HOST "\r\n");
+  expect_problem(f, request, 414, "uri_too_long");
+  strcpy(request, "GET /echo HTTP/1.1\r\n" HOST "X: ");
+  memset(request + strlen(request), 'x', MUCH);
+  strcpy(request + MUCH, "\r\n\r\n");
+  expect_problem(f, request, 431, "headers_too_large");
+  strcpy(request, "GET /echo?");
+  for (int i = 0; i < 5000; i++)
+    strcat(request + 2 * i, "a&");
+  strcat(request, " HTTP/1.1\r\n" HOST "\r\n");
+  expect_problem(f, request, 431, "headers_too_large");
+  free(request);
+}
+static void first_line_and_headers_without_end_are_told_so(void) {
+  with_server(client_sends_far_too_much);
+}
+
 static void client_sends_noise(struct fixture *f) {
   static const char *const noise[] = {"\x16\x03\x01\x02 hello\r\n\r\n", "\r\n\r\n\r\n",
-                                      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET\r\n\r\n",
-                                      "POST /echo HTTP/1.1\r\n" HOST JSON
-                                      "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"};
+                                      "GET\r\n\r\n"};
   for (size_t i = 0; i < sizeof noise / sizeof noise[0]; i++) {
     int fd = dial(f);
     put(fd, noise[i]);
@@ -818,6 +896,16 @@ static void client_silent_in_a_request_is_closed(void) {
   with_idle_limit(client_is_silent, 1);
 }
 
+static void client_takes_nothing(struct fixture *f) {
+  int fd = dial(f);
+  put(fd, "GET /flood HTTP/1.1\r\n" HOST "\r\n");
+  await_reached(f, 1);
+  (void)close(fd);
+}
+static void client_that_takes_nothing_of_a_stream_is_closed(void) {
+  with_idle_limit(client_takes_nothing, 1);
+}
+
 static void client_drips(struct fixture *f) {
   int fd = dial(f);
   put(fd, "GET /echo HTTP/1.1\r\n" HOST "X: ");
@@ -866,12 +954,16 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(requests_at_fault_are_refused), CASE(method_unknown_is_405_with_allow),
       CASE(connection_lives_on_after_a_refusal), CASE(framing_in_doubt_is_400_and_close),
       CASE(headers_over_the_limit_are_refused), CASE(headers_at_the_limit_leave_room_for_the_rest),
-      CASE(noise_is_closed_and_harms_nobody), CASE(half_closed_after_the_request_is_answered),
+      CASE(request_that_cannot_be_read_is_told_so),
+      CASE(first_line_and_headers_without_end_are_told_so), CASE(noise_is_closed_and_harms_nobody),
+      CASE(half_closed_after_the_request_is_answered),
       CASE(body_announced_over_the_limit_is_413_at_once),
       CASE(body_sent_over_the_limit_still_gets_its_413),
       CASE(body_in_chunks_over_the_limit_is_413_or_cut), CASE(body_of_just_the_limit_is_taken),
       CASE(client_gone_before_the_answer_is_harmless), CASE(crowd_held_together_is_answered),
       CASE(answer_later_than_the_idle_time_arrives), CASE(request_unanswered_at_the_end_gets_503),
       CASE(stream_ends_when_the_tokens_change), CASE(quiesced_server_ends_what_it_serves),
-      CASE(client_silent_in_a_request_is_closed), CASE(client_dripping_a_request_is_closed),
-      CASE(start_on_a_taken_port_names_it), CASE(start_on_no_address_is_refused))
+      CASE(client_silent_in_a_request_is_closed),
+      CASE(client_that_takes_nothing_of_a_stream_is_closed),
+      CASE(client_dripping_a_request_is_closed), CASE(start_on_a_taken_port_names_it),
+      CASE(start_on_no_address_is_refused))

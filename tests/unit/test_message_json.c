@@ -432,7 +432,12 @@ static void run_reply_reads_back(void) {
 static void run_reply_with_cause_reads_back(void) {
   struct run_reply in = {.gid = GID,
                          .vote = VOTE_NO,
-                         .cause = {CAUSE_STATEMENT, 2, 1, "23514", "violates \"positive\""}};
+                         .cause = {CAUSE_STATEMENT,
+                                   2,
+                                   1,
+                                   "23514",
+                                   "violates \"positive\"",
+                                   {limit_name_find("result_rows"), 7}}};
   struct run_reply out;
   char *owned;
   struct json_writer w;
@@ -449,6 +454,8 @@ static void run_reply_with_cause_reads_back(void) {
   CU_ASSERT_EQUAL(out.cause.statement, 1);
   CU_ASSERT_STRING_EQUAL(out.cause.sqlstate, "23514");
   CU_ASSERT_STRING_EQUAL(out.cause.text, "violates \"positive\"");
+  CU_ASSERT_STRING_EQUAL(out.cause.limit.name, "result_rows");
+  CU_ASSERT_EQUAL(out.cause.limit.value, 7);
 }
 
 #define GIVEN "\"gid\":\"" GID "\""
@@ -565,7 +572,8 @@ static void decide_request_wrong_is_refused(void) {
 }
 
 static void decide_reply_reads_back(void) {
-  struct decide_reply in = {BRANCH_OUTCOME_RETRY, {CAUSE_UNREACHABLE, 0, -1, "", "gone"}};
+  struct decide_reply in = {BRANCH_OUTCOME_RETRY,
+                            {CAUSE_UNREACHABLE, 0, -1, "", "gone", {NULL, 0}}};
   struct decide_reply out;
   struct json_writer w;
   json_writer_init(&w);

@@ -228,8 +228,7 @@ static void every_field_is_described(void) {
 
 /* Those that no answer of this API has: not there yet, or between its processes only. */
 static bool is_of_others(enum error_code code) {
-  static const enum error_code others[] = {ERR_OK,     ERR_FENCED, ERR_TOO_MANY,
-                                           ERR_CONFIG, ERR_IO,     ERR_LOG};
+  static const enum error_code others[] = {ERR_OK, ERR_FENCED, ERR_CONFIG, ERR_IO, ERR_LOG};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (others[i] == code) return true;
   return false;
@@ -250,6 +249,16 @@ static void every_error_code_is_listed(void) {
     listed++;
   }
   CU_ASSERT_EQUAL(json_array_size(codes), listed);
+}
+
+static void every_limit_is_listed(void) {
+  const json_t *names = at("components schemas Limit properties name enum");
+  size_t i = 0;
+  for (; limit_names[i]; i++)
+    expect(json_array_size(names) > i &&
+               strcmp(json_string_value(json_array_get(names, i)), limit_names[i]) == 0,
+           "is not listed", limit_names[i]);
+  CU_ASSERT_EQUAL(json_array_size(names), i);
 }
 
 static void every_step_is_listed(void) {
@@ -333,6 +342,6 @@ static void text_is_allowed_where_it_is_described(void) {
 SUITE(openapi, CASE(every_route_is_described_and_no_other), CASE(every_operation_is_whole),
       CASE(every_reference_leads_somewhere_and_every_example_is_right),
       CASE(every_field_is_described), CASE(every_parameter_is_described),
-      CASE(every_error_code_is_listed), CASE(every_step_is_listed),
+      CASE(every_error_code_is_listed), CASE(every_limit_is_listed), CASE(every_step_is_listed),
       CASE(every_operation_says_whom_it_lets_in), CASE(text_is_allowed_where_it_is_described),
       CASE(validator_knows_right_from_wrong), CASE(answer_that_is_not_described_is_refused))

@@ -257,6 +257,27 @@ static void audit_line_is_there_after_reopen(void) {
   fixture_end(&f);
 }
 
+static void record_comes_with_the_lines_about_it(void) {
+  struct wal_fixture f;
+  struct sample s, other;
+  fixture_begin(&f);
+  sample_commit(&f, &s);
+  sample_commit(&f, &other);
+  CU_ASSERT_EQUAL(fixture_decide(&f, &s.record), WAL_DURABLE);
+  CU_ASSERT_EQUAL(fixture_decide(&f, &other.record), WAL_DURABLE);
+  CU_ASSERT_EQUAL(fixture_audit(&f, &s.record.txid), WAL_DURABLE);
+  for (int life = 0; life < 2; life++) {
+    const struct wal_record *record = fixture_look_up(&f, &s.record.txid);
+    CU_ASSERT_FATAL(record && record->line_count == 1);
+    CU_ASSERT_STRING_EQUAL(record->lines[0].event, "resolve");
+    CU_ASSERT_STRING_EQUAL(record->lines[0].detail, "forced by an operator");
+    record = fixture_look_up(&f, &other.record.txid);
+    CU_ASSERT_TRUE(record && record->line_count == 0);
+    fixture_reopen(&f);
+  }
+  fixture_end(&f);
+}
+
 /* ---- lists ---------------------------------------------------------------------------------- */
 
 /* Oldest first: 0 committed bank_a bank_b stock, 1 aborted bank_a bank_b, 2 delegated bank_a,
@@ -646,8 +667,9 @@ SUITE(wal, CASE(open_new_log_begins_epoch_one_in_a_private_file),
       CASE(confirm_changes_only_its_branch), CASE(end_of_commit_sets_applied_and_keeps_decided),
       CASE(end_of_delegated_settles_outcome_and_cause),
       CASE(unfinished_are_told_oldest_first_without_the_ended), CASE(unfinished_stops_when_told_to),
-      CASE(audit_line_is_there_after_reopen), CASE(list_filters_by_each_property_newest_first),
-      CASE(list_filters_join_with_and), CASE(list_of_what_is_rare_looks_at_so_many_a_step),
+      CASE(audit_line_is_there_after_reopen), CASE(record_comes_with_the_lines_about_it),
+      CASE(list_filters_by_each_property_newest_first), CASE(list_filters_join_with_and),
+      CASE(list_of_what_is_rare_looks_at_so_many_a_step),
       CASE(decision_does_not_wait_for_a_long_list), CASE(close_drops_a_list_that_is_not_whole),
       CASE(list_participant_with_two_branches_tells_it_once),
       CASE(retention_over_removes_ended_and_keeps_unfinished), CASE(retention_not_over_keeps_ended),

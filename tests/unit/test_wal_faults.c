@@ -375,7 +375,7 @@ static void log_of_a_newer_format_is_refused_unchanged(void) {
   unsigned char *bytes = fixture_read_file(&f, "", &size);
   bytes[63]++;
   fixture_write_file(&f, "", bytes, size);
-  expect_refused_unchanged(&f, bytes, size, "has format 6");
+  expect_refused_unchanged(&f, bytes, size, "has format 7");
   free(bytes);
   fixture_end(&f);
 }

@@ -1,6 +1,5 @@
 /* Keys of requests in the decision log: with their decision or not at all, answered, forgotten in time;
  * and logs of the format that had none. */
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,6 @@
 #include "tests/lib/suite.h"
 #include "tests/lib/wal_fixture.h"
 #include "wal/backup.h"
-#include "wal/rebuild.h"
 #include "wal/store.h"
 
 #define FINGERPRINT "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -228,14 +226,6 @@ static void expired_record_is_kept_while_its_key_has_no_answer(void) {
 
 /* ---- damage ----------------------------------------------------------------------------------- */
 
-static void run_sql(struct wal_fixture *f, const char *sql) {
-  sqlite3 *db = NULL;
-  CU_ASSERT_EQUAL_FATAL(sqlite3_open(f->path, &db), SQLITE_OK);
-  CU_ASSERT_EQUAL(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-  CU_ASSERT_EQUAL(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-  CU_ASSERT_EQUAL(sqlite3_close(db), SQLITE_OK);
-}
-
 static void damaged_key_is_an_error_and_not_an_unknown_one(void) {
   static const char *const changes[] = {
       "UPDATE request SET fingerprint = replace(fingerprint, '0', '1')",
@@ -254,7 +244,7 @@ static void damaged_key_is_an_error_and_not_an_unknown_one(void) {
     s.record.key = &key;
     CU_ASSERT_EQUAL(fixture_decide(&f, &s.record), WAL_DURABLE);
     fixture_close(&f);
-    run_sql(&f, changes[i]);
+    fixture_run_sql(&f, changes[i]);
     CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
     CU_ASSERT_PTR_NULL(look_up(&found, "k"));
     CU_ASSERT_TRUE(found.failed);
@@ -266,7 +256,7 @@ static void damaged_key_is_an_error_and_not_an_unknown_one(void) {
 /* ---- older formats --------------------------------------------------------------------------------- */
 
 #define TO_FORMAT_3                                                                                \
-  "DROP TRIGGER txn_removed; DROP TABLE owner;"                                                    \
+  "DROP INDEX audit_txid; DROP TRIGGER txn_removed; DROP TABLE owner;"                             \
   "CREATE TRIGGER txn_begun AFTER INSERT ON txn WHEN new.ended_at_us IS NULL BEGIN"                \
   " UPDATE meta SET unfinished = unfinished + 1; END;"                                             \
   "CREATE TRIGGER txn_done AFTER UPDATE OF ended_at_us ON txn"                                     \
@@ -286,7 +276,7 @@ static void brought_up_to_date(const char *to_older) {
   sample_commit(&f, &before);
   CU_ASSERT_EQUAL(fixture_decide(&f, &before.record), WAL_DURABLE);
   fixture_close(&f);
-  run_sql(&f, to_older);
+  fixture_run_sql(&f, to_older);
   for (int i = 0; i < 2; i++) {
     CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
     const struct wal_record *record = fixture_look_up(&f, &before.record.txid);
@@ -322,7 +312,7 @@ static void upgrade_on_a_full_disk_is_refused_and_repeated(void) {
   sample_commit(&f, &s);
   CU_ASSERT_EQUAL(fixture_decide(&f, &s.record), WAL_DURABLE);
   fixture_close(&f);
-  run_sql(&f, to_format_2);
+  fixture_run_sql(&f, to_format_2);
   fault_vfs_set_space(0);
   CU_ASSERT_EQUAL(fixture_open(&f), ERR_LOG);
   CU_ASSERT_PTR_NOT_NULL(strstr(f.open_error.text, "space"));
@@ -339,20 +329,6 @@ static char copy_path[256];
 static const char *copy_of(const struct wal_fixture *f) {
   (void)snprintf(copy_path, sizeof copy_path, "%s/copy.db", f->directory);
   return copy_path;
-}
-
-static void rebuild(struct wal_fixture *f, uint64_t epoch) {
-  struct log_rebuild *rebuild = NULL;
-  struct error err = {0};
-  char aside[PATH_MAX], name[PATH_MAX + 8];
-  CU_ASSERT_EQUAL_FATAL(log_rebuild_begin(&rebuild, f->path, &err), ERR_OK);
-  struct log_rebuilt made = {.cluster = *log_rebuild_cluster(rebuild), .epoch = epoch};
-  run_id_make(made.run_id);
-  CU_ASSERT_EQUAL(log_rebuild_finish(rebuild, &made, aside, &err), ERR_OK);
-  log_rebuild_free(rebuild);
-  (void)unlink(aside);
-  (void)snprintf(name, sizeof name, "%s-wal", aside);
-  (void)unlink(name);
 }
 
 /* A backup, put in the place of the log and recovered from, still knows the keys. */
@@ -372,7 +348,7 @@ static void keys_outlive_a_backup_and_a_rebuilding(void) {
   fixture_close(&f);
   CU_ASSERT_EQUAL_FATAL(log_backup(f.path, copy_of(&f), &backup, &err), ERR_OK);
   CU_ASSERT_EQUAL(rename(copy_path, f.path), 0);
-  rebuild(&f, backup.epoch + 1);
+  fixture_rebuild(&f, backup.epoch + 1);
   CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
   CU_ASSERT_TRUE(keys_are_equal(look_up(&found, "k"), &key));
   CU_ASSERT_TRUE(found.has_record);
@@ -390,10 +366,10 @@ static void log_of_format_2_can_be_backed_up_and_rebuilt(void) {
   sample_commit(&f, &s);
   CU_ASSERT_EQUAL(fixture_decide(&f, &s.record), WAL_DURABLE);
   fixture_close(&f);
-  run_sql(&f, to_format_2);
+  fixture_run_sql(&f, to_format_2);
   CU_ASSERT_EQUAL_FATAL(log_backup(f.path, copy_of(&f), &backup, &err), ERR_OK);
   CU_ASSERT_EQUAL(unlink(copy_path), 0);
-  rebuild(&f, backup.epoch + 1);
+  fixture_rebuild(&f, backup.epoch + 1);
   CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
   CU_ASSERT_PTR_NOT_NULL(fixture_look_up(&f, &s.record.txid));
   CU_ASSERT_PTR_NULL(look_up(&found, "k"));

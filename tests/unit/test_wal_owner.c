@@ -1,12 +1,9 @@
 /* Whose a transaction is, in the decision log; and logs of the format that did not know. */
 #include <sqlite3.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/lib/suite.h"
 #include "tests/lib/wal_fixture.h"
-#include "wal/rebuild.h"
 
 /* Oldest first: shop's, nobody's, an abort of shop's, other-shop's. */
 static void fill(struct wal_fixture *f, struct sample s[4]) {
@@ -51,14 +48,6 @@ static void list_tells_an_owner_what_is_its_own(void) {
     fixture_reopen(&f);
   }
   fixture_end(&f);
-}
-
-static void run_sql(struct wal_fixture *f, const char *sql) {
-  sqlite3 *db = NULL;
-  CU_ASSERT_EQUAL_FATAL(sqlite3_open(f->path, &db), SQLITE_OK);
-  CU_ASSERT_EQUAL(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-  CU_ASSERT_EQUAL(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-  CU_ASSERT_EQUAL(sqlite3_close(db), SQLITE_OK);
 }
 
 static int count_owners(struct wal_fixture *f) {
@@ -109,7 +98,7 @@ static void changed_owner_makes_the_record_a_damaged_one(void) {
     s.record.owner = "shop";
     CU_ASSERT_EQUAL(fixture_decide(&f, &s.record), WAL_DURABLE);
     fixture_close(&f);
-    run_sql(&f, changes[i]);
+    fixture_run_sql(&f, changes[i]);
     CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
     CU_ASSERT_PTR_NULL(fixture_look_up(&f, &s.record.txid));
     CU_ASSERT_PTR_NOT_NULL(strstr(f.errors[f.answers - 1].text, "damaged"));
@@ -117,8 +106,9 @@ static void changed_owner_makes_the_record_a_damaged_one(void) {
   }
 }
 
-static const char to_format_4[] = "DROP TRIGGER txn_removed; DROP TABLE owner;"
-                                  " PRAGMA user_version=4; UPDATE meta SET commits = commits + 1";
+static const char to_format_4[] =
+    "DROP INDEX audit_txid; DROP TRIGGER txn_removed; DROP TABLE owner;"
+    " PRAGMA user_version=4; UPDATE meta SET commits = commits + 1";
 
 static void log_of_format_4_is_brought_up_to_date(void) {
   struct wal_fixture f;
@@ -127,7 +117,7 @@ static void log_of_format_4_is_brought_up_to_date(void) {
   sample_commit(&f, &before);
   CU_ASSERT_EQUAL(fixture_decide(&f, &before.record), WAL_DURABLE);
   fixture_close(&f);
-  run_sql(&f, to_format_4);
+  fixture_run_sql(&f, to_format_4);
   CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
   const struct wal_record *record = fixture_look_up(&f, &before.record.txid);
   CU_ASSERT_TRUE(record && records_are_equal(record, &before.record));
@@ -141,20 +131,6 @@ static void log_of_format_4_is_brought_up_to_date(void) {
   fixture_end(&f);
 }
 
-static void rebuild(struct wal_fixture *f, uint64_t epoch) {
-  struct log_rebuild *rebuild = NULL;
-  struct error err = {0};
-  char aside[PATH_MAX], name[PATH_MAX + 8];
-  CU_ASSERT_EQUAL_FATAL(log_rebuild_begin(&rebuild, f->path, &err), ERR_OK);
-  struct log_rebuilt made = {.cluster = *log_rebuild_cluster(rebuild), .epoch = epoch};
-  run_id_make(made.run_id);
-  CU_ASSERT_EQUAL(log_rebuild_finish(rebuild, &made, aside, &err), ERR_OK);
-  log_rebuild_free(rebuild);
-  (void)unlink(aside);
-  (void)snprintf(name, sizeof name, "%s-wal", aside);
-  (void)unlink(name);
-}
-
 static void owners_outlive_a_rebuilding(void) {
   struct wal_fixture f;
   struct sample s[4];
@@ -162,13 +138,13 @@ static void owners_outlive_a_rebuilding(void) {
   fill(&f, s);
   uint64_t epoch = wal_epoch(f.wal);
   fixture_close(&f);
-  rebuild(&f, epoch + 1);
+  fixture_rebuild(&f, epoch + 1);
   CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
   expect_list(&f, s, (struct wal_filter){.owner = "shop"}, "20");
   expect_list(&f, s, (struct wal_filter){0}, "3210");
   fixture_close(&f);
-  run_sql(&f, to_format_4); /* damaged they are now; and none must be in the way */
-  rebuild(&f, epoch + 9);
+  fixture_run_sql(&f, to_format_4); /* damaged they are now; and none must be in the way */
+  fixture_rebuild(&f, epoch + 9);
   CU_ASSERT_EQUAL_FATAL(fixture_open(&f), ERR_OK);
   expect_list(&f, s, (struct wal_filter){0}, "1");
   fixture_end(&f);
