@@ -1,6 +1,6 @@
 /* See json.h: text to jansson's values, in one pass.
  *
- * Reading was a tenth of what a transaction costs a coordinator, and a quarter with agents: jansson goes
+ * Reading was a tenth of what a transaction costs a coordinator, and a fifth with agents: jansson goes
  * from byte to byte through four functions, and what it does not check (depth, digits) took a pass of its
  * own. Here the grammar of RFC 8259 is spelt out, with those checks where they belong; the values, and
  * what is asked of them, stay jansson's.
@@ -11,7 +11,6 @@
  */
 #include "common/json.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
