@@ -420,7 +420,8 @@ struct alarm {
   const char *event;
   char detail[CAUSE_TEXT_SIZE + 64];
   int64_t at_us;
-  struct loop_timer *again; /* NULL: not refused yet */
+  enum branch_outcome outcome; /* to be confirmed with it; RETRY: none */
+  struct loop_timer *again;    /* NULL: not refused yet */
   struct alarm *prev, *next;
 };
 
@@ -460,22 +461,26 @@ static void audited(void *data, enum wal_result result, const struct error *err)
   transaction_review(t);
 }
 
+/* Durable together: the line, and what it is about. Of a transaction that is decided that is how this branch
+ * has ended; of one that has aborted, of which nothing is known after a crash, its note: one that is at odds
+ * must be found for ever. */
 static void record_alarm(void *data) {
   struct alarm *alarm = data;
   struct transaction *t = alarm->transaction;
-  wal_audit(t->coordinator->wal, &t->id, alarm->branch, alarm->event, alarm->detail, alarm->at_us,
-            audited, alarm);
-}
-
-/* An aborted transaction is noted when it has ended, and after a crash nothing is known of it. One that
- * is at odds must be found for ever: its note becomes durable together with the audit line behind it. */
-static void note_mixed(struct transaction *t) {
   struct wal_record record;
   struct wal_branch branches[TXN_BRANCHES_MAX];
-  fill_record(t, &record, branches);
-  record.kind = WAL_KIND_ABORTED;
-  record.outcome = WAL_OUTCOME_MIXED;
-  wal_note_aborted(t->coordinator->wal, &record);
+  struct wal_alarm line = {.branch = alarm->branch,
+                           .event = alarm->event,
+                           .detail = alarm->detail,
+                           .at_us = alarm->at_us,
+                           .outcome = alarm->outcome};
+  if (!t->logged && t->core.mixed) {
+    fill_record(t, &record, branches);
+    record.kind = WAL_KIND_ABORTED;
+    record.outcome = WAL_OUTCOME_MIXED;
+    line.noted = &record;
+  }
+  wal_alarm(t->coordinator->wal, &t->id, &line, audited, alarm);
 }
 
 static void alarm_branch(struct transaction_branch *branch, enum branch_outcome outcome) {
@@ -504,7 +509,10 @@ static void alarm_branch(struct transaction_branch *branch, enum branch_outcome 
                                 .branch = branch,
                                 .detail = alarm->event,
                                 .error = &branch->last_error});
-  if (t->core.mixed && !t->logged) note_mixed(t);
+  if (t->logged && !hazard) {
+    alarm->outcome = outcome;
+    branch->confirmation_logged = true;
+  }
   DL_APPEND(t->alarms, alarm);
   hold_up(t);
   t->in_flight++;

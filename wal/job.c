@@ -48,6 +48,7 @@ struct error *job_error(struct job *job) {
 void job_free(struct job *job) {
   if (job->kind == JOB_DECIDE || job->kind == JOB_NOTE) free(job->is.put.record);
   if (job->kind == JOB_REMEMBER || job->kind == JOB_ANSWER) free(job->is.key);
+  if (job->with) job_free(job->with);
   free(job->found_key);
   free(job->err);
   for (size_t i = 0; i < JOB_TEXTS_MAX; i++)

@@ -44,6 +44,7 @@ struct job {
     wal_listed_fn listed;
   } fn;
   void *data;
+  struct job *with; /* owned: written with this one or not at all; NULL: nothing */
   enum wal_result result;
   struct record_list records; /* found or listed */
   struct wal_key *found_key;

@@ -163,6 +163,17 @@ void wal_note_aborted(struct wal *wal, const struct wal_record *record);
 void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const char *event,
                const char *detail, int64_t at_us, wal_decided_fn fn, void *data);
 
+/* An audit line, and, written with it or not at all, what it is about: whoever reads the one finds the other. */
+struct wal_alarm {
+  unsigned branch;
+  const char *event, *detail;
+  int64_t at_us;
+  enum branch_outcome outcome;    /* of the branch, as wal_confirm() has it; RETRY: none */
+  const struct wal_record *noted; /* as wal_note_aborted() has it; NULL: none */
+};
+void wal_alarm(struct wal *wal, const struct txid *txid, const struct wal_alarm *alarm,
+               wal_decided_fn fn, void *data);
+
 /* The answer to a request with a key, in place of what is known of it. The first is lazy, for what is
  * decided: the answer can be made again from its record. The second is for what leaves no decision. */
 void wal_answer(struct wal *wal, const struct wal_key *key);

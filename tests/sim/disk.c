@@ -380,23 +380,32 @@ void wal_decide(struct wal *wal, const struct wal_record *record, wal_decided_fn
   submit(wal, job);
 }
 
-void wal_note_aborted(struct wal *wal, const struct wal_record *record) {
+static struct job *note_job(struct wal *wal, const struct wal_record *record) {
   assert(record_fault(record, &wal->disk->cluster) == NULL);
   assert(record->kind == WAL_KIND_ABORTED);
   if (!wal->process->dead) checks_end(wal->process, record, record->outcome);
   struct job *job = job_new(JOB_NOTE);
   job->is.put.record = record_copy(record);
   job->is.put.ended_at_us = clock_wall_us();
-  submit(wal, job);
+  return job;
 }
 
-void wal_confirm(struct wal *wal, const struct txid *txid, unsigned id, enum branch_outcome outcome,
-                 int64_t at_us) {
+void wal_note_aborted(struct wal *wal, const struct wal_record *record) {
+  submit(wal, note_job(wal, record));
+}
+
+static struct job *confirm_job(const struct txid *txid, unsigned id, enum branch_outcome outcome,
+                               int64_t at_us) {
   assert(id >= 1 && id <= BRANCH_ID_MAX && outcome != BRANCH_OUTCOME_RETRY);
   struct job *job = job_new(JOB_CONFIRM);
   job->is.confirm =
       (struct store_confirm){.txid = *txid, .branch = id, .outcome = outcome, .at_us = at_us};
-  submit(wal, job);
+  return job;
+}
+
+void wal_confirm(struct wal *wal, const struct txid *txid, unsigned id, enum branch_outcome outcome,
+                 int64_t at_us) {
+  submit(wal, confirm_job(txid, id, outcome, at_us));
 }
 
 void wal_end(struct wal *wal, const struct txid *txid, enum wal_outcome outcome,
@@ -417,12 +426,23 @@ void wal_end(struct wal *wal, const struct txid *txid, enum wal_outcome outcome,
 
 void wal_audit(struct wal *wal, const struct txid *txid, unsigned branch, const char *event,
                const char *detail, int64_t at_us, wal_decided_fn fn, void *data) {
+  const struct wal_alarm line = {
+      .branch = branch, .event = event, .detail = detail, .at_us = at_us};
+  wal_alarm(wal, txid, &line, fn, data);
+}
+
+void wal_alarm(struct wal *wal, const struct txid *txid, const struct wal_alarm *alarm,
+               wal_decided_fn fn, void *data) {
   struct job *job = job_new(JOB_AUDIT);
   job->is.audit = (struct store_audit){.txid = *txid,
-                                       .branch = branch,
-                                       .event = job_keep_text(job, event),
-                                       .detail = job_keep_text(job, detail),
-                                       .at_us = at_us};
+                                       .branch = alarm->branch,
+                                       .event = job_keep_text(job, alarm->event),
+                                       .detail = job_keep_text(job, alarm->detail),
+                                       .at_us = alarm->at_us};
+  if (alarm->noted)
+    job->with = note_job(wal, alarm->noted);
+  else if (alarm->outcome != BRANCH_OUTCOME_RETRY)
+    job->with = confirm_job(txid, alarm->branch, alarm->outcome, alarm->at_us);
   job->fn.decided = fn;
   job->data = data;
   submit(wal, job);

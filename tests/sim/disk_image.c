@@ -125,7 +125,9 @@ bool image_apply(struct image *image, const struct job *job) {
   switch (job->kind) {
   case JOB_DECIDE:
   case JOB_NOTE: return apply_put(image, job);
-  case JOB_AUDIT: add_audit(image, job->is.audit.txid.text, job->is.audit.event); break;
+  case JOB_AUDIT:
+    add_audit(image, job->is.audit.txid.text, job->is.audit.event);
+    return !job->with || image_apply(image, job->with);
   case JOB_CONFIRM: apply_confirm(image, &job->is.confirm); break;
   case JOB_END: apply_end(image, &job->is.end); break;
   case JOB_REMEMBER:
