@@ -70,7 +70,7 @@ try() {
     return 1
   fi
   say "$1: building"
-  patch -s -p0 -d "$tree" <"$patch"
+  patch -s -p0 -F0 -d "$tree" <"$patch"
   caught=0
   if ! build; then
     cat "$dir/build.log" >&2
@@ -90,7 +90,7 @@ heal() {
   sed -n 's/^+++ \([^[:space:]]*\).*/\1/p' "$patch" | while read -r file; do cp "$file" "$tree/$file"; done
 }
 
-applies() { patch -s -p0 --dry-run -d "$tree" <"$patches/$1.patch" >"$dir/patch.log" 2>&1; }
+applies() { patch -s -p0 -F0 --dry-run -d "$tree" <"$patches/$1.patch" >"$dir/patch.log" 2>&1; }
 
 copy_tree
 say 'building'
