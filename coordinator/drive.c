@@ -519,24 +519,7 @@ static void alarm_branch(struct transaction_branch *branch, enum branch_outcome 
   record_alarm(alarm);
 }
 
-static void log_end(struct transaction *t) {
-  wal_end(t->coordinator->wal, &t->id, transaction_outcome(t),
-          t->cause.kind != CAUSE_NONE ? &t->cause : NULL, t->decided_at_us, t->applied_at_us);
-}
-
-static void end(struct transaction *t) {
-  struct wal *wal = t->coordinator->wal;
-  CRASH_POINT("C8");
-  t->applied_at_us = clock_wall_us();
-  if (t->decided_at_us == 0) t->decided_at_us = t->applied_at_us;
-  t->ended = true;
-  observe(t, &(struct observed){.kind = STEP_ENDED,
-                                .detail = render_outcome_name(transaction_outcome(t))});
-  if (t->logged) {
-    t->end_waits = t->alarms != NULL;
-    if (!t->end_waits) log_end(t);
-    return;
-  }
+static void note_aborted(struct transaction *t) {
   struct wal_record record;
   struct wal_branch branches[TXN_BRANCHES_MAX];
   fill_record(t, &record, branches);
@@ -546,8 +529,28 @@ static void end(struct transaction *t) {
   struct wal_key key;
   char *results;
   if (key_fill(t, &key, &results) && key.status != 0) record.key = &key;
-  wal_note_aborted(wal, &record);
+  wal_note_aborted(t->coordinator->wal, &record);
   free(results);
+}
+
+static void log_end(struct transaction *t) {
+  if (!t->logged)
+    note_aborted(t);
+  else
+    wal_end(t->coordinator->wal, &t->id, transaction_outcome(t),
+            t->cause.kind != CAUSE_NONE ? &t->cause : NULL, t->decided_at_us, t->applied_at_us);
+}
+
+static void end(struct transaction *t) {
+  CRASH_POINT("C8");
+  t->applied_at_us = clock_wall_us();
+  if (t->decided_at_us == 0) t->decided_at_us = t->applied_at_us;
+  t->ended = true;
+  observe(t, &(struct observed){.kind = STEP_ENDED,
+                                .detail = render_outcome_name(transaction_outcome(t))});
+  /* An end in the log that no audit line speaks of would be told as mixed for ever without a word why. */
+  t->end_waits = t->alarms != NULL;
+  if (!t->end_waits) log_end(t);
 }
 
 /* ---- the step --------------------------------------------------------------------------------- */
