@@ -25,7 +25,7 @@ static struct async *leave_committing(struct world *w, const char *label) {
                "{'commit':true,'timeout_ms':1500,'label':'%s','branches':[" BRANCH(
                    "bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10)) "]}",
                label));
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   world_server_kill(w, BANK_B);
   gate_open(gate);
   UNTIL(strcmp(api_outcome(w->api, label), "committed") == 0);

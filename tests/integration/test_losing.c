@@ -185,7 +185,7 @@ static void decide_and_commit_one(struct world *w) {
       w->api, "/v1/transactions",
       ONE_CALL("'label':'doubt',",
                BRANCH("bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10))));
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   hide_bank_b(w);
   gate_open(gate);
   UNTIL(world_balance(w, BANK_A, 1) == ACCOUNT_BALANCE - 10);
@@ -617,7 +617,7 @@ static void backup_put_back_is_refused_and_its_decisions_are_kept(enum world_mod
       w->api, "/v1/transactions",
       ONE_CALL("'label':'doubt',",
                BRANCH("bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10))));
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   hide_bank_b(w);
   gate_open(gate);
   UNTIL(strcmp(api_outcome(w->api, "doubt"), "committed") == 0);

@@ -211,7 +211,7 @@ static void check_lost_rollback_aborts(enum world_mode mode, enum proxy_directio
     last = proxy_on(proxy, direction, rollback, action);
   PGconn *gate = gate_close(w, BANK_A);
   struct async *call = async_post(w->api, "/v1/transactions", refused_late);
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   gate_open(gate);
   const struct reply *reply = async_finish(call);
   CHECK_FIRED(proxy, last);

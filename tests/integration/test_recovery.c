@@ -119,7 +119,7 @@ static void branch_rolled_back_by_hand_is_told_as_mixed(enum world_mode mode) {
       w->api, "/v1/transactions",
       ONE_CALL("'label':'mixed',",
                BRANCH("bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10))));
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   end_by_hand(w, "ROLLBACK", "mixed");
   gate_open(gate);
   check_mixed(async_finish(call));
@@ -147,7 +147,7 @@ static void branch_committed_by_hand_before_an_abort_is_told_as_mixed(enum world
       w->api, "/v1/transactions",
       ONE_CALL("'label':'mixed',",
                BRANCH("bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10))));
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   end_by_hand(w, "COMMIT", "mixed");
   const char *id = json_string_value(json_object_get(api_find(w->api, "mixed"), "id"));
   check_mixed(api_rollback(w->api, id));
@@ -294,7 +294,7 @@ static void stop_with_a_branch_unreachable_is_bounded_and_finished_later(enum wo
       w->api, "/v1/transactions",
       ONE_CALL("'label':'late',",
                BRANCH("bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10))));
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   world_server_kill(w, BANK_B);
   gate_open(gate);
   UNTIL(strcmp(api_outcome(w->api, "late"), "committed") == 0);

@@ -32,7 +32,7 @@ static struct async *start_transfer(struct world *w, const char *label) {
                         BRANCH("bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10))),
                label);
   struct async *call = async_post(w->api, "/v1/transactions", body);
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   return call;
 }
 

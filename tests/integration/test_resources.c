@@ -481,7 +481,7 @@ static void descriptors_used_up_lets_recovery_go_on(enum world_mode mode) {
       w->api, "/v1/transactions",
       ONE_CALL("'label':'hard',",
                BRANCH("bank_a", DEBIT(10) "," AT_GATE) "," BRANCH("bank_b", CREDIT(10))));
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   rlim_t before = limit_files(w, agent, world_open_files(w, agent));
   world_server_kill(w, BANK_B);
   gate_open(gate);

@@ -25,7 +25,7 @@ static const char transfer_at_gate[] =
 /* bank_b is prepared, bank_a waits at its gate. */
 static struct async *start_transfer(struct world *w) {
   struct async *call = async_post(w->api, "/v1/transactions", transfer_at_gate);
-  UNTIL(gate_waiting(w, BANK_A) == 1 && world_prepared(w, BANK_B) == 1);
+  gate_wait_half_voted(w);
   return call;
 }
 

@@ -156,6 +156,9 @@ void gate_open(PGconn *gate);
 #define AT_GATE STATEMENT("INSERT INTO gated VALUES (1)")
 /* Branches that wait at the gate now. */
 int64_t gate_waiting(const struct world *w, int bank);
+/* Until the only transaction under way has bank_b's yes, and bank_a waits at the gate. That bank_b lists
+ * the branch as prepared is not enough: its answer may still wait for a replica. */
+void gate_wait_half_voted(struct world *w);
 
 void world_server_kill(struct world *w, int bank);
 void world_server_start(struct world *w, int bank);

@@ -277,3 +277,10 @@ int64_t gate_waiting(const struct world *w, int bank) {
                        "(SELECT oid FROM pg_database WHERE datname = current_database())",
                        GATE_LOCK);
 }
+
+void gate_wait_half_voted(struct world *w) {
+  UNTIL(gate_waiting(w, BANK_A) == 1);
+  UNTIL(strcmp(reply_string(api_get(w->api, "/v1/transactions?state=preparing"),
+                            "/transactions/0/branches/1/state"),
+               "prepared") == 0);
+}
