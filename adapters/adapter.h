@@ -70,9 +70,10 @@ struct session_job {
 };
 
 enum session_ran {
-  RAN_UNKNOWN, /* PREPARE may have happened (connection lost, timed out, or a warning): look the
+  RAN_UNKNOWN,  /* PREPARE may have happened (connection lost, timed out, or a warning): look the
                     gid up. The session is broken */
-  RAN_FAILED,  /* rolled back, verified or certain; nothing can have been prepared. The session is
+  RAN_UNWANTED, /* the same, of a branch that has failed: what is found must not be voted for */
+  RAN_FAILED,   /* rolled back, verified or certain; nothing can have been prepared. The session is
                     idle, or broken: see `reusable` */
   RAN_OPEN, /* statements done; in transaction. RUN_READY: xid is set if one is assigned, and a WAL
                    record of its own is written then, which a `barrier` makes durable; if none is, no
@@ -91,7 +92,7 @@ struct session_result {
                           {"rows_affected":n,"columns":["a"],"rows":[[1,"x",null]]}; NULL if none.
                           int2/4/8, float4/8 (finite) and bool as JSON values, all else as the
                           database's text, null as null */
-  struct cause cause;  /* FAILED, UNKNOWN; cause.branch is not set here */
+  struct cause cause;  /* FAILED, UNKNOWN, UNWANTED; cause.branch is not set here */
 };
 typedef void (*session_ran_fn)(void *data, const struct session_result *result);
 

@@ -65,6 +65,8 @@ struct session_op {
   void (*synced)(struct session *s);
   /* Everything sent has been answered: queue more, or end. */
   void (*drained)(struct session *s);
+  /* What has come of the step's answer is more than wire_bound() allows: `lost` follows. */
+  void (*over)(struct session *s, struct step step);
   /* The connection is gone; the session is broken already. */
   void (*lost)(struct session *s, const struct error *err);
 };
@@ -183,6 +185,10 @@ struct session {
   bool step_started; /* the first step was told its row mode */
   bool send_failed;  /* libpq refused to queue something: the connection is given up */
   bool warned;       /* a WARNING came during the first step */
+  size_t
+      answer_max; /* where the operation has `over`; of what has come and is no whole result yet: */
+  size_t unfinished;
+  bool in_pieces; /* an earlier reading has not finished it */
   bool write_watched;
   bool is_unsent; /* in its adapter's list: */
   struct session *unsent_prev, *unsent_next;
@@ -283,6 +289,10 @@ void wire_break(struct session *s);
 /* Has `drained` called on the next turn though nothing was sent. */
 void wire_answer_later(struct session *s);
 
+/* Until the operation ends: no single result, message or notice of the server may have more bytes. libpq reads
+ * at once what is there, so somewhat more may have come when it is found. */
+void wire_bound(struct session *s, size_t bytes);
+
 void wire_query(struct session *s, enum step_kind kind, unsigned index, const char *sql,
                 size_t param_count, const char *const *params);
 /* The same, of a text that will come again: prepared on the server, and used by its name. */
@@ -360,6 +370,10 @@ void rows_begin(struct rows *rows, size_t rows_max, size_t bytes_max);
  * and after rows_discard(), what comes is dropped. */
 bool rows_add(struct rows *rows, int statement, PGresult *result, struct cause *cause);
 void rows_discard(struct rows *rows);
+/* A row of the statement is so far over the limit that its end is not waited for. */
+void rows_refuse_row(struct rows *rows, int statement, struct cause *cause);
+/* What a single row may have, before that. */
+size_t rows_row_max(const struct rows *rows);
 /* The JSON array, or NULL when there is none. Owner: the caller, free(). */
 char *rows_take(struct rows *rows);
 

@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a row over the limit may have before the connection is not worth the memory that it keeps. */
-enum { WIDE_BYTES = 1 << 20 };
+/* What a row over the limit may have before the connection is not worth the memory that it keeps; and what may
+ * come before a row's end and is no value of it: 1600 columns' descriptions and lengths. */
+enum { WIDE_BYTES = 1 << 20, ROW_HEAD_BYTES = 256 << 10 };
 
 enum {
   OID_BOOL = 16,
@@ -134,6 +135,15 @@ bool rows_add(struct rows *rows, int statement, PGresult *result, struct cause *
   cause_set(cause, CAUSE_LIMIT, statement, "no memory for the results");
   rows_discard(rows);
   return false;
+}
+
+size_t rows_row_max(const struct rows *rows) {
+  return rows->bytes_max + ROW_HEAD_BYTES;
+}
+
+void rows_refuse_row(struct rows *rows, int statement, struct cause *cause) {
+  (void)refuse(cause, statement, "bytes", "result_bytes", rows->bytes_max);
+  rows_discard(rows);
 }
 
 char *rows_take(struct rows *rows) {

@@ -91,7 +91,7 @@ static void answer_open(struct session *s) {
 
 static void answer_unknown(struct session *s) {
   wire_break(s);
-  answer(s, RAN_UNKNOWN, false);
+  answer(s, s->run.failed ? RAN_UNWANTED : RAN_UNKNOWN, false);
 }
 
 static void fail(struct session *s) {
@@ -397,6 +397,12 @@ static void run_drained(struct session *s) {
     send_prepare(s);
 }
 
+/* To read on would be to hold a row that nobody may have. The price is the connection. */
+static void run_over(struct session *s, struct step step) {
+  rows_refuse_row(&s->run.rows, step.kind == STEP_STATEMENT ? (int)step.index : -1, &s->run.cause);
+  fail(s);
+}
+
 static void run_lost(struct session *s, const struct error *err) {
   struct run *run = &s->run;
   bool prepared = run->prepare == PREPARE_DONE && !run->settled;
@@ -411,9 +417,8 @@ static void run_lost(struct session *s, const struct error *err) {
     answer(s, RAN_FAILED, false); /* PREPARE was not sent, or was refused */
 }
 
-static const struct session_op run_op = {.result = run_result,
-                                         .drained = run_drained,
-                                         .lost = run_lost};
+static const struct session_op run_op = {
+    .result = run_result, .drained = run_drained, .over = run_over, .lost = run_lost};
 
 /* ---- the calls ------------------------------------------------------------------------------- */
 
@@ -460,6 +465,7 @@ void session_run(struct session *s, const struct session_job *job, session_ran_f
   run_begin(s, &run_op, job->timeout_ms + s->call_timeout_ms, fn, data);
   keep_job(&s->run, job);
   rows_begin(&s->run.rows, job->result_rows_max, job->result_bytes_max);
+  wire_bound(s, rows_row_max(&s->run.rows));
   if (s->state == SESSION_BROKEN) return; /* `lost` is on its way, and nothing was sent */
   if (!check_statements(s, job)) {
     fail(s);
@@ -473,6 +479,7 @@ void session_rollback(struct session *s, session_ran_fn fn, void *data) {
   assert(s->state == SESSION_IN_TRANSACTION || s->state == SESSION_BROKEN);
   run_begin(s, &run_op, s->call_timeout_ms, fn, data);
   rows_begin(&s->run.rows, 0, 0);
+  wire_bound(s, rows_row_max(&s->run.rows));
   fail(s);
   send_rollback(s);
 }

@@ -14,8 +14,9 @@
  *  5. A socket is watched only while it is open. libpq closes it in any call that finds the server gone,
  *     those that send included; a watch that was set and not yet carried out would end the process
  *     (libuv aborts), and its number may be another's at once.
- * Limits: STEPS_MAX queued steps. libpq holds a single row as a whole, however wide, twice: as it was read and
- * as a result; nothing tells its length before it is there. See rows.wide.
+ * Limits: STEPS_MAX queued steps. libpq holds a single row as a whole twice, as it was read and as a result, and
+ * does not tell its length before it is there. So what comes in pieces is counted, see wire_bound(); what has
+ * come at once is found by rows.wide.
  */
 #include "adapters/postgres.h"
 
@@ -25,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <utlist.h>
 
 #include "adapters/sqlstate.h"
@@ -206,6 +208,7 @@ static void note_farewell(struct session *s, const PGresult *result) {
 static void on_notice(void *data, const PGresult *result) {
   struct session *s = data;
   const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  s->unfinished = 0;
   if (!severity) return;
   if (strcmp(severity, "WARNING") == 0) s->warned = true;
   if (strcmp(severity, "FATAL") != 0 && strcmp(severity, "PANIC") != 0) return;
@@ -268,9 +271,10 @@ static bool take_result(struct session *s, PGresult *result) {
 static bool take_results(struct session *s) {
   for (;;) {
     step_start(s);
-    if (PQisBusy(s->connection)) return true; /* also reads notices of an idle session */
-    if (s->step_count == 0) return true;
+    s->in_pieces = PQisBusy(s->connection); /* also reads notices of an idle session */
+    if (s->in_pieces || s->step_count == 0) return true;
     PGresult *result = PQgetResult(s->connection);
+    s->unfinished = 0;
     bool good = take_result(s, result);
     PQclear(result);
     if (s->state == SESSION_BROKEN) return true; /* by the operation itself, or closed */
@@ -287,15 +291,38 @@ static void watch(struct session *s, bool writable) {
   s->write_watched = writable;
 }
 
+/* Most answers come whole, and nothing is asked of the kernel for them. */
+static bool read_input(struct session *s) {
+  int waiting = 0;
+  if (s->in_pieces && ioctl(PQsocket(s->connection), FIONREAD, &waiting) == 0 && waiting > 0)
+    s->unfinished += (size_t)waiting;
+  return PQconsumeInput(s->connection) == 1;
+}
+
+static bool is_over(const struct session *s) {
+  return s->op && s->op->over && s->step_count > 0 && s->unfinished > s->answer_max;
+}
+
+static void give_up(struct session *s) {
+  struct error err = {0};
+  (void)error_set(&err, ERR_LOST, "an answer of the database was too large to be read");
+  s->op->over(s, s->steps[s->step_first]);
+  lose(s, &err);
+}
+
 /* Sends and takes what there is. */
 static void on_socket(struct session *s, bool readable) {
   bool alive = true;
-  if (readable) alive = PQconsumeInput(s->connection) == 1;
+  if (readable) alive = read_input(s);
   /* What came before the end counts, so it is read first: a tag may be among it. */
   bool good = take_results(s);
   if (s->state == SESSION_BROKEN) return;
   if (!alive || !good || s->send_failed) {
     lose_by_libpq(s);
+    return;
+  }
+  if (is_over(s)) {
+    give_up(s);
     return;
   }
   int flushed = PQflush(s->connection);
@@ -412,6 +439,12 @@ void wire_connect(struct session *s, const struct session_op *op) {
 void wire_timer(struct session *s, int64_t timeout_ms) {
   s->operation++;
   loop_timer_start(s->timer, timeout_ms > 0 ? (uint64_t)timeout_ms : 0);
+}
+
+void wire_bound(struct session *s, size_t bytes) {
+  assert(s->op->over);
+  s->answer_max = bytes;
+  s->unfinished = 0;
 }
 
 void wire_begin(struct session *s, const struct session_op *op, int64_t timeout_ms) {

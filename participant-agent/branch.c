@@ -359,6 +359,7 @@ static void on_ran(struct branch *b, const struct branch_event *e, struct branch
     assert(b->end != RUN_KEEP_OPEN);
     settle(b, b->closed ? BRANCH_ABORTED : BRANCH_READ_ONLY, out);
     break;
+  case RAN_UNWANTED: b->closed = true; /* fall through */
   case RAN_UNKNOWN:
     b->lost = AFTER_LOST_PREPARE;
     end_session(b, out);

@@ -8,6 +8,7 @@
  *                 PREPARING --ran prepared--> PREPARED --commit--> COMMITTING --> COMMITTED
  *                    |  '--ran read-only--> READ_ONLY      '--abort--> ABORTING --> ABORTED
  *                    |  '--ran unknown--> ENDING_SESSION --> LOOKING_UP --prepared--> PREPARED
+ *                    |       (unwanted: as unknown, and closed: what is found prepared is rolled back)
  *                    '--ran failed--> ABORTED                          '--absent--> ABORTED
  *                 RUNNING --ran open (READY)--> FLUSHING --flushed--> READY
  *                                                  '--not flushed--> ABORTING --> ABORTED

@@ -64,12 +64,12 @@ static void on_ran(void *data, const struct session_result *result) {
   forget_cancel(entry);
   spans_end_work(entry, &result->cause);
   if (result->xid[0]) memcpy(entry->xid, result->xid, sizeof entry->xid);
-  if (result->ran == RAN_FAILED || result->ran == RAN_UNKNOWN)
+  bool lost = result->ran == RAN_UNKNOWN || result->ran == RAN_UNWANTED;
+  if (result->ran == RAN_FAILED || lost)
     entry_note(entry, &result->cause);
   else
     entry_note(entry, NULL);
-  if (result->ran == RAN_UNKNOWN)
-    copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
+  if (lost) copy_text(entry->lost_name, sizeof entry->lost_name, entry->work->name);
   if (result->ran == RAN_OPEN)
     pool_rest(entry->work);
   else

@@ -229,20 +229,20 @@ static void bytes_over_the_limit_abort(enum world_mode mode) {
 }
 IN_BOTH_MODES(bytes_over_the_limit_abort)
 
-/* libpq reads a row as a whole before it can be measured. What that takes is given back. */
-static void row_far_over_the_limit_leaves_no_memory_behind(enum world_mode mode) {
+/* libpq would hold all of it, twice. The proxy sends more slowly than it is read, as a network does. */
+static void row_far_over_the_limit_is_not_held(enum world_mode mode) {
   enum { ROW_BYTES = 64 << 20 };
-  struct world *w = world_open(mode, &small);
-  enum world_target agent = mode == WORLD_AGENTS ? AGENT_A : COORDINATOR;
+  struct world *w = world_open(mode, &(struct world_options){.proxies = PROXY_DATABASES,
+                                                             .database = "result_bytes = 1024\n"});
   CU_ASSERT_FALSE(takes_bytes(w, ROW_BYTES));
-  CU_ASSERT_TRUE(world_memory_kib(w, agent, "VmHWM") > ROW_BYTES / 1024); /* it has been there */
   CU_ASSERT_TRUE(takes_bytes(w, 10));
 #ifndef __SANITIZE_ADDRESS__ /* which keeps what is freed, for a while */
-  CU_ASSERT_TRUE(world_memory_kib(w, agent, "VmRSS") < ROW_BYTES / 1024);
+  enum world_target agent = mode == WORLD_AGENTS ? AGENT_A : COORDINATOR;
+  CU_ASSERT_TRUE(world_memory_kib(w, agent, "VmHWM") < ROW_BYTES / 1024);
 #endif
   world_close(w);
 }
-IN_BOTH_MODES(row_far_over_the_limit_leaves_no_memory_behind)
+IN_BOTH_MODES(row_far_over_the_limit_is_not_held)
 
 /* ---- events ----------------------------------------------------------------------------------- */
 
@@ -279,5 +279,4 @@ SUITE(limits, CASE(branches_over_the_limit_are_refused),
       CASE(body_over_the_limit_is_refused), CASE(transactions_over_the_limit_wait_outside),
       CASE(time_over_the_limit_is_refused), CASE(names_over_their_length_are_refused),
       BOTH(rows_over_the_limit_abort), BOTH(bytes_over_the_limit_abort),
-      BOTH(row_far_over_the_limit_leaves_no_memory_behind),
-      CASE(readers_of_events_over_the_limit_are_refused))
+      BOTH(row_far_over_the_limit_is_not_held), CASE(readers_of_events_over_the_limit_are_refused))

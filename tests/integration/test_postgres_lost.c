@@ -94,6 +94,20 @@ static void server_killed_with_prepare_under_way_is_unknown(void) {
   end();
 }
 
+/* Too many rows came before the server was gone: whatever is found prepared may not be voted for. */
+static void server_killed_with_prepare_of_a_failed_branch_under_way_is_unwanted(void) {
+  begin();
+  const struct statement rows = {.sql = "SELECT generate_series(1, 10000)", .expect_rows = -1};
+  const struct statement statements[] = {take, rows, sleeper};
+  run_begin(RUN_PREPARE, statements, 3, 60000);
+  wait_until_asleep();
+  throwaway_server_kill(pg.server);
+  pg_wait(&pg, &answer, 1);
+  assert_lost(RAN_UNWANTED, CAUSE_LIMIT);
+  CU_ASSERT_EQUAL(answer.cause.statement, 1);
+  end();
+}
+
 static void server_killed_after_prepare_keeps_it(void) {
   begin();
   run_begin(RUN_PREPARE, &take, 1, 5000);
@@ -363,6 +377,7 @@ static void xid_of_a_ready_branch_is_not_handed_out_again_after_a_barrier(void) 
 
 SUITE(postgres_lost, CASE(server_killed_amid_statements_before_prepare_fails_the_branch),
       CASE(server_killed_with_prepare_under_way_is_unknown),
+      CASE(server_killed_with_prepare_of_a_failed_branch_under_way_is_unwanted),
       CASE(server_killed_after_prepare_keeps_it), CASE(server_stopped_while_idle_tells_the_session),
       CASE(backend_ended_amid_statements_fails_though_prepare_was_sent),
       CASE(calls_on_a_broken_session_are_answered_as_lost),

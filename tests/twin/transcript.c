@@ -68,6 +68,7 @@ static void on_lost(void *data, const struct error *err) {
 
 static void on_ran(void *data, const struct session_result *result) {
   static const char *const names[] = {[RAN_UNKNOWN] = "unknown",
+                                      [RAN_UNWANTED] = "unwanted",
                                       [RAN_FAILED] = "failed",
                                       [RAN_OPEN] = "open",
                                       [RAN_PREPARED] = "prepared",

@@ -246,6 +246,16 @@ static void lost_prepare_found_is_a_yes(void) {
   STEP(LOOKED(LOOKED_PREPARED), "prepared: vote_yes");
 }
 
+static void lost_prepare_of_a_failed_branch_is_rolled_back_when_found(void) {
+  struct branch b = fresh();
+  STEP(RUN(0, RUN_PREPARE), "preparing: run");
+  STEP(RAN(RAN_UNWANTED), "ending_session: end_session");
+  STEP(RUN(0, RUN_PREPARE), "ending_session: join");
+  STEP(ENDED(true), "looking_up: look_up");
+  STEP(LOOKED(LOOKED_PREPARED), "aborting: rollback_prepared");
+  STEP(FINISHED(FINISH_DONE), "aborted: vote_no");
+}
+
 static void lost_prepare_absent_is_a_no(void) {
   struct branch b = fresh();
   STEP(RUN(0, RUN_PREPARE), "preparing: run");
@@ -697,6 +707,8 @@ static size_t run_answers(const struct branch *b, struct branch_event *out) {
   out[n++] = RAN(RAN_FAILED);
   out[n++] = RAN(RAN_UNKNOWN);
   out[n++] = RAN_XID(RAN_UNKNOWN);
+  out[n++] = RAN(RAN_UNWANTED);
+  out[n++] = RAN_XID(RAN_UNWANTED);
   if (b->end == RUN_PREPARE) {
     out[n++] = RAN_XID(RAN_PREPARED);
   } else {
@@ -1003,6 +1015,7 @@ SUITE(branch, CASE(run_to_prepare_and_commit_is_committed), CASE(interactive_run
       CASE(commit_of_a_branch_of_another_role_is_tried), CASE(external_branch_absent_is_a_no),
       CASE(external_branch_look_up_lost_is_unknown),
       CASE(later_statements_on_unknown_branch_are_a_no), CASE(lost_prepare_found_is_a_yes),
+      CASE(lost_prepare_of_a_failed_branch_is_rolled_back_when_found),
       CASE(lost_prepare_absent_is_a_no), CASE(session_that_cannot_be_ended_is_never_absent),
       CASE(lost_look_up_after_a_run_does_not_run_again),
       CASE(abort_of_unknown_branch_leaves_a_tombstone), CASE(abort_amid_run_cancels_it),
