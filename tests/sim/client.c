@@ -16,17 +16,15 @@
 #include "tests/sim/client_internal.h"
 
 #define BEGIN_TARGET "/v1/transactions"
-enum { TARGET_SIZE = 96, REPEATS_MAX = 12 };
+enum { TARGET_SIZE = 96, REPEATS_MAX = 12, HURRIED_MAX = 4 };
 enum {
   ANSWER_US = 12000000,
   REGRET_MAX_US = 15000,
-  AGAIN_SOON_US = 5000,
-  AGAIN_MAX_US = 300000,
   PAUSE_MIN_US = 1000,
   ATTEMPTS_MAX = 4,
   ASKED_MAX = 20
 };
-enum { START_SHORT_US = 50000, START_MAX_US = 3000000, LATER_MAX_US = 6000000 };
+enum { START_SHORT_US = 50000, START_MAX_US = 3000000 };
 
 static struct sim *sim_of(const struct errand *errand) {
   return errand->clients->options.sim;
@@ -47,6 +45,14 @@ static void later(struct errand *errand, uint64_t us, void (*next)(struct errand
 
 static void soon(struct errand *errand, void (*next)(struct errand *errand)) {
   later(errand, sim_between(sim_of(errand), PAUSE_MIN_US, errand->clients->pause_max_us), next);
+}
+
+/* For a branch that is prepared late nothing is to be late before it. */
+static void proceed(struct errand *errand, void (*next)(struct errand *errand)) {
+  if (errand->prepares_late)
+    later(errand, PAUSE_MIN_US, next);
+  else
+    soon(errand, next);
 }
 
 static struct net_request request_of(const char *method, const char *target,
@@ -128,12 +134,10 @@ static json_t *take_answer(struct errand *errand, const char *body, size_t lengt
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 static void poll_again(struct errand *errand);
-static void prepare_again(struct errand *errand);
-
 static void post(struct errand *errand);
 
 static void look_later(struct errand *errand) {
-  if (errand->prepares_twice) prepare_again(errand);
+  if (errand->prepares_twice && !errand->prepares_late) errand_prepare_again(errand);
   if (errand->told_id[0] && errand->repeats < REPEATS_MAX && errand->looks > 0) {
     errand->repeats = REPEATS_MAX; /* once, and whatever is answered */
     later(errand, sim_between(sim_of(errand), 1000, LATER_MAX_US), post);
@@ -305,27 +309,15 @@ static void regret(void *data) {
   errand->second = network_call(errand->clients->options.network, &request, nobody_waits, errand);
 }
 
-static void impatience(void *data) {
-  struct errand *errand = data;
-  errand->again = NULL;
-  if (errand->prepares_twice) prepare_again(errand);
-}
-
-/* Mostly while the first is prepared: this one has its lock as soon as that one is committed. */
-static void again_soon(struct errand *errand) {
-  struct sim *sim = sim_of(errand);
-  uint64_t most_us = sim_random(sim, 4) > 0 ? AGAIN_SOON_US : AGAIN_MAX_US;
-  errand->again = sim_after(sim, NULL, sim_random(sim, most_us), impatience, errand);
-}
-
 static void commit(struct errand *errand) {
   char target[96];
   if (errand->changes_mind)
     errand->regret =
         sim_after(sim_of(errand), NULL, sim_random(sim_of(errand), REGRET_MAX_US), regret, errand);
   errand->changes_mind = false;
-  if (errand->prepares_twice && !errand->again && sim_random(sim_of(errand), 4) > 0)
-    again_soon(errand);
+  if (errand->prepares_twice && !errand->prepares_late && !errand->again &&
+      sim_random(sim_of(errand), 4) > 0)
+    errand_prepare_soon(errand);
   (void)snprintf(target, sizeof target, "/v1/transactions/%s/commit", errand->txid);
   struct json_writer w;
   json_writer_init(&w);
@@ -361,32 +353,15 @@ static void prepared(void *data, bool prepared) {
   if (!errand->dropped) soon(errand, application_is_done);
 }
 
-/* One account stands for all that the branch was to move. */
-static void prepare(struct errand *errand, unsigned database, const char *gid,
-                    void (*done)(void *data, bool prepared)) {
-  struct clients *clients = errand->clients;
-  int64_t sum = 0;
-  unsigned account = 1;
-  for (unsigned i = 0; i < errand->move_count; i++) {
-    if (errand->moves[i].database != database) continue;
-    account = errand->moves[i].account;
-    sum += errand->moves[i].amount;
+static void told_gid(struct errand *errand) {
+  if (errand->prepares_late) {
+    errand_prepare_late(errand);
+    proceed(errand, next_branch);
+    return;
   }
-  sim_database_prepare(clients->options.databases[database], gid, account, sum, done, errand);
-}
-
-static void ignored(void *data, bool prepared) {
-  (void)data;
-  (void)prepared;
-}
-
-/* An application that has lost its answer, and knows nothing of what became of the first: as long as
- * that one is prepared, this one waits for its lock. */
-static void prepare_again(struct errand *errand) {
-  unsigned databases = errand->clients->options.database_count;
-  errand->prepares_twice = false;
-  for (unsigned i = 0; i < databases; i++)
-    if (errand->gids[i][0]) prepare(errand, i, errand->gids[i], ignored);
+  errand->preparing = !errand->impatient;
+  errand_prepare(errand, errand->branch - 1, errand->impatient ? NULL : prepared);
+  if (errand->impatient) soon(errand, application_is_done);
 }
 
 static void enlisted(void *data, int status, const char *body, size_t length,
@@ -397,9 +372,10 @@ static void enlisted(void *data, int status, const char *body, size_t length,
   if (status == 201 && gid) {
     checks_external(errand->clients->options.checks, errand->branch - 1, gid);
     (void)snprintf(errand->gids[errand->branch - 1], GID_SIZE, "%s", gid);
-    errand->preparing = !errand->impatient;
-    prepare(errand, errand->branch - 1, gid, errand->impatient ? ignored : prepared);
-    if (errand->impatient) soon(errand, application_is_done);
+    told_gid(errand);
+  } else if (answer && status == 503 && errand->prepares_late) {
+    errand->branch--; /* nothing was done */
+    soon(errand, next_branch);
   } else if (answer) {
     (void)note_transaction(errand, answer);
     find_out(errand);
@@ -476,7 +452,10 @@ static void next_branch(struct errand *errand) {
     run_statement(errand, move);
     return;
   }
-  end_errand(errand);
+  if (errand->prepares_late)
+    later(errand, sim_random(sim_of(errand), LATER_MAX_US), end_errand);
+  else
+    end_errand(errand);
 }
 
 static void begun(void *data, int status, const char *body, size_t length,
@@ -491,7 +470,7 @@ static void begun(void *data, int status, const char *body, size_t length,
   if (known && errand->settled)
     look_later(errand);
   else if (known)
-    soon(errand, next_branch);
+    proceed(errand, next_branch);
   else if (answer && status == 503 && errand->repeats == 0) {
     checks_told_refused(errand->clients->options.checks, errand->label);
     try_again(errand);
@@ -530,11 +509,12 @@ static void post(struct errand *errand) {
 
 /* ---- all of them ------------------------------------------------------------------------------ */
 
+/* There is room for those that come without having been planned. */
 static void make_errands(struct clients *clients, size_t count) {
-  clients->errands = calloc(count, sizeof *clients->errands);
+  clients->errands = calloc(count + HURRIED_MAX, sizeof *clients->errands);
   if (!clients->errands) abort();
   clients->count = count;
-  for (unsigned i = 0; i < count; i++) {
+  for (unsigned i = 0; i < count + HURRIED_MAX; i++) {
     clients->errands[i].clients = clients;
     clients->errands[i].number = i;
   }
@@ -553,6 +533,15 @@ struct clients *clients_new(const struct clients_options *options) {
     later(&clients->errands[i], sim_random(options->sim, start_max_us), begin);
   }
   return clients;
+}
+
+void clients_hurry(struct clients *clients) {
+  if (clients->hurried == HURRIED_MAX) return;
+  clients->hurried++;
+  struct errand *errand = &clients->errands[clients->count++];
+  errand->prepares_late = true;
+  errand_choose(errand);
+  proceed(errand, begin);
 }
 
 static void drop_errands(struct clients *clients) {
@@ -576,7 +565,7 @@ void clients_free(struct clients *clients) {
 
 bool clients_are_done(const struct clients *clients) {
   for (size_t i = 0; i < clients->count; i++)
-    if (!clients->errands[i].done) return false;
+    if (!clients->errands[i].done || clients->errands[i].again) return false;
   return true;
 }
 

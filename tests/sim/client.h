@@ -20,6 +20,8 @@ struct clients_options {
 /* The errands start by themselves, in the run's first seconds. */
 struct clients *clients_new(const struct clients_options *options);
 void clients_free(struct clients *clients);
+/* One more errand, at once and without a pause: it enlists branches, and prepares them at any time after. */
+void clients_hurry(struct clients *clients);
 /* Every errand has come to its end. */
 bool clients_are_done(const struct clients *clients);
 /* Reads every transaction that anybody has seen once more. */

@@ -40,6 +40,14 @@ static void choose_moves(struct errand *errand) {
   }
 }
 
+/* Step by step, and nothing but branches that it prepares itself. */
+static void choose_late(struct errand *errand) {
+  errand->one_call = errand->statements_at_begin = false;
+  errand->reading = 0;
+  errand->external = errand->involved;
+  errand->prepares_twice = true;
+}
+
 void errand_choose(struct errand *errand) {
   struct sim *sim = errand->clients->options.sim;
   const struct clients_options *options = &errand->clients->options;
@@ -67,6 +75,7 @@ void errand_choose(struct errand *errand) {
                            : (int64_t)sim_between(sim, 300, (uint64_t)options->timeout_max_ms);
   errand->looks = (unsigned)sim_random(sim, LOOKS_MAX + 1);
   errand->keyed = errand->number % 3 == 1; /* at no cost in chance: seeds stay what they are */
+  if (errand->prepares_late) choose_late(errand);
   choose_moves(errand);
 }
 

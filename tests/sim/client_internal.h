@@ -31,6 +31,7 @@ struct errand {
   bool impatient;      /* asks for the commit before its own PREPARE is answered */
   bool changes_mind;   /* asks for a rollback while the commit is under way */
   bool prepares_twice; /* under the same gid, whatever became of the first one */
+  bool prepares_late;  /* long after it was told its gids, whatever has become of the transaction */
   int64_t timeout_ms;
   /* where it is */
   struct exchange *exchange, *second; /* nobody waits for the second */
@@ -51,7 +52,7 @@ struct errand {
 struct clients {
   struct clients_options options;
   struct errand *errands, *former;
-  size_t count;
+  size_t count, hurried;
   uint64_t pause_max_us; /* how fast they are */
 };
 
@@ -63,5 +64,17 @@ void errand_choose(struct errand *errand);
 void errand_write_statement(struct json_writer *w, const struct errand *errand,
                             const struct move *move);
 void errand_write_branches(struct json_writer *w, const struct errand *errand);
+
+/* ---- client_prepare.c: branches that the application prepares ----------------------------------- */
+
+enum { LATER_MAX_US = 6000000 };
+/* In the database, under the gid that was told; NULL: nobody asks what came out. */
+void errand_prepare(struct errand *errand, unsigned database,
+                    void (*done)(void *data, bool prepared));
+/* Under every gid that was told, whatever became of it. */
+void errand_prepare_again(struct errand *errand);
+/* The same, in a while. */
+void errand_prepare_soon(struct errand *errand);
+void errand_prepare_late(struct errand *errand);
 
 #endif

@@ -229,6 +229,12 @@ void life_pause(struct life *life, uint64_t us) {
   life->resume = sim_after(life->process.sim, NULL, us, resumed, life);
 }
 
+void life_swallow(const struct program *agent, uint64_t us) {
+  char address[64];
+  (void)snprintf(address, sizeof address, "%s:%d", agent->name, PORT_AGENT);
+  network_swallow(agent->network, address, us);
+}
+
 /* ---- stop, as main.c does it ------------------------------------------------------------------- */
 
 static void check_stopped(void *data) {

@@ -64,6 +64,9 @@ void life_pause(struct life *life, uint64_t us);
 bool life_before(struct loop *loop);
 void life_after(struct loop *loop);
 
+/* No request gets to this agent program for so long, and nobody is told. */
+void life_swallow(const struct program *agent, uint64_t us);
+
 /* Paused: goes on. */
 void life_resume(struct life *life);
 /* Transactions on their way that have no excuse (checks_is_excused()); 0 of an agent. */

@@ -72,10 +72,15 @@
   X(CLAIM_REFUSED, "claim-refused", 100)                                                           \
   X(FOREIGN_GID, "foreign-gid", 100)                                                               \
   X(HAND_ROLLBACK, "hand-rollback", 5)                                                             \
-  X(HAND_COMMIT, "hand-commit", 5)
+  X(HAND_COMMIT, "hand-commit", 5)                                                                 \
+  /* clients */                                                                                    \
+  X(ENLIST_AIMED, "enlist-aimed", 500)
 
 #define SIM_FAULT_NAME_(name, text, often) SIM_##name,
 enum sim_fault { SIM_FAULTS(SIM_FAULT_NAME_) SIM_FAULT_COUNT };
+/* The first so many are in some runs and not in others; those after them are in all. A new one goes to the
+ * end: so every other seed goes on choosing what it has chosen. */
+enum { SIM_FAULTS_CHOSEN = SIM_ENLIST_AIMED };
 const char *sim_fault_name(enum sim_fault fault);
 
 struct sim;

@@ -30,13 +30,16 @@ enum {
   RESTART_AT_ONCE_US = 3 * MS,
   RESTART_SOON_US = 20 * MS, /* what was under way still is */
   RESTART_MAX_US = 3 * S,
-  LAZY_REST_US = 2 * S
+  LAZY_REST_US = 2 * S,
+  AWAY_MIN_US = 50 * MS, /* as long as a database takes to start */
+  AWAY_MAX_US = 2500 * MS
 };
 
 enum {
   TAKEOVERS_MAX = 20,
   FAILOVER_WEIGHT = 20,
   FAILOVER_READER_WEIGHT = 600,
+  ENLIST_OLD_WEIGHT = 16, /* on an old log */
   RETENTION_MIN_MS = 200,
   RETENTION_MAX_MS = 5000,
   DAY_MS = 86400000
@@ -68,7 +71,7 @@ static void favour_some(struct world *w, bool favoured[SIM_FAULT_COUNT]) {
   struct sim *sim = w->sim;
   unsigned count = sim_random(sim, 2) ? (unsigned)sim_between(sim, 1, 4) : 0;
   for (unsigned i = 0; i < count; i++) {
-    enum sim_fault fault = (enum sim_fault)sim_random(sim, SIM_FAULT_COUNT);
+    enum sim_fault fault = (enum sim_fault)sim_random(sim, SIM_FAULTS_CHOSEN);
     favoured[fault] = true;
     sim_favour(sim, fault, times[sim_random(sim, 3)]);
   }
@@ -81,7 +84,7 @@ static void choose_faults(struct world *w) {
   bool favoured[SIM_FAULT_COUNT] = {false};
   favour_some(w, favoured);
   uint64_t share = sim_between(sim, 2, 10);
-  for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
+  for (unsigned i = 0; i < SIM_FAULTS_CHOSEN; i++)
     if (sim_random(sim, 10) >= share && !favoured[i]) sim_forbid(sim, (enum sim_fault)i);
 }
 
@@ -175,6 +178,21 @@ static void choose_file(struct world *w) {
   c->old_logs++;
 }
 
+/* Somebody wants branches that he prepares himself, while their participants are away: an old log is told
+ * by none of them that it is one, and what it promises now is found only after it has gone again. */
+static void aim_enlist(struct world *w) {
+  struct sim *sim = w->sim;
+  const char *where = w->right ? "an old log" : "the coordinator starts";
+  if (!w->clients ||
+      !sim_fault_often(sim, SIM_ENLIST_AIMED, w->right ? ENLIST_OLD_WEIGHT : 1, where))
+    return;
+  for (unsigned i = 0; i < w->agent_count; i++)
+    life_swallow(&w->agents[i], sim_between(sim, AWAY_MIN_US, AWAY_MAX_US));
+  for (unsigned i = 0; w->setup.embedded && i < w->setup.databases; i++)
+    sim_database_kill(w->databases[i]);
+  clients_hurry(w->clients);
+}
+
 static void put_right_file_back(struct world *w) {
   struct program *c = &w->coordinator;
   if (!w->right) return;
@@ -215,7 +233,10 @@ static void on_ended(void *data, struct program *program, enum life_end end) {
 
 static void start(struct world *w, struct program *program) {
   struct error err = {0};
-  if (program == &w->coordinator) choose_file(w);
+  if (program == &w->coordinator) {
+    choose_file(w);
+    aim_enlist(w);
+  }
   if (life_start(program, on_ended, w, &err) == ERR_OK) return;
   sim_violation(w->sim, 7, "%s cannot start: %s", program->name, err.text);
 }
