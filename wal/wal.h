@@ -23,7 +23,8 @@
  *     disk keeps them waiting in memory, and decisions are refused, not lost.
  *  7. Reads see every record handed in before them, durable or not.
  *  8. A decided transaction is kept for retention_ms after its end record; one without an end
- *     record is kept for ever. Expired ones are removed in small steps between groups.
+ *     record is kept for ever. Expired ones are removed in small steps between groups, also where
+ *     nobody asks the log anything, from the end of wal_each_unfinished() on.
  *  9. The key of a request comes with the decision of its transaction, in one group, or not at all. It
  *     is kept for key_retention_ms after it was last written and its transaction has ended; and while it
  *     has no answer, so is the record from which one can be made.

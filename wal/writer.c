@@ -4,8 +4,8 @@
  *   writer thread:            \-> apply all -> COMMIT -> read -/
  *
  * Invariants
- *  1. Only the writer thread touches the store from the first call on; before it, and after the
- *     thread has been joined, only the loop thread.
+ *  1. Only the writer thread touches the store from the first call on, or from when the unfinished
+ *     records have been read; before it, and after the thread has been joined, only the loop thread.
  *  2. Jobs leave in the order in which they came: the writer takes the whole queue, and answers all
  *     of it, reads after the commit. So a read tells nothing that could still be refused, other
  *     than lazy records, of which none is a promise. Only a list that is not whole after one step waits
@@ -580,6 +580,14 @@ static void submit(struct wal *wal, struct job *job) {
   if (wake) (void)pthread_cond_signal(&wal->changed);
 }
 
+/* There is something to do without anybody's asking: what has expired is to be removed. */
+static void start_writing(struct wal *wal) {
+  (void)pthread_mutex_lock(&wal->mutex);
+  wal->started = true;
+  (void)pthread_mutex_unlock(&wal->mutex);
+  (void)pthread_cond_signal(&wal->changed);
+}
+
 void wal_decide(struct wal *wal, const struct wal_record *record, wal_decided_fn fn, void *data) {
   assert(record_fault(record, &wal->cluster) == NULL); /* it could not be read back */
   assert((record->kind == WAL_KIND_COMMIT && record->outcome == WAL_OUTCOME_COMMITTED) ||
@@ -675,7 +683,9 @@ void wal_remember(struct wal *wal, const struct wal_key *key, wal_decided_fn fn,
 enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
                                     struct error *err) {
   assert(!wal->started); /* from then on the store is the writer's */
-  return store_each_unfinished(wal->store, fn, data, err);
+  enum error_code code = store_each_unfinished(wal->store, fn, data, err);
+  if (code == ERR_OK) start_writing(wal);
+  return code;
 }
 
 void wal_look_up(struct wal *wal, const struct txid *txid, wal_found_fn fn, void *data) {

@@ -473,6 +473,7 @@ enum error_code wal_each_unfinished(struct wal *wal, wal_each_fn fn, void *data,
     enum error_code code = fn(data, entry->record, err);
     if (code != ERR_OK) return code;
   }
+  remove_expired(wal);
   return ERR_OK;
 }
 

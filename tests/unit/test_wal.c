@@ -424,6 +424,32 @@ static void retention_over_removes_ended_and_keeps_unfinished(void) {
   fixture_end(&f);
 }
 
+enum { POLL_US = 1000, REMOVAL_MAX_US = 10000000 };
+
+/* A coordinator that nobody asks anything. */
+static void retention_over_removes_without_a_call(void) {
+  struct wal_fixture f;
+  struct sample s;
+  struct store *store;
+  const struct wal_record *found = NULL;
+  fixture_begin(&f);
+  sample_commit(&f, &s);
+  CU_ASSERT_EQUAL(fixture_decide(&f, &s.record), WAL_DURABLE);
+  wal_end(f.wal, &s.record.txid, WAL_OUTCOME_COMMITTED, NULL, 0, 9);
+  f.options.retention_ms = 0;
+  fixture_reopen(&f);
+  CU_ASSERT_EQUAL(fixture_unfinished(&f, NULL), ERR_OK);
+  uint64_t until_us = clock_monotonic_us() + REMOVAL_MAX_US;
+  while (wal_stats(f.wal).groups == 0 && clock_monotonic_us() < until_us)
+    (void)usleep(POLL_US);
+  fixture_close(&f);
+  CU_ASSERT_FATAL(store_open(&store, f.path, NULL) == ERR_OK);
+  CU_ASSERT_EQUAL(store_find(store, &s.record.txid, &found, NULL), STORE_OK);
+  CU_ASSERT_PTR_NULL(found);
+  store_close(store, true);
+  fixture_end(&f);
+}
+
 static void retention_not_over_keeps_ended(void) {
   struct wal_fixture f;
   struct sample s;
@@ -672,7 +698,8 @@ SUITE(wal, CASE(open_new_log_begins_epoch_one_in_a_private_file),
       CASE(list_of_what_is_rare_looks_at_so_many_a_step),
       CASE(decision_does_not_wait_for_a_long_list), CASE(close_drops_a_list_that_is_not_whole),
       CASE(list_participant_with_two_branches_tells_it_once),
-      CASE(retention_over_removes_ended_and_keeps_unfinished), CASE(retention_not_over_keeps_ended),
+      CASE(retention_over_removes_ended_and_keeps_unfinished),
+      CASE(retention_over_removes_without_a_call), CASE(retention_not_over_keeps_ended),
       CASE(retention_of_many_removes_all_in_steps),
       CASE(decisions_during_a_sync_share_the_next_one),
       CASE(lazy_records_alone_are_read_before_any_sync),
