@@ -44,7 +44,7 @@ SIM_BELOW := $(wildcard common/http_*.c) common/clock.c common/crash_point.c com
              $(wildcard coordinator/rebuild*.c) \
              participant-agent/database.c participant-agent/settings.c participant-agent/state.c
 SIM      := $(wildcard tests/sim/*.c) $(filter-out $(SIM_BELOW),$(DAEMON)) common/http_uri.c common/clock.c
-SIM      := $(filter-out wal/%,$(SIM)) wal/job.c wal/record.c
+SIM      := $(filter-out wal/%,$(SIM)) wal/calls.c wal/job.c wal/record.c
 SIM_WRAP := clock_wall_us clock_monotonic_us txn_step branch_step agent_fence
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

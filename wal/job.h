@@ -69,6 +69,9 @@ bool job_is_durable(const struct job *job); /* answered when it is on the disk *
 void job_answer_error(struct job *job, enum wal_result result, const struct error *err);
 void job_call_back(struct job *job);
 
+/* The log takes the job over: wal.h says when it is answered, and what that proves. */
+void wal_submit(struct wal *wal, struct job *job);
+
 void job_push(struct job_list *list, struct job *job); /* at the end */
 struct job *job_pop(struct job_list *list);            /* from the front; NULL: it is empty */
 void job_clear(struct job_list *list);

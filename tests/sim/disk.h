@@ -1,5 +1,6 @@
-/* A model of the decision log's disk. wal/wal.h stands on it (disk.c), with the writer's thread as
- * events: the queue gathers while a group is being written, lazy records wait for a group or their time.
+/* A model of the decision log's disk. wal/wal.h stands on it: disk.c takes the jobs of
+ * wal/calls.c, with the writer's thread as events. The queue gathers while a group is being written, lazy
+ * records wait for a group or their time.
  *
  * What the file holds and what the living process sees are two things: after a failed write the file
  * may hold more than was answered, and after a crash less than was seen.
