@@ -70,17 +70,17 @@ struct session_job {
 };
 
 enum session_ran {
-  RAN_UNKNOWN,  /* PREPARE may have happened (connection lost, timed out, or a warning): look the
+  RAN_UNKNOWN, /* PREPARE may have happened (connection lost, timed out, or a warning): look the
                     gid up. The session is broken */
-  RAN_UNWANTED, /* the same, of a branch that has failed: what is found must not be voted for */
-  RAN_FAILED,   /* rolled back, verified or certain; nothing can have been prepared. The session is
+  RAN_FAILED,  /* rolled back, verified or certain; nothing can have been prepared. The session is
                     idle, or broken: see `reusable` */
   RAN_OPEN, /* statements done; in transaction. RUN_READY: xid is set if one is assigned, and a WAL
                    record of its own is written then, which a `barrier` makes durable; if none is, no
                    row was written, but a COMMIT may still have effects (NOTIFY) */
-  RAN_PREPARED, /* tag PREPARE TRANSACTION, no warning; idle again */
-  RAN_READ_ONLY /* RUN_PREPARE: no xid was assigned, PREPARE TRANSACTION took it all the same (it
+  RAN_PREPARED,  /* tag PREPARE TRANSACTION, no warning; idle again */
+  RAN_READ_ONLY, /* RUN_PREPARE: no xid was assigned, PREPARE TRANSACTION took it all the same (it
                    refuses what would act at COMMIT only), and it has been ended; idle again */
+  RAN_UNWANTED   /* as UNKNOWN, of a branch that has failed: what is found must not be voted for */
 };
 
 struct session_result {

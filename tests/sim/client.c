@@ -110,7 +110,8 @@ static bool note_transaction(struct errand *errand, const json_t *answer) {
     return false;
   }
   (void)snprintf(errand->txid, sizeof errand->txid, "%s", id);
-  if (errand->failing && errand_has(errand->involved & ~errand->external, errand->failing - 1))
+  if (errand->failing && !errand_reads_too_much(errand) &&
+      errand_has(errand->involved & ~errand->external, errand->failing - 1))
     checks_hopeless(errand->clients->options.checks, id, errand->failing - 1);
   const char *outcome = json_string_value(json_object_get(object, "outcome"));
   struct told told = {.txid = id,

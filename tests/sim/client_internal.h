@@ -61,6 +61,9 @@ bool errand_has(unsigned databases, unsigned database);
 /* Chooses what it is to do. */
 void errand_choose(struct errand *errand);
 /* The members of a statement's object, and the member "branches" of a transaction's. */
+/* It fails when the agent has the results, and only then: where they are lost, what is found prepared is voted
+ * for. Else the database refuses it. At no cost in chance. */
+bool errand_reads_too_much(const struct errand *errand);
 void errand_write_statement(struct json_writer *w, const struct errand *errand,
                             const struct move *move);
 void errand_write_branches(struct json_writer *w, const struct errand *errand);

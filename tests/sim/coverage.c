@@ -15,7 +15,7 @@ static const char *const txn_states[TXN_STATE_COUNT] = {
 struct kind {
   const char *name;
   unsigned first, count;
-  const char *variants[5];
+  const char *variants[6];
 };
 
 static const struct kind txn_kinds[] = {
@@ -31,22 +31,25 @@ static const struct kind txn_kinds[] = {
 
 static const struct kind branch_kinds[] = {
     [BRANCH_EV_RUN] = {"run", 0, 3, {"keep-open", "prepare", "ready"}},
-    [BRANCH_EV_RAN] = {"ran", 3, 5, {"unknown", "failed", "open", "prepared", "read-only"}},
-    [BRANCH_EV_FLUSHED] = {"flushed", 8, 2, {"not", "ok"}},
-    [BRANCH_EV_LOST] = {"lost", 10, 1, {""}},
-    [BRANCH_EV_EXPIRED] = {"expired", 11, 1, {""}},
-    [BRANCH_EV_FENCED] = {"fenced", 12, 1, {""}},
-    [BRANCH_EV_DECIDE] = {"decide", 13, 3, {"abort", "commit", "one-phase"}},
-    [BRANCH_EV_ROLLED_BACK] = {"rolled-back", 16, 1, {""}},
-    [BRANCH_EV_COMMITTED] = {"committed", 17, 3, {"retry", "committed", "aborted"}},
-    [BRANCH_EV_SESSION_ENDED] = {"session-ended", 20, 2, {"not", "ok"}},
-    [BRANCH_EV_LOOKED] = {"looked", 22, 4, {"lost", "absent", "prepared", "refused"}},
-    [BRANCH_EV_FINISHED] = {"finished", 26, 5, {"lost", "done", "not-found", "busy", "refused"}},
+    [BRANCH_EV_RAN] = {"ran",
+                       3,
+                       6,
+                       {"unknown", "failed", "open", "prepared", "read-only", "unwanted"}},
+    [BRANCH_EV_FLUSHED] = {"flushed", 9, 2, {"not", "ok"}},
+    [BRANCH_EV_LOST] = {"lost", 11, 1, {""}},
+    [BRANCH_EV_EXPIRED] = {"expired", 12, 1, {""}},
+    [BRANCH_EV_FENCED] = {"fenced", 13, 1, {""}},
+    [BRANCH_EV_DECIDE] = {"decide", 14, 3, {"abort", "commit", "one-phase"}},
+    [BRANCH_EV_ROLLED_BACK] = {"rolled-back", 17, 1, {""}},
+    [BRANCH_EV_COMMITTED] = {"committed", 18, 3, {"retry", "committed", "aborted"}},
+    [BRANCH_EV_SESSION_ENDED] = {"session-ended", 21, 2, {"not", "ok"}},
+    [BRANCH_EV_LOOKED] = {"looked", 23, 4, {"lost", "absent", "prepared", "refused"}},
+    [BRANCH_EV_FINISHED] = {"finished", 27, 5, {"lost", "done", "not-found", "busy", "refused"}},
     [BRANCH_EV_STATUS] = {"status",
-                          31,
+                          32,
                           5,
                           {"lost", "in-progress", "committed", "aborted", "forgotten"}},
-    [BRANCH_EV_LISTED] = {"listed", 36, 1, {""}},
+    [BRANCH_EV_LISTED] = {"listed", 37, 1, {""}},
 };
 
 static struct coverage *counts;
@@ -184,22 +187,22 @@ static const char *const txn_demanded[TXN_STATE_COUNT] = {
 };
 
 static const char *const branch_demanded[BRANCH_STATE_COUNT] = {
-    [BRANCH_NONE] = "### ..... .. . . . ### . ... .. .... ..... ..... #",
-    [BRANCH_RUNNING] = "#.# .##.. .. . . # #.. . ... .. .... ..... ..... .",
-    [BRANCH_ACTIVE] = "### ..... .. # # # #.. . ... .. .... ..... ..... .",
-    [BRANCH_FLUSHING] = "#.# ..... ## # . # #.. . ... .. .... ..... ..... .",
-    [BRANCH_READY] = "#.# ..... .. # # # #.# . ... .. .... ..... ..... .",
-    [BRANCH_PREPARING] = "##. ##.## .. . . # #.. . ... .. .... ..... ..... .",
-    [BRANCH_ENDING_SESSION] = "### ..... .. . . # ### . ... ## .... ..... ..... .",
-    [BRANCH_LOOKING_UP] = "##. ..... .. . . # ##. . ... .. #### ..... ..... .",
-    [BRANCH_PREPARED] = "##. ..... .. . . # ##. . ... .. .... ..... ..... #",
-    [BRANCH_COMMITTING] = "##. ..... .. . . # .#. . ... .. .... ##### ..... .",
-    [BRANCH_COMMITTING_ONE] = "#.# ..... .. . . # #.# . ### .. .... ..... ..... .",
-    [BRANCH_ABORTING] = "### ..... .. . . # #.# # ... .. .... ##### ..... .",
-    [BRANCH_VERIFYING] = "### ..... .. . . # ### . ... .. .... ..... #.### .",
-    [BRANCH_COMMITTED] = "### ..... .. . . . ### . ... .. .... ..... ..... #",
-    [BRANCH_ABORTED] = "### ..... .. . . . ### . ... .. .... ..... ..... #",
-    [BRANCH_READ_ONLY] = "### ..... .. . . . #.. . ... .. .... ..... ..... #",
+    [BRANCH_NONE] = "### ...... .. . . . ### . ... .. .... ..... ..... #",
+    [BRANCH_RUNNING] = "#.# .##... .. . . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_ACTIVE] = "### ...... .. # # # #.. . ... .. .... ..... ..... .",
+    [BRANCH_FLUSHING] = "#.# ...... ## # . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_READY] = "#.# ...... .. # # # #.# . ... .. .... ..... ..... .",
+    [BRANCH_PREPARING] = "##. ##.### .. . . # #.. . ... .. .... ..... ..... .",
+    [BRANCH_ENDING_SESSION] = "### ...... .. . . # ### . ... ## .... ..... ..... .",
+    [BRANCH_LOOKING_UP] = "##. ...... .. . . # ##. . ... .. #### ..... ..... .",
+    [BRANCH_PREPARED] = "##. ...... .. . . # ##. . ... .. .... ..... ..... #",
+    [BRANCH_COMMITTING] = "##. ...... .. . . # .#. . ... .. .... ##### ..... .",
+    [BRANCH_COMMITTING_ONE] = "#.# ...... .. . . # #.# . ### .. .... ..... ..... .",
+    [BRANCH_ABORTING] = "### ...... .. . . # #.# # ... .. .... ##### ..... .",
+    [BRANCH_VERIFYING] = "### ...... .. . . # ### . ... .. .... ..... #.### .",
+    [BRANCH_COMMITTED] = "### ...... .. . . . ### . ... .. .... ..... ..... #",
+    [BRANCH_ABORTED] = "### ...... .. . . . ### . ... .. .... ..... ..... #",
+    [BRANCH_READ_ONLY] = "### ...... .. . . . #.. . ... .. .... ..... ..... #",
 };
 
 static char demand_of(const char *row, unsigned variant) {

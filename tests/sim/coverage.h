@@ -9,7 +9,7 @@
 #include "coordinator/txn.h"
 #include "participant-agent/branch.h"
 
-enum { TXN_VARIANTS = 18, BRANCH_VARIANTS = 37 };
+enum { TXN_VARIANTS = 18, BRANCH_VARIANTS = 38 };
 
 struct coverage {
   uint64_t txn[TXN_STATE_COUNT][TXN_VARIANTS];

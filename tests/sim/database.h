@@ -15,6 +15,9 @@
 #include "adapters/adapter.h"
 #include "tests/sim/sim.h"
 
+/* Of a branch; "SELECT generate_series" gives one more. */
+enum { SIM_RESULT_ROWS_MAX = 16 };
+
 struct sim_database;
 
 struct sim_database_options {

@@ -108,6 +108,23 @@ static void read_account(struct backend *b) {
   backend_done(b);
 }
 
+/* More than a branch may have. */
+static void read_many(struct backend *b) {
+  for (unsigned i = 0; i <= SIM_RESULT_ROWS_MAX; i++) {
+    PGresult *row = result_new(PGRES_SINGLE_TUPLE, "");
+    result_set_size(row, 1, 1);
+    result_set_name(row, "generate_series", OID_INT8);
+    result_set(row, 0, 0, "%u", i);
+    backend_answer_row(b, row);
+  }
+  PGresult *result = result_new(PGRES_TUPLES_OK, "SELECT");
+  result_set_size(result, 0, 1);
+  result_set_name(result, "generate_series", OID_INT8);
+  result_set_affected(result, SIM_RESULT_ROWS_MAX + 1);
+  (void)backend_answer(b, result);
+  backend_done(b);
+}
+
 static void statement(struct backend *b) {
   enum command_kind kind = b->current->kind;
   if (kind == COMMAND_FAIL)
@@ -116,6 +133,8 @@ static void statement(struct backend *b) {
     done_error(b, sim_random(b->db->sim, 2) ? "40001" : "23505", "the statement fails");
   else if (kind == COMMAND_ADD)
     begin_add(b);
+  else if (kind == COMMAND_READ_MANY)
+    read_many(b);
   else
     read_account(b);
 }
@@ -272,7 +291,7 @@ static void parse(struct backend *b) {
 
 static bool refuses_kept(struct backend *b) {
   enum command_kind kind = b->current->kind;
-  bool statement = kind == COMMAND_ADD || kind == COMMAND_READ;
+  bool statement = kind == COMMAND_ADD || kind == COMMAND_READ || kind == COMMAND_READ_MANY;
   if (b->current->kept == 0 || kind == COMMAND_PARSE) return false;
   if (!is_kept(b, b->current->kept)) {
     done_error(b, "26000", "prepared statement does not exist");
@@ -355,6 +374,7 @@ static const backend_fn commands[COMMAND_COUNT] = {
     [COMMAND_SET_IDLE_TIMEOUT] = set_timeout,
     [COMMAND_ADD] = statement,
     [COMMAND_READ] = statement,
+    [COMMAND_READ_MANY] = statement,
     [COMMAND_FAIL] = statement,
     [COMMAND_XID] = xid_query,
     [COMMAND_XID_READY] = xid_query,

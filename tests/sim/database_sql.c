@@ -17,6 +17,7 @@ struct text {
 static const struct text texts[] = {
     {"UPDATE account", NULL, COMMAND_ADD},
     {"SELECT balance", NULL, COMMAND_READ},
+    {"SELECT generate_series", NULL, COMMAND_READ_MANY},
     {"SELECT 1/0", NULL, COMMAND_FAIL},
     {"BEGIN", NULL, COMMAND_BEGIN},
     {"SET LOCAL statement_timeout = ", NULL, COMMAND_SET_STATEMENT_TIMEOUT},

@@ -75,7 +75,7 @@ static struct agent *make_agent(struct life *life, unsigned database, const char
                                   .connections_max = setup->connections_max,
                                   .waiting_max = setup->waiting_max,
                                   .call_timeout_ms = setup->call_timeout_ms,
-                                  .result_rows_max = 1000,
+                                  .result_rows_max = SIM_RESULT_ROWS_MAX,
                                   .result_bytes_max = 65536,
                                   .synchronous_failover = setup->synchronous_failover[database],
                                   .rows_retention_ms = leaves_rows ? ROWS_RETENTION_MS : 0};
