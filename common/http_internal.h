@@ -89,7 +89,7 @@ struct http_request {
 /* Looks at the headers and leaves its verdict in request->refusal. False: the connection cannot be used
  * further. */
 bool http_judge(struct http_request *request, const char *version);
-/* The body has turned out to be over the limit. */
-enum error_code http_refuse_body(struct http_request *request);
+/* Says that a body is over the limit. */
+enum error_code http_refuse_body(const struct http_server *server, struct error *err);
 
 #endif

@@ -93,10 +93,10 @@ static enum error_code check_accept(const struct http_request *request,
   return http_check_accept(headers, "application/json", err);
 }
 
-enum error_code http_refuse_body(struct http_request *request) {
-  size_t max = request->server->body_bytes_max;
-  (void)error_set(&request->refusal, ERR_TOO_LARGE, "a body may have %zu bytes", max);
-  return error_limit(&request->refusal, "body", (int64_t)max);
+enum error_code http_refuse_body(const struct http_server *server, struct error *err) {
+  size_t max = server->body_bytes_max;
+  (void)error_set(err, ERR_TOO_LARGE, "a body may have %zu bytes", max);
+  return error_limit(err, "body", (int64_t)max);
 }
 
 bool http_judge(struct http_request *request, const char *version) {
@@ -107,7 +107,7 @@ bool http_judge(struct http_request *request, const char *version) {
   (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &headers);
   enum error_code code = http_check_framing(&headers, &length, err);
   if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
-    code = http_refuse_body(request);
+    code = http_refuse_body(server, err);
   if (code != ERR_OK) return false;
   request->body_announced = length;
 

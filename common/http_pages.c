@@ -84,12 +84,16 @@ static void send_problem(struct MHD_Connection *connection, const struct error *
   free(body);
 }
 
+void http_give_up(struct MHD_Connection *connection, const struct error *err) {
+  send_problem(connection, err);
+  if (given_up) given_up(connection);
+}
+
 /* Called by the library only, with a page of its own. */
 enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned status,
                                    struct MHD_Response *page) {
   struct error err = {.code = ERR_OK};
   describe(status, &err);
-  send_problem(connection, &err);
-  if (given_up) given_up(connection);
+  http_give_up(connection, &err);
   return http_queue_response(connection, status, page);
 }

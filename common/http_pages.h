@@ -20,10 +20,15 @@
 
 #include <microhttpd.h>
 
-/* Called when the library has given up on a connection and the problem is sent: the peer may have more on
- * its way. */
+#include "common/error.h"
+
+/* Called when a connection is given up and the problem is sent: the peer may have more on its way. */
 typedef void (*http_given_up_fn)(struct MHD_Connection *connection);
 void http_pages_watch(http_given_up_fn fn);
+
+/* Sends a problem as the last that the peer gets. For a request whose body is still being read: the library takes
+ * no response then. The caller has the library close the connection. */
+void http_give_up(struct MHD_Connection *connection, const struct error *err);
 
 /* The library's MHD_queue_response(), for all but its own pages. */
 enum MHD_Result http_queue_response(struct MHD_Connection *connection, unsigned status,

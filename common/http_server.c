@@ -7,7 +7,7 @@
  *   on_access     headers: http_judge() them. A refusal waits for the body to be read and dropped, so
  *                 that the connection can be used again; one that makes the body unreadable
  *                 (framing, too large) is answered at once and the connection closed
- *   on_access...  pieces of the body
+ *   on_access...  pieces of the body; chunks that go over the limit end it there: http_give_up()
  *   on_access     the end: refuse, or call the handler. Not answered when that returns: the
  *                 connection is suspended
  *   http_respond  keeps the response and resumes the connection
@@ -23,8 +23,8 @@
  * memory) it answers itself, and closes: http_pages.h makes a problem document of that. A client that has closed
  * its sending half without "Connection: close" is let go after the idle time: edges of epoll tell MHD of
  * it once, together with the request.
- * Limits: see the options; HTTP_HEADER_BYTES_MAX; a chunked body that goes over the limit is read
- * to at most twice the limit before the connection is cut.
+ * Limits: see the options; HTTP_HEADER_BYTES_MAX; what a peer still sends after an answer that closes is
+ * read and dropped within the limits of http_linger.h.
  */
 #include "common/http_server.h"
 
@@ -315,15 +315,15 @@ static size_t first_capacity(const struct http_request *request) {
                                                     : BODY_FIRST_BYTES;
 }
 
-/* Of a body that will be refused nothing is kept. */
+/* Of a body that will be refused nothing is kept. One over the limit, which came in chunks since it was not
+ * announced, is told so whatever else it is refused for, as if it had been. */
 static enum MHD_Result take_body(struct http_request *request, const char *data, size_t length) {
-  size_t max = request->server->body_bytes_max;
   size_t total = request->body_length + length;
-  if (total > 2 * max) return MHD_NO;
-  if (total > max && request->refusal.code == ERR_OK) {
-    (void)http_refuse_body(request);
-    free(request->body);
-    request->body = NULL;
+  if (total > request->server->body_bytes_max) {
+    struct error err = {.code = ERR_OK};
+    (void)http_refuse_body(request->server, &err);
+    http_give_up(request->mhd, &err);
+    return MHD_NO;
   }
   if (request->refusal.code == ERR_OK) {
     size_t capacity = request->body_capacity ? request->body_capacity : first_capacity(request);

@@ -4,7 +4,7 @@
  * at once or keeps the request and answers on a later turn; the client may have gone by then, which
  * http_respond*() takes in its stride: a request lives until it is answered, whatever the client
  * does. What the server refuses by itself, with a problem document: unknown paths (404), other
- * methods (405 with Allow), bodies over the limit (413, not read into memory), a body that is not
+ * methods (405 with Allow), bodies over the limit (413 and close, not read into memory), a body that is not
  * application/json (415), an Accept that excludes JSON (406), Content-Length together with
  * Transfer-Encoding and all else that leaves a body's end in doubt (400 and close), headers over the limit
  * (431), what is no HTTP (400, 414, 505; see http_pages.h), a Host header that

@@ -222,14 +222,47 @@ static void check_memory_of_bodies(struct world *w) {
   free(request);
 }
 
+/* All of it is sent before the answer is read, at once or in chunks of 16000 bytes. */
+static const struct reply *post_padded(struct world *w, size_t length, bool in_chunks) {
+  enum { CHUNK = 16000, HEAD_ROOM = 512, CHUNK_ROOM = 16 };
+  char *body = padded_body(length);
+  char *request = malloc(HEAD_ROOM + length + (length / CHUNK + 2) * CHUNK_ROOM);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(request);
+  char *end = request + sprintf(request, "POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
+                                         "Connection: close\r\nContent-Type: application/json\r\n");
+  end += in_chunks ? sprintf(end, "Transfer-Encoding: chunked\r\n\r\n")
+                   : sprintf(end, "Content-Length: %zu\r\n\r\n", length);
+  size_t piece_max = in_chunks ? CHUNK : length;
+  for (size_t at = 0, piece; at < length; at += piece) {
+    piece = length - at < piece_max ? length - at : piece_max;
+    if (in_chunks) end += sprintf(end, "%zx\r\n", piece);
+    memcpy(end, body + at, piece);
+    end += piece;
+    if (in_chunks) end += sprintf(end, "\r\n");
+  }
+  if (in_chunks) end += sprintf(end, "0\r\n\r\n");
+  const struct reply *reply = api_raw(w->api, request, (size_t)(end - request));
+  free(request);
+  free(body);
+  return reply;
+}
+
+static void check_body_at_and_over_the_limit(struct world *w, bool in_chunks) {
+  static const size_t over[] = {BODY_LIMIT + 1, 2 * BODY_LIMIT + 1, (size_t)64 * BODY_LIMIT};
+  CHECK_PROBLEM(post_padded(w, BODY_LIMIT, in_chunks), 422, "invalid"); /* the label */
+  for (size_t i = 0; i < sizeof over / sizeof over[0]; i++) {
+    const struct reply *reply = post_padded(w, over[i], in_chunks);
+    CHECK_LIMIT(reply, 413, "too_large", "body", BODY_LIMIT);
+    CU_ASSERT_TRUE(reply_has_header(reply, "Content-Type: application/problem+json"));
+    CU_ASSERT_TRUE(reply_has_header(reply, "Connection: close"));
+  }
+}
+
 static void body_over_the_limit_is_refused_unread(void) {
   struct world *w = open_one();
   check_memory_of_bodies(w);
-  char *over = padded_body(BODY_LIMIT + 1), *at = padded_body(BODY_LIMIT);
-  CHECK_PROBLEM(api_post_plain(w->api, "/v1/transactions", over), 413, "too_large");
-  CHECK_PROBLEM(api_post_plain(w->api, "/v1/transactions", at), 422, "invalid"); /* the label */
-  free(over);
-  free(at);
+  check_body_at_and_over_the_limit(w, false);
+  check_body_at_and_over_the_limit(w, true);
   static const char announced[] =
       "POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
       "Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n";
