@@ -272,13 +272,13 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *mhd) {
 
 static void on_completed(void *data, struct MHD_Connection *mhd, void **slot,
                          enum MHD_RequestTerminationCode code) {
-  (void)data;
-  (void)mhd;
-  (void)code;
+  struct http_server *server = data;
+  if (code == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED)
+    http_streams_note_silence(&server->streams, mhd);
   struct http_request *request = *slot;
   if (!request) return;
   assert(request->state != HELD); /* it was suspended, and so left alone */
-  if (request->state == ANSWERED) request->server->unsent--;
+  if (request->state == ANSWERED) server->unsent--;
   expect_request(request->connection);
   if (request->response) MHD_destroy_response(request->response);
   free(request->body);

@@ -28,7 +28,7 @@ struct http_stream {
   void *data;
   char *buffer; /* from `sent` to `length` is to be sent */
   size_t sent, length, capacity, bytes_max;
-  bool suspended, ended;
+  bool suspended, ended, was_silent;
   struct http_stream *prev, *next;
 };
 
@@ -53,7 +53,7 @@ static ssize_t next_piece(void *data, uint64_t position, char *out, size_t max) 
 static void tell_owner(struct http_stream *s) {
   http_stream_closed_fn closed = s->closed;
   s->closed = NULL;
-  if (closed) closed(s->data);
+  if (closed) closed(s->data, s->was_silent);
 }
 
 /* The response is destroyed: all is sent, or the peer has gone. */
@@ -129,6 +129,12 @@ struct MHD_Response *http_stream_response(struct http_streams *streams, struct M
   DL_APPEND(streams->list, s);
   *out = s;
   return response;
+}
+
+void http_streams_note_silence(struct http_streams *streams, const struct MHD_Connection *mhd) {
+  struct http_stream *s;
+  DL_FOREACH(streams->list, s)
+  if (s->mhd == mhd) s->was_silent = true;
 }
 
 void http_streams_end(struct http_streams *streams) {

@@ -13,7 +13,6 @@
 #include "coordinator/render.h"
 
 static const char content_type[] = "text/event-stream";
-static const char no_memory[] = "event: dropped\ndata: {\"reason\":\"memory\"}\n\n";
 
 enum { ID_SIZE = 48, FRAME_SIZE = 256 };
 
@@ -27,7 +26,7 @@ struct events {
   struct loop_timer *keepalive;
   uint64_t epoch;
   uint64_t latest; /* number; 0: none yet */
-  uint64_t dropped;
+  uint64_t dropped[EVENTS_DROP_COUNT];
   bool stopped;
   struct reader *readers;
   unsigned reader_count;
@@ -43,8 +42,10 @@ static void reader_free(struct reader *reader) {
   free(reader);
 }
 
-static void on_closed(void *data) {
-  reader_free(data);
+static void on_closed(void *data, bool was_silent) {
+  struct reader *reader = data;
+  if (was_silent) reader->events->dropped[EVENTS_DROP_SILENT]++;
+  reader_free(reader);
 }
 
 static void end_reader(struct reader *reader, const char *last) {
@@ -52,14 +53,21 @@ static void end_reader(struct reader *reader, const char *last) {
   reader_free(reader);
 }
 
+static void drop_slow(struct reader *reader) {
+  reader->events->dropped[EVENTS_DROP_SLOW]++;
+  end_reader(reader, "event: dropped\ndata: {\"reason\":\"slow\",\"detail\":\"more events wait for "
+                     "this reader than are kept for it: connect again with the last id\"}\n\n");
+}
+
+static void drop_without_memory(struct reader *reader) {
+  reader->events->dropped[EVENTS_DROP_MEMORY]++;
+  end_reader(reader, "event: dropped\ndata: {\"reason\":\"memory\"}\n\n");
+}
+
 /* False: it was too slow, and is gone. */
 static bool send_text(struct reader *reader, const char *text, size_t length) {
-  static const char too_slow[] = "event: dropped\ndata: {\"reason\":\"slow\",\"detail\":\"more "
-                                 "events wait for this reader than "
-                                 "are kept for it: connect again with the last id\"}\n\n";
   if (http_stream_write(reader->stream, text, length)) return true;
-  reader->events->dropped++;
-  end_reader(reader, too_slow);
+  drop_slow(reader);
   return false;
 }
 
@@ -145,7 +153,7 @@ void events_publish(struct events *events, const struct event *event) {
     send_to_all(events, text, length);
   } else { /* nobody may miss one without a word: let them come back for it */
     while (events->readers)
-      end_reader(events->readers, no_memory);
+      drop_without_memory(events->readers);
   }
   free(text);
 }
@@ -194,7 +202,7 @@ static void send_since(struct reader *reader, uint64_t after) {
   for (uint64_t number = after + 1; number <= events->latest && goes_on; number++) {
     size_t length;
     char *text = text_of(events, number, &length);
-    if (!text) end_reader(reader, no_memory);
+    if (!text) drop_without_memory(reader);
     goes_on = text && send_text(reader, text, length);
     free(text);
   }
@@ -267,5 +275,7 @@ void events_free(struct events *events) {
 }
 
 struct events_numbers events_numbers(const struct events *events) {
-  return (struct events_numbers){events->latest, events->dropped, events->reader_count};
+  struct events_numbers numbers = {.published = events->latest, .readers = events->reader_count};
+  memcpy(numbers.dropped, events->dropped, sizeof numbers.dropped);
+  return numbers;
 }

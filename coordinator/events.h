@@ -48,8 +48,17 @@ void events_follow(struct events *events, struct http_request *request, const ch
 /* Ends every reader, with a last word; there will be no more. */
 void events_stop(struct events *events);
 
+/* Why a reader was let go that had not left. */
+enum events_drop {
+  EVENTS_DROP_SLOW,   /* too much would have waited for it */
+  EVENTS_DROP_SILENT, /* it took nothing of what waited, for as long as an idle connection is kept */
+  EVENTS_DROP_MEMORY, /* there was none for an event */
+  EVENTS_DROP_COUNT
+};
+
 struct events_numbers {
-  uint64_t published, dropped; /* events; readers that were too slow */
+  uint64_t published;                  /* events */
+  uint64_t dropped[EVENTS_DROP_COUNT]; /* readers */
   unsigned readers;
 };
 struct events_numbers events_numbers(const struct events *events);

@@ -146,8 +146,12 @@ static void write_events(struct metrics_page *page, const struct coordinator *c)
                  (double)numbers.published);
   metrics_single(page, "assent_events_readers", "gauge", "Clients that follow the events.",
                  numbers.readers);
-  metrics_single(page, "assent_events_readers_dropped_total", "counter",
-                 "Readers that were dropped since they were too slow.", (double)numbers.dropped);
+  static const char *const reasons[EVENTS_DROP_COUNT] = {"slow", "silent", "memory"};
+  metrics_family(page, "assent_events_readers_dropped_total", "counter",
+                 "Readers that were dropped: slow (too much waited for them), silent (they took "
+                 "nothing for the idle time), memory (there was none for an event).");
+  for (int reason = 0; reason < EVENTS_DROP_COUNT; reason++)
+    metrics_sample(page, (double)numbers.dropped[reason], LABELS({"reason", reasons[reason]}));
 }
 
 /* ---- participants ----------------------------------------------------------------------------- */

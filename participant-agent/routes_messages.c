@@ -47,7 +47,8 @@ static void batch_free(struct batch *batch) {
   free(batch);
 }
 
-static void on_closed(void *data) {
+static void on_closed(void *data, bool was_silent) {
+  (void)was_silent;
   struct batch *batch = data;
   batch->stream = NULL;
 }

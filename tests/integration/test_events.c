@@ -1,6 +1,7 @@
 /* GET /v1/events: readers follow, come back, and are told when they have missed something. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +21,11 @@ struct follower {
   bool closed;
 };
 
-/* `header`: a whole further line, or "". */
-static struct follower follow(const struct world *w, const char *path, const char *header) {
+/* `header`: a whole further line, or "". `bytes`: what its side holds for it, and with segments as small the
+ * coordinator's side holds little more; 0: as the kernel likes it. */
+static struct follower follow_holding(const struct world *w, const char *path, const char *header,
+                                      int bytes) {
+  const int segment = 100;
   struct follower f = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(w->ports[COORDINATOR])};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -29,10 +33,18 @@ static struct follower follow(const struct world *w, const char *path, const cha
   int length = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n%s\r\n",
                         path, header);
+  if (bytes) {
+    CU_ASSERT_EQUAL(setsockopt(f.fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes), 0);
+    CU_ASSERT_EQUAL(setsockopt(f.fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment), 0);
+  }
   CU_ASSERT_FATAL(connect(f.fd, (const struct sockaddr *)&address, sizeof address) == 0);
   CU_ASSERT_FATAL(write(f.fd, request, (size_t)length) == length);
   f.text = calloc(1, 1);
   return f;
+}
+
+static struct follower follow(const struct world *w, const char *path, const char *header) {
+  return follow_holding(w, path, header, 0);
 }
 
 static bool take_more(struct follower *f) {
@@ -202,6 +214,26 @@ static void id_that_is_none_is_reset(void) {
   world_close(w);
 }
 
+static bool are_dropped(struct world *w, unsigned slow, unsigned silent) {
+#define DROPPED "assent_events_readers_dropped_total"
+  const char *text = api_text(w->api,
+                              "\n" DROPPED "{reason=\"slow\"} %u\n" DROPPED
+                              "{reason=\"silent\"} %u\n" DROPPED "{reason=\"memory\"} 0\n",
+                              slow, silent);
+  return strstr(api_get(w->api, "/metrics")->text, text) != NULL;
+#undef DROPPED
+}
+
+static void begin_and_roll_back(struct world *w, unsigned times) {
+  char label[256];
+  memset(label, 'x', sizeof label - 1);
+  label[sizeof label - 1] = '\0';
+  while (times-- > 0) {
+    const char *id = api_begin(w->api, api_text(w->api, "{'label':'%s'}", label));
+    CHECK_STATUS(api_rollback(w->api, id), 200);
+  }
+}
+
 /* More events than the ring holds: the id is too old. A reader that does not read meanwhile is dropped,
  * and its last word says so: if it takes it before its connection has been silent for too long, which on a
  * busy machine could be over before we look. */
@@ -211,14 +243,9 @@ static void reader_that_does_not_read_is_dropped(void) {
   int small = 65536; /* smaller, and the kernel delays what it sends */
   CU_ASSERT_EQUAL(setsockopt(idle.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
   unsigned published = 0;
-  char label[256];
-  memset(label, 'x', sizeof label - 1);
-  label[sizeof label - 1] = '\0';
-  for (bool dropped = false; !dropped && published < 60000; published += 2) {
-    const char *id = api_begin(w->api, api_text(w->api, "{'label':'%s'}", label));
-    CHECK_STATUS(api_rollback(w->api, id), 200);
-    if (published % 1000 == 0)
-      dropped = strstr(api_get(w->api, "/metrics")->text, "readers_dropped_total 1") != NULL;
+  for (bool dropped = false; !dropped && published < 60000; published += 1000) {
+    begin_and_roll_back(w, 500);
+    dropped = are_dropped(w, 1, 0);
   }
   CU_ASSERT(published < 60000);
   UNTIL(has(&idle, "event: dropped"));
@@ -228,6 +255,18 @@ static void reader_that_does_not_read_is_dropped(void) {
   UNTIL(has(&late, "event: reset"));
   CU_ASSERT(has(&late, "\"reason\":\"too_old\""));
   leave(&late);
+  world_close(w);
+}
+
+/* More than the kernel takes for it, less than may wait for it; one that has left is not counted. */
+static void reader_that_takes_nothing_is_counted_as_silent(void) {
+  struct world *w = world_open(WORLD_EMBEDDED, &(struct world_options){.settings = "idle = 1s\n"});
+  struct follower gone = follow_from_now(w), silent = follow_holding(w, "/v1/events", "", 2048);
+  leave(&gone);
+  UNTIL(has(&silent, ": assent"));
+  begin_and_roll_back(w, 150); /* about 1 KB each */
+  UNTIL(are_dropped(w, 0, 1));
+  leave(&silent);
   world_close(w);
 }
 
@@ -249,4 +288,5 @@ static void readers_are_told_of_the_end(void) {
 SUITE(events, BOTH(states_of_a_transaction_come_in_order),
       BOTH(participant_that_goes_and_comes_is_told), CASE(reader_that_comes_back_misses_nothing),
       CASE(reader_of_an_earlier_life_is_told_so_first), CASE(id_that_is_none_is_reset),
-      CASE(reader_that_does_not_read_is_dropped), CASE(readers_are_told_of_the_end))
+      CASE(reader_that_does_not_read_is_dropped),
+      CASE(reader_that_takes_nothing_is_counted_as_silent), CASE(readers_are_told_of_the_end))

@@ -261,7 +261,7 @@ void http_server_free(struct http_server *server) {
     http_respond_error(server->requests, &err, NULL);
   while (server->streams) {
     struct http_stream *stream = server->streams;
-    stream->closed(stream->data);
+    stream->closed(stream->data, false);
     http_stream_end(stream, NULL, 0);
   }
   network_close(server->net.process->network, &server->net);

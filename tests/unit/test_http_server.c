@@ -33,7 +33,8 @@ struct fixture {
   void (*client)(struct fixture *);
   struct http_request *held[CROWD];
   unsigned held_count, held_wanted;
-  atomic_uint reached; /* handlers entered */
+  atomic_uint reached; /* handlers entered, streams closed */
+  unsigned silent;     /* of these streams; of the loop thread */
   uint16_t port;
   int fd; /* of a client that outlives the loop */
 };
@@ -126,8 +127,10 @@ static void handle_headers(struct http_request *request, void *data) {
   http_respond_take(request, 201, "application/json", strdup("{}"), 2, headers, 2);
 }
 
-static void stream_closed(void *data) {
-  atomic_fetch_add(&((struct fixture *)data)->reached, 1);
+static void stream_closed(void *data, bool was_silent) {
+  struct fixture *f = data;
+  f->silent += was_silent;
+  atomic_fetch_add(&f->reached, 1);
 }
 
 static void handle_stream(struct http_request *request, void *data) {
@@ -922,6 +925,7 @@ static void stream_ends_when_the_tokens_change(void) {
   f.release = loop_wakeup_new(f.loop, change_tokens, &f);
   run_client(&f);
   CU_ASSERT_EQUAL(atomic_load(&f.reached), 1);
+  CU_ASSERT_EQUAL(f.silent, 0);
   teardown(&f);
 }
 
@@ -945,7 +949,28 @@ static void client_takes_nothing(struct fixture *f) {
   (void)close(fd);
 }
 static void client_that_takes_nothing_of_a_stream_is_closed(void) {
-  with_idle_limit(client_takes_nothing, 1);
+  struct fixture f;
+  setup(&f, client_takes_nothing, 1);
+  run_client(&f);
+  CU_ASSERT_EQUAL(f.silent, 1);
+  teardown(&f);
+}
+
+static void client_leaves_a_stream(struct fixture *f) {
+  int fd = dial(f);
+  put(fd, "GET /flood HTTP/1.1\r\n" HOST "\r\n");
+  struct reply reply;
+  get(fd, &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  (void)close(fd); /* with bytes unread: a reset */
+  await_reached(f, 1);
+}
+static void client_that_leaves_a_stream_is_not_silent(void) {
+  struct fixture f;
+  setup(&f, client_leaves_a_stream, 0);
+  run_client(&f);
+  CU_ASSERT_EQUAL(f.silent, 0);
+  teardown(&f);
 }
 
 static void client_drips(struct fixture *f) {
@@ -1007,5 +1032,5 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(request_unanswered_at_the_end_gets_503), CASE(stream_ends_when_the_tokens_change),
       CASE(quiesced_server_ends_what_it_serves), CASE(client_silent_in_a_request_is_closed),
       CASE(client_that_takes_nothing_of_a_stream_is_closed),
-      CASE(client_dripping_a_request_is_closed), CASE(start_on_a_taken_port_names_it),
-      CASE(start_on_no_address_is_refused))
+      CASE(client_that_leaves_a_stream_is_not_silent), CASE(client_dripping_a_request_is_closed),
+      CASE(start_on_a_taken_port_names_it), CASE(start_on_no_address_is_refused))
