@@ -26,9 +26,10 @@ static void free_all(void) {
 }
 
 static void start_shared(void) {
-  static const char *const settings[] = {"deadlock_timeout=100ms", "log_min_messages=fatal",
-                                         "synchronous_standby_names=ghost",
-                                         "synchronous_commit=local", NULL};
+  static const char *const settings[] = {
+      "deadlock_timeout=100ms",           "log_min_messages=fatal",
+      "synchronous_standby_names=ghost",  "synchronous_commit=local",
+      "recovery_init_sync_method=syncfs", NULL};
   static const struct throwaway_options options = {.prepared_max = 20, .settings = settings};
   struct error err = {0};
   char dsn[THROWAWAY_DSN_SIZE];

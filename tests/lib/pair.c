@@ -43,8 +43,9 @@ static void new_name(char out[32]) {
 }
 
 static void make_primary(void) {
-  static const char *const settings[] = {"autovacuum=off", "deadlock_timeout=100ms",
-                                         "wal_init_zero=off", "shared_buffers=16MB", NULL};
+  static const char *const settings[] = {
+      "autovacuum=off",      "deadlock_timeout=100ms",           "wal_init_zero=off",
+      "shared_buffers=16MB", "recovery_init_sync_method=syncfs", NULL};
   static const struct throwaway_options options = {.prepared_max = PAIR_PREPARED_MAX,
                                                    .connections_max = 60,
                                                    .settings = settings};
