@@ -33,7 +33,8 @@ static struct async *leave_committing(struct world *w, const char *label) {
 }
 
 static void long_poll_while_committing_ends_when_it_is_applied(enum world_mode mode) {
-  struct world *w = world_open(mode, NULL);
+  struct world *w =
+      world_open(mode, &(struct world_options){.settings = LOOKS_OFTEN, .database = LOOKS_SHORTLY});
   struct async *call = leave_committing(w, "poll");
   const char *id = json_string_value(json_object_get(api_find(w->api, "poll"), "id"));
   const struct reply *decided = api_get(w->api, "/v1/transactions/%s?wait=decided", id);

@@ -153,7 +153,7 @@ static const char transfer[] = ONE_CALL("'label':'doubt',", TRANSFER(10));
 
 /* A transfer is decided, and its branches are both prepared; the coordinator is dead. */
 static struct world *leave_decided(enum world_mode mode) {
-  struct world *w = world_open(mode, NULL);
+  struct world *w = world_open(mode, &(struct world_options){.database = LOOKS_SHORTLY});
   world_kill(w, COORDINATOR);
   world_start(w, COORDINATOR, "C5");
   world_wait_ready(w);

@@ -15,7 +15,7 @@ static bool is_up(struct world *w, const char *participant) {
 }
 
 static void database_down_aborts_and_serves_again_when_back(enum world_mode mode) {
-  struct world *w = world_open(mode, NULL);
+  struct world *w = world_open(mode, &(struct world_options){.settings = LOOKS_OFTEN});
   world_server_kill(w, BANK_B);
   const struct reply *reply = api_run(w->api, ONE_CALL("'timeout_ms':5000,", TRANSFER(10)));
   CHECK_PROBLEM(reply, 409, "aborted");
@@ -31,7 +31,7 @@ static void database_down_aborts_and_serves_again_when_back(enum world_mode mode
 IN_BOTH_MODES(database_down_aborts_and_serves_again_when_back)
 
 static void coordinator_starts_while_a_database_is_down(enum world_mode mode) {
-  struct world *w = world_open(mode, NULL);
+  struct world *w = world_open(mode, &(struct world_options){.settings = LOOKS_OFTEN});
   world_kill(w, COORDINATOR);
   world_server_kill(w, BANK_B);
   world_start(w, COORDINATOR, NULL);
@@ -60,7 +60,7 @@ static struct async *start_waiting_in_prepare(struct world *w) {
 }
 
 static void database_killed_during_prepare_aborts(enum world_mode mode) {
-  struct world *w = world_open(mode, NULL);
+  struct world *w = world_open(mode, &(struct world_options){.settings = LOOKS_OFTEN});
   PGconn *gate = gate_close(w, BANK_B);
   struct async *call = start_waiting_in_prepare(w);
   throwaway_server_pause(w->servers[BANK_B]);

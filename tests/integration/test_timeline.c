@@ -258,8 +258,9 @@ IN_BOTH_MODES(transaction_that_is_only_slow_is_blocked_by_nobody)
 
 /* Decided, and bank_b is away: the timeline says so, and after a restart what the log knows. */
 static void decided_one_whose_participant_is_away_says_so(enum world_mode mode) {
-  struct world *w = world_open(
-      mode, &(struct world_options){.crash = "C5:stop", .settings = "health_interval = 50ms\n"});
+  struct world *w = world_open(mode, &(struct world_options){.crash = "C5:stop",
+                                                             .settings = LOOKS_OFTEN,
+                                                             .database = LOOKS_SHORTLY});
   struct async *run = async_post(w->api, "/v1/transactions",
                                  ONE_CALL("'label':'away','wait':'decided',", TRANSFER(10)));
   UNTIL(world_is_stopped(w, COORDINATOR));

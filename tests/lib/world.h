@@ -163,6 +163,11 @@ void gate_wait_half_voted(struct world *w);
 void world_server_kill(struct world *w, int bank);
 void world_server_start(struct world *w, int bank);
 
+/* For tests in which a database is away: a daemon looks for it, before it says so, for call_timeout (5 s when nothing
+ * is said), and again after health_interval (2 s). */
+#define LOOKS_SHORTLY "call_timeout = 2s\n"
+#define LOOKS_OFTEN   "health_interval = 50ms\n"
+
 /* ---- waiting --------------------------------------------------------------------------------- */
 
 /* UNTIL(world_prepared(w, BANK_A) == 0): looks again and again; fails the test after a while. */
