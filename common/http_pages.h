@@ -11,9 +11,9 @@
  * many query parameters no answer at all. To tell it that nothing could be queued has it go on with memory
  * that it has freed.
  *
- * Limits: a first line without a blank is no page to the library either: it closes the connection without a
- * word. A build of the library that calls itself directly (-Bsymbolic) would send its own pages:
- * tests/unit/test_http_server.c says so.
+ * Limits: a first line without a blank is no page to the library either: it shuts the connection for sending
+ * without a word, and before it calls any function of ours. A build of the library that calls itself directly
+ * (-Bsymbolic) would send its own pages: tests/unit/test_http_server.c says so.
  */
 #ifndef ASSENT_COMMON_HTTP_PAGES_H
 #define ASSENT_COMMON_HTTP_PAGES_H
