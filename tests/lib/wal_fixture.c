@@ -20,11 +20,17 @@ static void must(bool holds) {
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* In memory where there is such a place: no power fails here but the fault VFS's, and syncs of a disk were most of
+ * what these tests waited for. */
+static const char *place(void) {
+  const char *told = getenv("TMPDIR");
+  if (told) return told;
+  return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
 void fixture_begin(struct wal_fixture *f) {
   *f = (struct wal_fixture){.options = {.retention_ms = 3600000}};
-  const char *parent = getenv("TMPDIR");
-  (void)snprintf(f->directory, sizeof f->directory, "%s/assent-wal-XXXXXX",
-                 parent ? parent : "/tmp");
+  (void)snprintf(f->directory, sizeof f->directory, "%s/assent-wal-XXXXXX", place());
   must(mkdtemp(f->directory) != NULL);
   (void)snprintf(f->path, sizeof f->path, "%s/log.db", f->directory);
   fault_vfs_reset();
