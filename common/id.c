@@ -177,6 +177,31 @@ bool txid_parse(const char *text, struct txid *out) {
   return true;
 }
 
+static unsigned char hex_value(char digit) {
+  return (unsigned char)(is_decimal(digit) ? digit - '0' : digit - 'a' + 10);
+}
+
+struct binary_txid txid_to_binary(const struct txid *txid) {
+  struct binary_txid binary;
+  const char *from = txid->text;
+  for (size_t i = 0; i < sizeof binary.bytes; i++, from += 2) {
+    if (*from == '-') from++;
+    binary.bytes[i] = (unsigned char)(hex_value(from[0]) << 4 | hex_value(from[1]));
+  }
+  return binary;
+}
+
+struct txid txid_from_binary(const struct binary_txid *binary) {
+  struct txid txid;
+  char *to = txid.text;
+  for (size_t i = 0; i < sizeof binary->bytes; i++) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) *to++ = '-';
+    to = put_hex(to, binary->bytes[i], 2);
+  }
+  *to = '\0';
+  return txid;
+}
+
 /* ---- branch -----------------------------------------------------------------------------------
  */
 

@@ -48,6 +48,13 @@ void txid_forget(void);
 struct txid txid_least(int64_t wall_us);
 bool txid_parse(const char *text, struct txid *out);
 
+/* The same in 16 bytes, for what keeps very many. The text must be a txid's. */
+struct binary_txid {
+  unsigned char bytes[16];
+};
+struct binary_txid txid_to_binary(const struct txid *txid);
+struct txid txid_from_binary(const struct binary_txid *binary);
+
 void gid_format(const struct gid *gid, char out[GID_SIZE]);
 bool gid_parse(const char *text, struct gid *out);
 

@@ -79,26 +79,27 @@ enum branch_state {
 };
 const char *branch_state_name(enum branch_state state);
 
+/* Eight bytes: of twenty thousand that have ended it is kept (tomb.c). */
 struct branch {
-  enum branch_state state;
-  enum branch_state resume; /* where an unanswered question leaves the branch */
-  bool stalled;             /* nothing is under way in ENDING_SESSION, LOOKING_UP or VERIFYING */
-  bool closed;              /* no run is accepted any more, and no yes told */
-  bool durable;             /* PREPARED is as durable as a yes promises */
-  bool barrier;             /* the look-up under way was asked for with one */
-  unsigned next_sequence;   /* of runs */
-  enum run_end end;         /* of the run under way, or the last one */
-  bool vote_due;            /* a run awaits its vote */
-  bool decided;             /* a decision awaits its outcome; then: */
-  enum decision decision;
-  bool xid_told; /* the decision came with an xid, or we voted one */
+  unsigned next_sequence; /* of runs */
+  enum branch_state state : 5;
+  enum branch_state resume : 5; /* where an unanswered question leaves the branch */
+  enum run_end end : 2;         /* of the run under way, or the last one */
+  enum decision decision : 2;   /* while `decided` */
   enum {
     AFTER_LOST_PREPARE,
     AFTER_LOST_COMMIT,
     AFTER_LOST_FINISH
-  } lost;            /* why in ENDING_SESSION */
-  bool finish_lost;  /* PREPARED, as far as is known: a COMMIT or ROLLBACK PREPARED got no answer */
-  bool session_gone; /* while FLUSHING: the barrier's answer is awaited all the same */
+  } lost : 2;            /* why in ENDING_SESSION */
+  bool stalled : 1;      /* nothing is under way in ENDING_SESSION, LOOKING_UP or VERIFYING */
+  bool closed : 1;       /* no run is accepted any more, and no yes told */
+  bool durable : 1;      /* PREPARED is as durable as a yes promises */
+  bool barrier : 1;      /* the look-up under way was asked for with one */
+  bool vote_due : 1;     /* a run awaits its vote */
+  bool decided : 1;      /* a decision awaits its outcome */
+  bool xid_told : 1;     /* the decision came with an xid, or we voted one */
+  bool finish_lost : 1;  /* PREPARED, it is thought: a COMMIT or ROLLBACK PREPARED got no answer */
+  bool session_gone : 1; /* while FLUSHING: the barrier's answer is awaited all the same */
 };
 
 enum branch_event_kind {

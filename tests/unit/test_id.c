@@ -67,6 +67,16 @@ static void txid_of_odd_times_is_well_formed(void) {
   }
 }
 
+static void txid_in_binary_reads_back(void) {
+  struct txid txid;
+  CU_ASSERT_TRUE(txid_parse(TXID, &txid));
+  struct binary_txid binary = txid_to_binary(&txid);
+  static const unsigned char bytes[] = {0x01, 0xa1, 0xfc, 0x21, 0x2d, 0xe8, 0x72, 0x7e,
+                                        0xab, 0x64, 0x65, 0x44, 0x28, 0x9d, 0x91, 0xdd};
+  CU_ASSERT_EQUAL(memcmp(binary.bytes, bytes, sizeof bytes), 0);
+  CU_ASSERT_STRING_EQUAL(txid_from_binary(&binary).text, TXID);
+}
+
 static void txid_misspelt_is_refused(void) {
   static const char *const wrong[] = {
       "",
@@ -213,8 +223,8 @@ static void gid_accepted_has_one_spelling(void) {
 SUITE(id, CASE(txid_made_reads_back), CASE(txid_rises_whatever_the_clock_does),
       CASE(txid_begins_with_its_time),
       CASE(txid_least_is_between_those_before_and_those_from_then_on),
-      CASE(txid_of_odd_times_is_well_formed), CASE(txid_misspelt_is_refused),
-      CASE(cluster_made_reads_back), CASE(cluster_misspelt_is_refused),
-      CASE(run_ids_are_sixteen_digits_and_differ), CASE(gid_formatted_reads_back),
-      CASE(gid_longest_fits_postgresql), CASE(gid_misspelt_is_refused),
-      CASE(gid_accepted_has_one_spelling))
+      CASE(txid_of_odd_times_is_well_formed), CASE(txid_in_binary_reads_back),
+      CASE(txid_misspelt_is_refused), CASE(cluster_made_reads_back),
+      CASE(cluster_misspelt_is_refused), CASE(run_ids_are_sixteen_digits_and_differ),
+      CASE(gid_formatted_reads_back), CASE(gid_longest_fits_postgresql),
+      CASE(gid_misspelt_is_refused), CASE(gid_accepted_has_one_spelling))
