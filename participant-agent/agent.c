@@ -183,8 +183,7 @@ static void take_run(struct entry *entry, const struct run_request *request) {
 /* Before anything is kept of a new branch: a refused one was never here. */
 static enum error_code check_room(struct agent *agent, const struct run_request *request,
                                   struct error *err) {
-  bool is_new = request->sequence == 0 && !entry_find(agent, request->gid);
-  if (!is_new || !pool_is_full(agent->pool, request->end == RUN_KEEP_OPEN)) return ERR_OK;
+  if (!pool_is_full(agent->pool, request->end == RUN_KEEP_OPEN)) return ERR_OK;
   (void)error_set(err, ERR_OVERLOADED, "too many branches wait for a connection to the database");
   return error_limit(err, "waiting", pool_waiting_max(agent->pool));
 }
@@ -195,10 +194,13 @@ void agent_run(struct agent *agent, const struct run_request *request, run_fn fn
   asked->fn.run = fn;
   struct gid gid;
   struct error err = {0};
-  if (check_run(agent, request, &gid, &err) || check_room(agent, request, &err)) {
+  struct entry *entry = NULL;
+  enum error_code code = check_run(agent, request, &gid, &err);
+  if (code == ERR_OK) entry = entry_find(agent, request->gid);
+  if (code == ERR_OK && !entry && request->sequence == 0) code = check_room(agent, request, &err);
+  if (code != ERR_OK) {
     request_answer(agent, asked, &err);
   } else {
-    struct entry *entry = entry_find(agent, request->gid);
     if (!entry) entry = entry_make(agent, request->gid, &gid);
     DL_APPEND(entry->runs, asked);
     spans_note_trace(entry, request->trace);

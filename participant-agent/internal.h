@@ -106,8 +106,8 @@ struct entry {
   UT_hash_handle hh;
 };
 
-/* What is kept of a branch that has ended, once nothing of it is under way: tomb.c. */
-struct tomb;
+/* What is kept of the branches that have ended, once nothing of them is under way: tomb.c. */
+struct tombs;
 
 struct fenced {
   struct cluster_id cluster;
@@ -148,11 +148,10 @@ struct agent {
   bool server_changed; /* in this life: what it remembers is of two servers */
   struct cancelling *cancellings;
 
-  struct entry *entries;     /* by gid */
-  struct entry *ended;       /* of them, oldest first; at rest, they go to: */
-  struct tomb *tombs;        /* by gid */
-  struct tomb *oldest_tombs; /* all of them, in the order of their ends */
-  uint64_t moment;           /* counts lists begun and branches come to rest */
+  struct entry *entries; /* by gid */
+  struct entry *ended;   /* of them, oldest first; at rest, they go to: */
+  struct tombs *tombs;   /* owned; NULL: there was none yet */
+  uint64_t moment;       /* counts lists begun and branches come to rest */
 
   unsigned depth;          /* of agent_enter() */
   bool in_request;         /* the outermost one is a request's */
@@ -197,8 +196,9 @@ void entries_find(const struct agent *agent, const struct cluster_id *cluster,
 /* ---- tomb.c -------------------------------------------------------------------------------------
  */
 
-void tomb_make(struct entry *entry); /* what is worth keeping; the entry goes */
-/* As it was, at the end of agent->ended; NULL: there is no tomb. */
+/* Keeps what is worth keeping of an entry that is to go. */
+void tomb_make(const struct entry *entry);
+/* Makes the entry again, as it was; the tomb goes. NULL: there is none. */
 struct entry *tomb_open(struct agent *agent, const char *gid);
 void tombs_drop(struct agent *agent);
 void tombs_find(const struct agent *agent, const struct cluster_id *cluster,

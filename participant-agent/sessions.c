@@ -35,11 +35,18 @@ uint64_t backoff_next_ms(struct backoff *backoff) {
   return backoff->delay_ms;
 }
 
-void *must_allocate(size_t size) {
-  void *memory = memory_zeroed(size);
+static void *must_have(void *memory, size_t size) {
   if (memory) return memory;
   log_error("out_of_memory", "bytes", "d", (int64_t)size, NULL);
   abort();
+}
+
+void *must_allocate(size_t size) {
+  return must_have(memory_zeroed(size), size);
+}
+
+void *must_resize(void *memory, size_t size) {
+  return must_have(realloc(memory, size), size);
 }
 
 char *must_copy(const char *text) {

@@ -33,7 +33,8 @@ typedef void (*session_stranger_fn)(void *data, const struct session_identity *i
 
 /* Memory or the end: an agent that stops is recovered from, one that lost a request is not. */
 void *must_allocate(size_t size);
-char *must_copy(const char *text); /* NULL gives NULL */
+void *must_resize(void *memory, size_t size); /* as realloc() */
+char *must_copy(const char *text);            /* NULL gives NULL */
 /* Copies what fits, always terminated. */
 void copy_text(char *out, size_t size, const char *text);
 void agent_cause_set(struct cause *cause, enum cause_kind kind, const char *format, ...)

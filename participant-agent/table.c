@@ -14,10 +14,23 @@
 #include "common/log.h"
 #include "participant-agent/internal.h"
 
+static void entomb(struct entry *entry, bool ended) {
+  struct agent *agent = entry->agent;
+  if (ended == entry->entombed) return;
+  entry->entombed = ended;
+  if (ended)
+    DL_APPEND(agent->ended, entry);
+  else
+    DL_DELETE(agent->ended, entry);
+}
+
 struct entry *entry_find(struct agent *agent, const char *gid) {
   struct entry *entry = NULL;
   HASH_FIND_STR(agent->entries, gid, entry);
-  return entry ? entry : tomb_open(agent, gid);
+  if (entry) return entry;
+  entry = tomb_open(agent, gid);
+  if (entry) entomb(entry, true);
+  return entry;
 }
 
 struct entry *entry_make(struct agent *agent, const char *gid, const struct gid *id) {
@@ -28,16 +41,6 @@ struct entry *entry_make(struct agent *agent, const char *gid, const struct gid 
   branch_init(&entry->branch);
   HASH_ADD_STR(agent->entries, gid, entry);
   return entry;
-}
-
-static void entomb(struct entry *entry, bool ended) {
-  struct agent *agent = entry->agent;
-  if (ended == entry->entombed) return;
-  entry->entombed = ended;
-  if (ended)
-    DL_APPEND(agent->ended, entry);
-  else
-    DL_DELETE(agent->ended, entry);
 }
 
 static void release(struct entry *entry) {
