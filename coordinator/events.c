@@ -22,6 +22,11 @@ struct reader {
   struct reader *prev, *next;
 };
 
+struct kept {
+  struct event event;
+  char *texts; /* owned: the name, and the text behind it; NULL: both are missing */
+};
+
 struct events {
   struct loop_timer *keepalive;
   uint64_t epoch;
@@ -30,7 +35,7 @@ struct events {
   bool stopped;
   struct reader *readers;
   unsigned reader_count;
-  struct event ring[EVENTS_MAX];
+  struct kept ring[EVENTS_MAX];
 };
 
 /* ---- readers ---------------------------------------------------------------------------------- */
@@ -126,7 +131,7 @@ static char *data_of(const struct event *event) {
 
 /* Owner: the caller, free(). NULL without memory. */
 static char *text_of(const struct events *events, uint64_t number, size_t *length) {
-  const struct event *event = &events->ring[number % EVENTS_MAX];
+  const struct event *event = &events->ring[number % EVENTS_MAX].event;
   char *data = data_of(event), *text = NULL;
   int written = -1;
   if (data)
@@ -143,9 +148,22 @@ static uint64_t oldest_of(const struct events *events) {
   return events->latest < EVENTS_MAX ? 1 : events->latest - EVENTS_MAX + 1;
 }
 
+/* Without memory for its texts it is kept without them. */
+static void keep(struct kept *kept, const struct event *event) {
+  const char *name = event->name ? event->name : "", *text = event->text ? event->text : "";
+  free(kept->texts);
+  *kept = (struct kept){.event = *event};
+  kept->event.name = kept->event.text = "";
+  if (!*name && !*text) return;
+  kept->texts = malloc(strlen(name) + strlen(text) + 2);
+  if (!kept->texts) return;
+  kept->event.name = kept->texts;
+  kept->event.text = strcpy(stpcpy(kept->texts, name) + 1, text);
+}
+
 void events_publish(struct events *events, const struct event *event) {
   events->latest++;
-  events->ring[events->latest % EVENTS_MAX] = *event;
+  keep(&events->ring[events->latest % EVENTS_MAX], event);
   if (!events->readers) return;
   size_t length;
   char *text = text_of(events, events->latest, &length);
@@ -271,6 +289,8 @@ void events_stop(struct events *events) {
 void events_free(struct events *events) {
   events_stop(events);
   loop_timer_free(events->keepalive);
+  for (size_t i = 0; i < EVENTS_MAX; i++)
+    free(events->ring[i].texts);
   free(events);
 }
 

@@ -27,13 +27,14 @@ enum event_kind { EVENT_TRANSACTION, EVENT_PARTICIPANT };
 struct event {
   enum event_kind kind;
   int64_t at_us;
-  const char *state;          /* static */
-  struct txid txid;           /* of a transaction */
-  enum wal_outcome outcome;   /* of a transaction */
-  enum cause_kind cause;      /* of a transaction */
-  char name[64];              /* of a participant */
-  bool draining;              /* a participant */
-  char text[EVENT_TEXT_SIZE]; /* its label, or what went wrong at the participant; "": none */
+  const char *state;        /* static */
+  struct txid txid;         /* of a transaction */
+  enum wal_outcome outcome; /* of a transaction */
+  enum cause_kind cause;    /* of a transaction */
+  const char *name;         /* of a participant */
+  bool draining;            /* a participant */
+  /* Its label, or what went wrong at the participant; "" or NULL: none. Less than EVENT_TEXT_SIZE. */
+  const char *text;
 };
 
 struct events;
@@ -41,7 +42,7 @@ struct events *events_new(struct loop *loop, uint64_t epoch);
 /* Its readers' connections end. */
 void events_free(struct events *events);
 
-/* Copied. */
+/* Copied, and the texts, too. */
 void events_publish(struct events *events, const struct event *event);
 /* Answers the request with all events behind `last_id` (NULL: only those to come), and goes on. */
 void events_follow(struct events *events, struct http_request *request, const char *last_id);

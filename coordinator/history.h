@@ -8,13 +8,13 @@ struct past {
   struct txid id;
   const char *state; /* static */
   enum wal_outcome outcome;
-  struct cause cause;
-  char owner[OWNER_MAX + 1];
-  unsigned branch_count;
-  const struct member **members; /* of the branches, by index */
+  struct cause *cause; /* owned; NULL: none */
   struct timeline timeline;
   struct past *prev, *next;
   UT_hash_handle hh;
+  const char *owner; /* behind the members */
+  unsigned branch_count;
+  const struct member *members[]; /* of the branches, by index */
 };
 
 const struct past *history_find(const struct coordinator *c, const struct txid *id);

@@ -102,12 +102,13 @@ void observe(struct transaction *t, const struct observed *what) {
 }
 
 /* Cut between characters: UTF-8 stays what it is. */
-static void copy_cut(char out[EVENT_TEXT_SIZE], const char *text) {
+static const char *cut(char out[EVENT_TEXT_SIZE], const char *text) {
   size_t length = strnlen(text, EVENT_TEXT_SIZE - 1);
   while (length > 0 && text[length] && ((unsigned char)text[length] & 0xC0) == 0x80)
     length--;
   memcpy(out, text, length);
   out[length] = '\0';
+  return out;
 }
 
 static void publish_transaction(const struct transaction *t) {
@@ -117,7 +118,8 @@ static void publish_transaction(const struct transaction *t) {
                         .txid = t->id,
                         .outcome = transaction_outcome(t),
                         .cause = t->cause.kind};
-  if (t->label) copy_cut(event.text, t->label);
+  char label[EVENT_TEXT_SIZE];
+  if (t->label) event.text = cut(label, t->label);
   events_publish(t->coordinator->events, &event);
 }
 
@@ -136,9 +138,10 @@ void observe_member(struct member *member) {
   struct event event = {.kind = EVENT_PARTICIPANT,
                         .at_us = clock_wall_us(),
                         .state = member_state_name(member),
+                        .name = member->name,
                         .draining = member->draining};
-  (void)snprintf(event.name, sizeof event.name, "%s", member->name);
-  copy_cut(event.text, member->last_error);
+  char error[EVENT_TEXT_SIZE];
+  event.text = cut(error, member->last_error);
   events_publish(member->coordinator->events, &event);
 }
 
@@ -149,7 +152,7 @@ static void past_free(struct history *history, struct past *past) {
   DL_DELETE(history->oldest, past);
   history->count--;
   timeline_release(&past->timeline);
-  free(past->members);
+  free(past->cause);
   free(past);
 }
 
@@ -164,24 +167,35 @@ const struct past *history_find(const struct coordinator *c, const struct txid *
   return past;
 }
 
-void observe_freed(struct transaction *t) {
-  struct history *history = &t->coordinator->history;
+/* NULL without memory. */
+static struct past *past_of(const struct transaction *t) {
   unsigned branches = t->core.branch_count;
-  struct past *past = t->ended ? memory_zeroed(sizeof *past) : NULL;
-  if (past) past->members = memory_zeroed((branches + 1) * sizeof(const struct member *));
-  if (!past || !past->members) {
+  size_t members_size = branches * sizeof(const struct member *);
+  struct past *past = memory_zeroed(sizeof *past + members_size + strlen(t->owner) + 1);
+  if (past && t->cause.kind != CAUSE_NONE && !(past->cause = malloc(sizeof *past->cause))) {
     free(past);
-    timeline_release(&t->timeline);
-    return;
+    past = NULL;
   }
+  if (!past) return NULL;
   past->id = t->id;
   past->state = txn_state_name(t->core.state);
   past->outcome = transaction_outcome(t);
-  past->cause = t->cause;
-  memcpy(past->owner, t->owner, sizeof past->owner);
+  if (past->cause) *past->cause = t->cause;
   past->branch_count = branches;
   for (unsigned i = 0; i < branches; i++)
     past->members[i] = t->branches[i]->member;
+  past->owner = strcpy((char *)(past + 1) + members_size, t->owner);
+  return past;
+}
+
+void observe_freed(struct transaction *t) {
+  struct history *history = &t->coordinator->history;
+  struct past *past = t->ended ? past_of(t) : NULL;
+  if (!past) {
+    timeline_release(&t->timeline);
+    return;
+  }
+  timeline_close(&t->timeline);
   past->timeline = t->timeline;
   t->timeline = (struct timeline){0};
   HASH_ADD(hh, history->by_id, id, sizeof past->id, past);

@@ -317,7 +317,7 @@ void get_timeline(struct http_request *request, void *data) {
                                          .state = past->state,
                                          .source = "memory",
                                          .outcome = past->outcome,
-                                         .cause = &past->cause,
+                                         .cause = past->cause,
                                          .timeline = &past->timeline,
                                          .participant = past_participant,
                                          .of = past});

@@ -50,6 +50,8 @@ static bool is_used(const struct timeline *timeline, int error) {
 /* -1: no place is left for it, or no memory. */
 static int8_t keep_error(struct timeline *timeline, const struct cause *error) {
   if (!error || error->kind == CAUSE_NONE) return -1;
+  if (!timeline->errors) timeline->errors = calloc(TIMELINE_ERRORS_MAX, sizeof *timeline->errors);
+  if (!timeline->errors) return -1;
   int place = -1;
   for (int i = 0; i < TIMELINE_ERRORS_MAX; i++) {
     if (timeline->errors[i] && same_cause(timeline->errors[i], error)) return (int8_t)i;
@@ -94,9 +96,18 @@ void timeline_add(struct timeline *timeline, const struct step *step, const stru
   place->error = keep_error(timeline, error);
 }
 
+void timeline_close(struct timeline *timeline) {
+  if (timeline->count == timeline->capacity) return;
+  struct step *steps = realloc(timeline->steps, timeline->count * sizeof *steps);
+  if (!steps) return; /* they stay where they are */
+  timeline->steps = steps;
+  timeline->capacity = timeline->count;
+}
+
 void timeline_release(struct timeline *timeline) {
-  for (int i = 0; i < TIMELINE_ERRORS_MAX; i++)
+  for (int i = 0; timeline->errors && i < TIMELINE_ERRORS_MAX; i++)
     free(timeline->errors[i]);
+  free(timeline->errors);
   free(timeline->steps);
   *timeline = (struct timeline){0};
 }

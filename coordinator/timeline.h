@@ -53,7 +53,7 @@ struct step {
 
 struct timeline {
   struct step *steps;
-  struct cause *errors[TIMELINE_ERRORS_MAX];
+  struct cause **errors; /* TIMELINE_ERRORS_MAX of them; NULL: there was none */
   unsigned count, capacity;
   unsigned oldest; /* once steps were dropped: where the latest begin, from TIMELINE_HEAD on */
   uint64_t dropped;
@@ -62,6 +62,8 @@ struct timeline {
 /* A timeline begins as all zeroes. `step` is copied; its `error` is set here, to a copy of `error`
  * (NULL, or of kind CAUSE_NONE: none). */
 void timeline_add(struct timeline *timeline, const struct step *step, const struct cause *error);
+/* No more steps are to come: gives back what was kept for them. */
+void timeline_close(struct timeline *timeline);
 void timeline_release(struct timeline *timeline);
 
 /* In order; index < count. The dropped ones were between TIMELINE_HEAD - 1 and TIMELINE_HEAD. */

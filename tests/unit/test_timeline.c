@@ -1,6 +1,7 @@
 /* coordinator/timeline.c: what is kept, in which order, and what is dropped. */
 #include "coordinator/timeline.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,6 +75,25 @@ static void errors_of_dropped_steps_make_room(void) {
   timeline_release(&timeline);
 }
 
+static void closed_one_has_all_its_steps_and_no_room_to_spare(void) {
+  for (unsigned count = 0; count <= TIMELINE_STEPS_MAX + 20; count += 20) {
+    struct timeline timeline = {0};
+    for (unsigned i = 0; i < count; i++)
+      add(&timeline, i, i % 2 ? "refused" : NULL);
+    timeline_close(&timeline);
+    CU_ASSERT_EQUAL_FATAL(timeline.count, count < TIMELINE_STEPS_MAX ? count : TIMELINE_STEPS_MAX);
+    CU_ASSERT_EQUAL(timeline.capacity, timeline.count);
+    for (unsigned i = 0; i < timeline.count; i++) {
+      const struct step *step = timeline_step(&timeline, i);
+      bool in_order =
+          i < TIMELINE_HEAD ? step->attempt == i : count - step->attempt == timeline.count - i;
+      CU_ASSERT_TRUE(in_order);
+      CU_ASSERT_EQUAL(timeline_error(&timeline, step) != NULL, step->attempt % 2 == 1);
+    }
+    timeline_release(&timeline);
+  }
+}
+
 static void each_kind_has_a_name_of_its_own(void) {
   for (int a = STEP_BEGUN; a <= STEP_ENDED; a++)
     for (int b = STEP_BEGUN; b < a; b++)
@@ -84,4 +104,5 @@ static void each_kind_has_a_name_of_its_own(void) {
 SUITE(timeline, CASE(steps_come_out_as_they_went_in),
       CASE(steps_beyond_the_limit_drop_the_oldest_of_the_middle),
       CASE(errors_that_are_alike_are_kept_once), CASE(errors_of_dropped_steps_make_room),
+      CASE(closed_one_has_all_its_steps_and_no_room_to_spare),
       CASE(each_kind_has_a_name_of_its_own))
