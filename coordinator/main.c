@@ -121,12 +121,22 @@ static enum error_code open_log(struct daemon_state *d, struct error *err) {
   return wal_open(&d->wal, d->loop, path, &options, err);
 }
 
+/* For agents elsewhere. Made for the first of them: it brings libraries into memory for TLS. */
+static struct http_client *client_of(struct daemon_state *d) {
+  if (!d->client) {
+    const struct http_identity identity = settings_agent_identity(&d->settings);
+    d->client = http_client_new(d->loop);
+    http_client_identify(d->client, &identity);
+  }
+  return d->client;
+}
+
 static enum error_code add_participant(struct daemon_state *d, const struct participant_settings *p,
                                        struct error *err) {
   struct participant *participant;
   if (p->agent) {
-    participant =
-        participant_http_new(d->loop, d->client, p->agent, p->name, d->settings.agent_timeout_ms);
+    participant = participant_http_new(d->loop, client_of(d), p->agent, p->name,
+                                       d->settings.agent_timeout_ms);
   } else {
     /* The cluster id names this log for ever: sessions of a former life are found by it. */
     struct agent *agent =
@@ -177,9 +187,6 @@ static enum error_code start_coordinator(struct daemon_state *d, struct error *e
                                         .tracer = d->tracer,
                                         .drained_path = d->drained_path,
                                         .halt = halt};
-  d->client = http_client_new(d->loop);
-  const struct http_identity identity = settings_agent_identity(s);
-  http_client_identify(d->client, &identity);
   d->coordinator = coordinator_new(d->loop, d->wal, &options);
   for (size_t i = 0; i < s->participant_count; i++) {
     enum error_code code = add_participant(d, &s->participants[i], err);
