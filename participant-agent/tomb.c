@@ -2,7 +2,7 @@
  * begins it again. At most TOMBSTONES_MAX, oldest out first. Opened, one is the entry that it was.
  *
  * An agent has twenty thousand of them most of the time: they are most of its memory. So they are records of
- * one array, of 64 bytes each, linked by their places in it, with the ids as numbers instead of text and
+ * one array, of 56 bytes each, linked by their places in it, with the ids as numbers instead of text and
  * what is the same for nearly all (cluster, epoch, server) kept once. Only a branch that has failed, or whose
  * decision came with another xid than it voted, has texts of its own.
  *
@@ -18,7 +18,7 @@
 
 #include "participant-agent/internal.h"
 
-enum { PLACES_MAX = TOMBSTONES_MAX + 1, FIRST_PLACES = 64, BUCKETS = 16384, TEXTS = 4 };
+enum { PLACES_MAX = TOMBSTONES_MAX + 1, FIRST_PLACES = 64, BUCKETS = 16384 };
 static_assert(PLACES_MAX <= UINT16_MAX, "a place is 16 bits");
 
 /* What the tombs of one life of a coordinator on one server have in common. */
@@ -29,7 +29,8 @@ struct shared {
   unsigned tombs;
 };
 
-/* Of the few of which more is to be kept. */
+/* Of the few of which more is to be kept: xid as voted, xid and server as told, and the cause's text. */
+enum { TEXTS = 4 };
 struct rest {
   struct cause_head {
     enum cause_kind kind; /* CAUSE_NONE: there is no cause */
@@ -37,24 +38,26 @@ struct rest {
     char sqlstate[sizeof((struct cause *)NULL)->sqlstate];
     struct limit_met limit;
   } cause;
-  char texts
-      []; /* TEXTS of them, each with its NUL: xid as voted; xid and server as told; the cause's */
+  char texts[]; /* TEXTS of them, in this order, each with its NUL */
 };
 
 struct tomb {
   struct binary_txid txid;
   uint64_t since;
-  uint64_t xid;      /* as voted; 0: none. Where there is no rest */
-  struct rest *rest; /* owned */
+  union {
+    uint64_t xid;      /* as voted; 0: none */
+    struct rest *rest; /* owned */
+  };
   struct branch branch;
   uint16_t number; /* the branch's */
   uint16_t shared;
   uint16_t older, newer; /* in `order`; `newer` of a free place: the next free one */
   uint16_t next;         /* in the bucket */
-  bool told; /* the decision came with the xid and server as voted. Where there is no rest */
+  bool has_rest;
+  bool told; /* without a rest: the decision came with the xid and server as voted */
   bool hazard_told;
 };
-static_assert(sizeof(struct tomb) == 64, "of which there are very many");
+static_assert(sizeof(struct tomb) == 56, "of which there are very many");
 
 struct tombs {
   struct tomb *places;
@@ -144,7 +147,7 @@ static void tomb_free(struct tombs *tombs, struct tomb *tomb) {
   *(tomb->newer ? &tombs->places[tomb->newer].older : &tombs->newest) = tomb->older;
   tombs->count--;
   tombs->shared[tomb->shared].tombs--;
-  free(tomb->rest);
+  if (tomb->has_rest) free(tomb->rest);
   tomb->newer = tombs->free;
   tombs->free = place;
 }
@@ -217,13 +220,16 @@ void tomb_make(const struct entry *entry) {
       xid_to_number(entry->xid, &xid) && !entry->cause && (told || is_told_nothing(entry));
   *tomb = (struct tomb){.txid = txid_to_binary(&entry->id.txid),
                         .since = entry->since,
-                        .xid = is_plain ? xid : 0,
-                        .rest = is_plain ? NULL : rest_of(entry),
                         .branch = entry->branch,
                         .number = (uint16_t)entry->id.branch,
                         .shared = share(tombs, &entry->id, entry->server),
+                        .has_rest = !is_plain,
                         .told = told,
                         .hazard_told = entry->hazard_told};
+  if (is_plain)
+    tomb->xid = xid;
+  else
+    tomb->rest = rest_of(entry);
   link_in(tombs, tomb);
 }
 
@@ -266,7 +272,7 @@ struct entry *tomb_open(struct agent *agent, const char *gid) {
   if (!tomb) return NULL;
   struct entry *entry = entry_make(agent, gid, &id);
   copy_text(entry->server, sizeof entry->server, tombs->shared[tomb->shared].server);
-  if (tomb->rest) {
+  if (tomb->has_rest) {
     take_rest(entry, tomb->rest);
   } else {
     number_to_xid(tomb->xid, entry->xid);
@@ -298,7 +304,7 @@ void tombs_drop(struct agent *agent) {
   struct tombs *tombs = agent->tombs;
   if (!tombs) return;
   for (unsigned at = tombs->oldest; at; at = tombs->places[at].newer)
-    free(tombs->places[at].rest);
+    if (tombs->places[at].has_rest) free(tombs->places[at].rest);
   free(tombs->places);
   free(tombs->shared);
   free(tombs);
