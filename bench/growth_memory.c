@@ -19,6 +19,7 @@
 #include "common/id.h"
 
 enum { OPEN = 1000, ANSWER_SIZE = 8192, PATIENCE_US = 60 * 1000000, TEXT_SIZE = 64, LATER = 25000 };
+enum { IDLE_MS = 8000 }; /* longer than a coordinator waits until it gives memory back */
 
 struct crowd {
   int fds[OPEN];
@@ -147,6 +148,11 @@ static double note(struct notebook *book, const char *what) {
   return mb;
 }
 
+static double note_idle(struct notebook *book, const char *what) {
+  process_pause_ms(IDLE_MS);
+  return note(book, what);
+}
+
 /* ---- the run ------------------------------------------------------------------------------------- */
 
 static double note_open(struct notebook *book, struct crowd *open) {
@@ -189,8 +195,9 @@ static double note_later(struct notebook *book) {
   char text[TEXT_SIZE];
   http_run(&load);
   site_check(&growth->site, atomic_load(&load.moved));
-  (void)snprintf(text, sizeof text, "idle, after %u transfers", load.transfers_max);
-  return note(book, text);
+  (void)snprintf(text, sizeof text, "at the end of %u transfers", load.transfers_max);
+  (void)note(book, text);
+  return note_idle(book, "idle, after these transfers");
 }
 
 void growth_memory(struct growth *growth, struct memory_figures *out) {
@@ -210,6 +217,7 @@ void growth_memory(struct growth *growth, struct memory_figures *out) {
   out->open_later_mb = note_open(&book, &open);
   note_blocked(&book, open.port);
   end_open(&open);
+  (void)note_idle(&book, "idle, all have gone");
   if (!growth->json) {
     (void)putchar('\n');
     table_print(book.table, stdout, false);

@@ -1,6 +1,7 @@
 /* See memory.h. */
 #include "common/memory.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,4 +13,8 @@ __attribute__((noinline)) static void *clear(void *memory, size_t size) {
 void *memory_zeroed(size_t size) {
   void *memory = malloc(size ? size : 1);
   return memory ? clear(memory, size) : NULL;
+}
+
+void memory_give_back(void) {
+  (void)malloc_trim(0);
 }

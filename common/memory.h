@@ -8,4 +8,8 @@
  * just freed, malloc() does. Owner: the caller, free(). NULL when there is none. */
 void *memory_zeroed(size_t size);
 
+/* Gives what has been freed, by whichever thread, back to the system. Takes milliseconds where there is much,
+ * in which others may wait for memory: for quiet moments. */
+void memory_give_back(void);
+
 #endif

@@ -448,3 +448,8 @@ enum store_result store_checkpoint(struct store *store, struct error *err) {
   store->frames = 0;
   return STORE_OK;
 }
+
+void store_rest(struct store *store) {
+  assert(!store->in_transaction);
+  (void)sqlite3_db_release_memory(store->db);
+}

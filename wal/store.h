@@ -138,6 +138,8 @@ enum store_result store_earliest_key(struct store *store, int64_t *out, struct e
 
 /* Enough has been written since the last one that store_checkpoint() is due. */
 bool store_wants_checkpoint(const struct store *store);
+/* Not in a transaction. Frees the pages that are kept in memory: they are read again when they are wanted. */
+void store_rest(struct store *store);
 /* Not in a transaction. STORE_FULL is harmless here: nothing was lost, and it is tried again later.
  * While a backup is being made nothing is done, and it is tried again later, too. */
 enum store_result store_checkpoint(struct store *store, struct error *err)

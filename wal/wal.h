@@ -50,6 +50,7 @@ struct wal_options {
                             removed as soon as they have ended */
   int64_t key_retention_ms; /* of keys; 0: removed as soon as their transactions have ended */
   int64_t lazy_flush_ms;    /* 0: 100 */
+  int64_t rest_ms;          /* without a call, until memory is given back to the system; 0: 5000 */
 };
 
 /* Opens or makes the log at `path` (with -wal beside it). On return: the lock is held, the file has

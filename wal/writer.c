@@ -31,14 +31,16 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "wal/job.h"
 
 enum {
   GROUP_MAX = 4096,
   LAZIES_MAX = 100000,
-  LAZY_FLUSH_MS = 100,    /* unless told */
-  FULL_RETRY_MS = 1000,   /* lazy records on a full disk */
-  REMOVAL_WAIT_MS = 60000 /* the longest sleep: the wall clock may be set */
+  LAZY_FLUSH_MS = 100,     /* unless told */
+  FULL_RETRY_MS = 1000,    /* lazy records on a full disk */
+  REMOVAL_WAIT_MS = 60000, /* the longest sleep: the wall clock may be set */
+  REST_MS = 5000           /* unless told */
 };
 static const double group_bounds[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, GROUP_MAX};
 #define REMOVAL_LATE_US UINT64_C(1000000) /* then it no longer waits for a quiet moment */
@@ -47,7 +49,7 @@ struct wal {
   struct store *store;
   struct cluster_id cluster;
   uint64_t epoch;
-  int64_t retention_ms, key_retention_ms, lazy_flush_ms;
+  int64_t retention_ms, key_retention_ms, lazy_flush_ms, rest_ms;
   /* Loop thread. */
   struct loop_wakeup *wakeup;
   bool delivering;
@@ -62,7 +64,7 @@ struct wal {
   bool dozing; /* it has lazy records, and looks at the queue when these are due */
   /* Writer thread. */
   struct job_list lazies, walks;
-  uint64_t lazy_due_us, removal_due_us; /* monotonic */
+  uint64_t lazy_due_us, removal_due_us, rest_due_us; /* monotonic */
   bool failed, full;
   struct error failure;
   atomic_uint_fast64_t decisions, groups, last_group_us;
@@ -402,7 +404,8 @@ static struct timespec to_timespec(uint64_t us) {
 
 static uint64_t next_due(const struct wal *wal) {
   if (wal->failed) return UINT64_MAX;
-  return wal->lazies.count > 0 ? wal->lazy_due_us : wal->removal_due_us;
+  if (wal->lazies.count > 0) return wal->lazy_due_us;
+  return wal->removal_due_us < wal->rest_due_us ? wal->removal_due_us : wal->rest_due_us;
 }
 
 /* Until there are jobs somebody waits for, or something is due, or it is to stop: returns that. */
@@ -427,12 +430,27 @@ static bool wait_for_jobs(struct wal *wal, struct job_list *jobs) {
   return stopping;
 }
 
+static void rest_later(struct wal *wal) {
+  wal->rest_due_us = clock_monotonic_us() + (uint64_t)wal->rest_ms * 1000;
+}
+
+/* When nothing has been written or read for a while, the whole process has little to do: it is the moment to
+ * give back what the log, and anybody else, no longer needs. */
+static void rest_if_due(struct wal *wal) {
+  if (wal->failed || wal->lazies.count > 0 || clock_monotonic_us() < wal->rest_due_us) return;
+  wal->rest_due_us = UINT64_MAX;
+  store_rest(wal->store);
+  memory_give_back();
+}
+
 static void *writer(void *data) {
   struct wal *wal = data;
+  rest_later(wal);
   for (;;) {
     struct job_list jobs = {0};
     bool stopping = wait_for_jobs(wal, &jobs);
     bool last = stopping && jobs.count == 0;
+    if (jobs.count > 0) rest_later(wal);
     run_jobs(wal, &jobs);
     if (!last) walk(wal);
     if (!wal->failed && wal->lazies.count > 0 && (last || clock_monotonic_us() >= wal->lazy_due_us))
@@ -440,6 +458,7 @@ static void *writer(void *data) {
     if (!wal->failed && store_wants_checkpoint(wal->store)) checkpoint(wal);
     if (last) return NULL;
     if (!wal->failed && removal_may_begin(wal)) remove_expired(wal);
+    rest_if_due(wal);
   }
 }
 
@@ -494,6 +513,7 @@ enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
   assert(options->retention_ms >= 0 && options->retention_ms <= INT64_MAX / 1000000);
   assert(options->key_retention_ms >= 0 && options->key_retention_ms <= INT64_MAX / 1000000);
   assert(options->lazy_flush_ms >= 0 && options->lazy_flush_ms <= INT_MAX);
+  assert(options->rest_ms >= 0 && options->rest_ms <= INT_MAX);
   enum error_code code = store_open(&store, path, err);
   if (code != ERR_OK) return code;
 
@@ -503,6 +523,7 @@ enum error_code wal_open(struct wal **out, struct loop *loop, const char *path,
   wal->epoch = store_epoch(store);
   wal->retention_ms = options->retention_ms;
   wal->key_retention_ms = options->key_retention_ms;
+  wal->rest_ms = options->rest_ms ? options->rest_ms : REST_MS;
   wal->lazy_flush_ms = options->lazy_flush_ms ? options->lazy_flush_ms : LAZY_FLUSH_MS;
   wal->wakeup = loop_wakeup_new(loop, deliver, wal);
   init_sync(wal);
