@@ -170,7 +170,7 @@ static void send_settings(struct session *s, const struct session_job *job) {
 #define XID_QUERY                                                                                  \
   "SELECT pg_catalog.pg_current_xact_id_if_assigned(), "                                           \
   "CASE WHEN current_user OPERATOR(pg_catalog.<>) $1::pg_catalog.name THEN "                       \
-  "pg_catalog.concat('SET ROLE ', current_user, ' is in force at the end')"                        \
+  "pg_catalog.concat('the role ', current_user, ' is in force at the end')"                        \
   "::pg_catalog.int4 END"
 
 /* A ready branch's xid is told and will be asked for, also after a crash. The database hands an xid
@@ -308,7 +308,18 @@ static bool says_stale(const PGresult *result) {
   return strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0;
 }
 
+/* The xid query has it in what it could not cast, within quotes. */
+static void note_role(struct cause *cause, const PGresult *result) {
+  const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  const char *from = text ? strstr(text, "the role ") : NULL,
+             *to = from ? strrchr(from, '"') : NULL;
+  if (to)
+    cause_set(cause, CAUSE_STATEMENT, -1, "%.*s, and nobody else may end what it prepares",
+              (int)(to - from), from);
+}
+
 static void take_error(struct session *s, struct step step, PGresult *result) {
+  if (step.kind == STEP_XID) note_role(&s->run.cause, result);
   if (s->run.uses_kept && says_stale(result)) s->run.stale = true;
   cause_from_result(&s->run.cause, step.kind == STEP_STATEMENT ? (int)step.index : -1, result);
   /* A PREPARE that is under way is behind it, before the same Sync: it is skipped. */

@@ -78,12 +78,21 @@ void cause_set(struct cause *cause, enum cause_kind kind, int statement, const c
   copy_text(cause->text, sizeof cause->text, text);
 }
 
+/* After an ERROR the session goes on: who answers can be reached, and has let us in. What says otherwise is about
+ * what a statement did: its parameters' number, another server, somebody's RAISE. */
+static enum cause_kind cause_of(const PGresult *result) {
+  enum cause_kind kind = sqlstate_cause(result_sqlstate(result));
+  const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  bool goes_on = severity && strcmp(severity, "ERROR") == 0;
+  bool of_the_server = strncmp(result_sqlstate(result), "58", 2) == 0;
+  return kind == CAUSE_UNREACHABLE && goes_on && !of_the_server ? CAUSE_STATEMENT : kind;
+}
+
 void cause_from_result(struct cause *cause, int statement, const PGresult *result) {
   if (cause->kind != CAUSE_NONE) return;
   const char *sqlstate = result_sqlstate(result);
   const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  cause_set(cause, sqlstate_cause(sqlstate), statement, "%s",
-            text ? text : PQresultErrorMessage(result));
+  cause_set(cause, cause_of(result), statement, "%s", text ? text : PQresultErrorMessage(result));
   memcpy(cause->sqlstate, sqlstate, strlen(sqlstate) + 1);
 }
 
