@@ -53,10 +53,11 @@ void fence_forgot(struct agent *agent, const struct gid *id) {
 
 static void finish(struct fencing *f, const struct error *err) {
   struct agent *agent = f->agent;
-  if (err)
+  const char *why = err ? err->text : "";
+  if (err && strcmp(agent->fence_error, why) != 0) /* once a reason, not once an attempt */
     log_warn("fence_failed", "participant", "s", agent->participant, "cluster", "s",
-             f->claim.cluster.text, "epoch", "d", (int64_t)f->claim.epoch, "error", "s", err->text,
-             NULL);
+             f->claim.cluster.text, "epoch", "d", (int64_t)f->claim.epoch, "error", "s", why, NULL);
+  copy_text(agent->fence_error, sizeof agent->fence_error, why);
   request_answer(agent, f->request, err);
   assert(f->next || f != agent->fencings || f->prev == f); /* the only one is its own last */
   DL_DELETE(agent->fencings, f);

@@ -138,8 +138,9 @@ struct agent {
 
   struct fenced fenced[CLUSTERS_MAX];
   size_t fenced_count;
-  struct fencing *fencings; /* fences under way */
-  struct asking *askings;   /* lists and probes under way */
+  struct fencing *fencings;          /* fences under way */
+  char fence_error[CAUSE_TEXT_SIZE]; /* of the last one; "": it was done */
+  struct asking *askings;            /* lists and probes under way */
   struct surveying *surveyings;
   struct inquiry *inquiries;
   int64_t rows_retention_ms; /* 0: branches leave no rows */

@@ -67,12 +67,9 @@ static void on_lost(void *data, const struct error *err) {
 }
 
 static void on_ran(void *data, const struct session_result *result) {
-  static const char *const names[] = {[RAN_UNKNOWN] = "unknown",
-                                      [RAN_UNWANTED] = "unwanted",
-                                      [RAN_FAILED] = "failed",
-                                      [RAN_OPEN] = "open",
-                                      [RAN_PREPARED] = "prepared",
-                                      [RAN_READ_ONLY] = "read only"};
+  static const char *const names[] = {
+      [RAN_UNKNOWN] = "unknown", [RAN_UNWANTED] = "unwanted", [RAN_FAILED] = "failed",
+      [RAN_OPEN] = "open",       [RAN_PREPARED] = "prepared", [RAN_READ_ONLY] = "read only"};
   struct talker *t = data;
   memcpy(t->xid, result->xid, sizeof t->xid);
   if (first_xid == 0) first_xid = strtoull(result->xid, NULL, 10);
