@@ -36,6 +36,13 @@ static enum error_code load(struct door *door, struct error *err) {
   return code;
 }
 
+enum error_code door_check_files(const struct door_settings *settings, struct error *err) {
+  struct door door = {.settings = settings};
+  enum error_code code = load(&door, err);
+  door_close(&door);
+  return code;
+}
+
 enum error_code door_open(struct door *door, struct loop *loop,
                           const struct door_settings *settings, struct http_server_options *options,
                           const struct http_route *routes, size_t route_count, void *data,

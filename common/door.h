@@ -49,6 +49,10 @@ struct door {
   struct http_server *server;
 };
 
+/* Can tokens and certificates be loaded? */
+enum error_code door_check_files(const struct door_settings *settings, struct error *err)
+    __attribute__((warn_unused_result));
+
 /* Loads tokens and certificates, and serves. `options` need no address, names, tokens or TLS. Whatever
  * comes out: door_close(). */
 enum error_code door_open(struct door *door, struct loop *loop,

@@ -109,7 +109,7 @@ static enum error_code read_file(struct tokens *tokens, FILE *file, const char *
     if (!wrong) wrong = add_token(tokens, &token);
     if (wrong) return error_set(err, ERR_CONFIG, "%s line %u: %s", path, number, wrong);
   }
-  if (ferror(file)) return error_set(err, ERR_CONFIG, "%s: %s", path, strerror(errno));
+  if (ferror(file)) return error_set(err, ERR_CONFIG, "tokens %s: %s", path, strerror(errno));
   return ERR_OK;
 }
 
@@ -118,7 +118,7 @@ enum error_code tokens_load(struct tokens **out, const char *path, struct error 
   *out = NULL;
   FILE *file = fopen(path, "re");
   if (!file || fstat(fileno(file), &status) != 0) {
-    enum error_code code = error_set(err, ERR_CONFIG, "%s: %s", path, strerror(errno));
+    enum error_code code = error_set(err, ERR_CONFIG, "tokens %s: %s", path, strerror(errno));
     if (file) (void)fclose(file);
     return code;
   }

@@ -182,7 +182,9 @@ int main(int argc, char **argv) {
   if (status >= 0) return status;
   static struct daemon_state d;
   struct error err = {0};
-  if (agent_settings_read(options.config_path, &d.settings, &err)) {
+  enum error_code code = agent_settings_read(options.config_path, &d.settings, &err);
+  if (code == ERR_OK && options.check_config) code = door_check_files(&d.settings.door, &err);
+  if (code != ERR_OK) {
     (void)fprintf(stderr, "assent-agent: %s\n", err.text);
     status = 1;
   } else if (options.check_config) {
