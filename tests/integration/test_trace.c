@@ -168,7 +168,8 @@ static void check_error(const json_t *span, const char *type) {
 
 /* No statement, no parameter, no word of a database's error. */
 static void check_discreet(const json_t *spans) {
-  static const char *const secrets[] = {"account", "balance", "UPDATE", "violates", "4711"};
+  static const char *const secrets[] = {"account", "balance", "UPDATE", "violates",
+                                        "471108154711081"};
   char *all = json_dumps(spans, 0);
   CU_ASSERT_PTR_NOT_NULL_FATAL(all);
   for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
@@ -259,8 +260,8 @@ IN_BOTH_MODES(committed_one_is_told_step_by_step)
 
 static void aborted_one_says_whose_fault_it_was(enum world_mode mode) {
   struct traced traced = open_traced(mode, COORDINATOR_TELLS, "", NULL);
-  const struct reply *reply =
-      api_post_with(traced.world->api, "/v1/transactions", FROM_A, ONE_CALL("", TRANSFER(4711)));
+  const struct reply *reply = api_post_with(traced.world->api, "/v1/transactions", FROM_A,
+                                            ONE_CALL("", TRANSFER(471108154711081)));
   CHECK_PROBLEM(reply, 409, "aborted");
   json_t *spans = wait_for_transaction(&traced);
   const json_t *prepare = SPAN(spans, "assentd", "prepare bank_a", "");

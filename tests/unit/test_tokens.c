@@ -115,7 +115,8 @@ static void file_that_others_may_write_is_refused(void) {
   CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "chmod"));
   error_clear(&err);
   CU_ASSERT_EQUAL(tokens_load(&tokens, "/nonexistent/tokens", &err), ERR_CONFIG);
-  const struct door_settings settings = {.tokens = (char *)"/nonexistent/tokens"};
+  char path[] = "/nonexistent/tokens";
+  const struct door_settings settings = {.tokens = path};
   CU_ASSERT_EQUAL(door_check_files(&settings, NULL), ERR_CONFIG);
   CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "/nonexistent/tokens"));
 }
