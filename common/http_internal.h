@@ -64,7 +64,8 @@ struct http_request {
   struct http_server *server;
   struct MHD_Connection *mhd;
   struct connection *connection;
-  char *uri; /* what target points into */
+  char *uri;               /* what target points into */
+  const char *uri_in_head; /* the library's, for where it ends */
   struct http_target target;
   struct http_captures captures;
   const char *method;

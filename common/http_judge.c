@@ -8,11 +8,40 @@
 #include "common/http_internal.h"
 #include "common/tls.h"
 
+/* The library hands on C strings, and so hides what is behind a NUL: "Host: localhost", NUL, "evil" is localhost to
+ * it. But they are where the head was received: the library has put a NUL for the byte behind each of its parts, and
+ * for CR and LF. So each part must begin where the one before has ended, and what does not has lost something:
+ * to a NUL, a fold (which the library copies elsewhere), or a line's end or a blank of another length than one we
+ * know. Nothing of such a request can be trusted. */
+struct head {
+  struct http_headers *headers;
+  const char *at; /* where the next line begins */
+  bool has_gap;
+};
+
 static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char *name,
                                  const char *value) {
+  struct head *head = data;
   (void)kind;
-  http_headers_add(data, name, value ? value : "");
+  head->has_gap = name != head->at;
+  if (head->has_gap) return MHD_NO;
+  head->at = value + strlen(value) + 2;
+  http_headers_add(head->headers, name, value);
   return MHD_YES;
+}
+
+/* False: there is a gap in it. */
+static bool read_head(const struct http_request *request, const char *version,
+                      struct http_headers *headers) {
+  const char *uri = request->uri_in_head;
+  size_t size =
+      MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
+  if (request->method + strlen(request->method) + 1 != uri ||
+      uri + strlen(request->uri) + 1 != version)
+    return false;
+  struct head head = {.headers = headers, .at = version + strlen(version) + 2};
+  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &head);
+  return !head.has_gap && head.at + 2 == request->method + size;
 }
 
 static bool method_fits(const char *served, const char *asked) {
@@ -104,8 +133,13 @@ bool http_judge(struct http_request *request, const char *version) {
   struct error *err = &request->refusal;
   struct http_headers headers = {.host_required = strcmp(version, MHD_HTTP_VERSION_1_1) == 0};
   size_t length = 0;
-  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &headers);
-  enum error_code code = http_check_framing(&headers, &length, err);
+  enum error_code code = ERR_OK;
+  if (!read_head(request, version, &headers))
+    code = error_set(err, ERR_BAD_REQUEST,
+                     "the head has a NUL, a folded line, a line that does not end in CR LF, or "
+                     "too many blanks in its first line");
+  else
+    code = http_check_framing(&headers, &length, err);
   if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
     code = http_refuse_body(server, err);
   if (code != ERR_OK) return false;

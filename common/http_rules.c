@@ -14,6 +14,20 @@ enum { HOST_SIZE = 256 };
 /* ---- collecting -------------------------------------------------------------------------------
  */
 
+/* RFC 9110, 5.6.2 */
+static bool is_token(const char *text) {
+  static const char token_characters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  return *text != '\0' && text[strspn(text, token_characters)] == '\0';
+}
+
+/* RFC 9110, 5.5: a CR alone is a line's end to some; of the other controls a tab alone has a use. */
+static bool has_control(const char *text) {
+  for (; *text; text++)
+    if ((*text > 0 && *text < ' ' && *text != '\t') || *text == '\x7f') return true;
+  return false;
+}
+
 void http_headers_add(struct http_headers *headers, const char *name, const char *value) {
   /* Of these there may be one. */
   const struct {
@@ -30,7 +44,7 @@ void http_headers_add(struct http_headers *headers, const char *name, const char
       {"Transfer-Encoding", &headers->transfer_encoding},
   };
   /* "Content-Length : 2" is not Content-Length for us, but it might be for a proxy. */
-  if (name[strcspn(name, " \t")] != '\0') headers->malformed = true;
+  if (!is_token(name) || has_control(value)) headers->malformed = true;
   headers->bytes += strlen(name) + strlen(value) + 4; /* ": " and the line's end */
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     if (strcasecmp(known[i].name, name) != 0) continue;
@@ -47,7 +61,8 @@ enum error_code http_check_framing(const struct http_headers *headers, size_t *l
                                    struct error *err) {
   *length = 0;
   if (headers->malformed)
-    return error_set(err, ERR_BAD_REQUEST, "a header's name has a blank in it");
+    return error_set(err, ERR_BAD_REQUEST,
+                     "a header has a character in its name or value that must not be there");
   if (headers->host_required && !headers->host)
     return error_set(err, ERR_BAD_REQUEST, "the Host header is missing");
   if (headers->repeated)

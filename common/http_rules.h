@@ -21,7 +21,7 @@ struct http_headers {
   const char *host, *origin, *accept, *authorization;
   const char *content_type, *content_encoding, *content_length, *transfer_encoding;
   const char *repeated; /* name of a header that came twice and may not */
-  bool malformed;       /* a name is not one */
+  bool malformed;       /* a name is not one, or a value has a control character */
   bool host_required;   /* HTTP/1.1 */
   size_t bytes;         /* of all headers */
 };

@@ -264,6 +264,7 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *mhd) {
     free(request);
     return NULL;
   }
+  request->uri_in_head = uri;
   request->server = server;
   request->mhd = mhd;
   request->connection = info->socket_context;

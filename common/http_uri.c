@@ -55,8 +55,16 @@ static bool is_utf8(const char *text) {
   return true;
 }
 
+/* A blank may come through in the middle of the request's first line, and any control character. */
+static bool has_blank_or_control(const char *text) {
+  for (; *text; text++)
+    if ((*text > 0 && *text <= ' ') || *text == '\x7f') return true;
+  return false;
+}
+
 bool http_target_parse(char *text, struct http_target *out) {
   *out = (struct http_target){.path = text};
+  if (has_blank_or_control(text)) return false;
   char *query = strchr(text, '?');
   if (query) *query++ = '\0';
   if (!escapes_are_good(text) || (query && !escapes_are_good(query))) return false;

@@ -24,8 +24,8 @@ struct http_captures {
   unsigned count;
 };
 
-/* Takes "/path?a=1&b=2" apart, in place: `out` points into `text`. False when it has a bad escape,
- * an encoded NUL, or more than HTTP_PARAMS_MAX parameters. */
+/* Takes "/path?a=1&b=2" apart, in place: `out` points into `text`. False when it has a blank or
+ * a control character, a bad escape, an encoded NUL, or more than HTTP_PARAMS_MAX parameters. */
 bool http_target_parse(char *text, struct http_target *out) __attribute__((warn_unused_result));
 
 /* Does `path` (as parsed) fit `pattern` ("/v1/transactions/{id}")? Captures are not empty. */

@@ -48,6 +48,17 @@ static void framing_with_odd_headers_is_refused(void) {
   struct http_headers blank = {0};
   http_headers_add(&blank, "Content-Length ", "2");
   CU_ASSERT_EQUAL(http_check_framing(&blank, &length, NULL), ERR_BAD_REQUEST);
+  static const char *const odd[][2] = {{"", "v"},     {"f(o", "v"},  {"X\xc3\xa9", "v"},
+                                       {"X", "a\rb"}, {"X", "\x01"}, {"X", "a\x7f"}};
+  for
+    EACH(odd) {
+      struct http_headers headers = {0};
+      http_headers_add(&headers, odd[i][0], odd[i][1]);
+      CU_ASSERT_EQUAL(http_check_framing(&headers, &length, NULL), ERR_BAD_REQUEST);
+    }
+  struct http_headers good = {0};
+  http_headers_add(&good, "!#$%&'*+-.^_`|~09azAZ", "a\tb \xc3\xa9");
+  CU_ASSERT_EQUAL(http_check_framing(&good, &length, NULL), ERR_OK);
   struct http_headers full = {.bytes = HTTP_HEADER_BYTES_MAX};
   CU_ASSERT_EQUAL(http_check_framing(&full, &length, NULL), ERR_OK);
   struct http_headers fat = {.bytes = HTTP_HEADER_BYTES_MAX + 1};
@@ -186,8 +197,9 @@ static void target_is_taken_apart(void) {
 }
 
 static void target_badly_encoded_is_refused(void) {
-  static const char *const bad[] = {"/%",       "/%4",     "/%zz",     "/%00",       "/a?b=%",
-                                    "/a?%00=1", "/a?b=%0", "/a?b=%ff", "/a?%c0%af=1"};
+  static const char *const bad[] = {"/%",       "/%4",     "/%zz",     "/%00",        "/a?b=%",
+                                    "/a?%00=1", "/a?b=%0", "/a?b=%ff", "/a?%c0%af=1", "/a b",
+                                    "/a?b=\t",  "/a\r",    "/\x7f"};
   for
     EACH(bad) {
       char text[32];

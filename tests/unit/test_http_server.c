@@ -551,6 +551,78 @@ static void framing_in_doubt_is_400_and_close(void) {
   with_server(client_smuggles);
 }
 
+/* Heads with what C strings hide, and with what is no header; as they are sent. */
+#define HEAD(text)                                                                                 \
+  { text, sizeof(text) - 1 }
+static const struct {
+  const char *text;
+  size_t length;
+} heads_in_doubt[] = {
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "Idempotency-Key: K\0x\r\n\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "Idempotency-Key: K\0\r\n\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\nIdempotency-Key: \0K\r\n" HOST "\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\nIdempotency\0-Key: K\r\n" HOST "\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\nHost: localhost\0evil\r\n\r\n"),
+    HEAD("POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 2\0003\r\n\r\n{}"),
+    HEAD("GET /things/1\0x HTTP/1.1\r\n" HOST "\r\n"),
+    HEAD("GET /things/1?wait=1\0x HTTP/1.1\r\n" HOST "\r\n"),
+    HEAD("GET\0X /things/1 HTTP/1.1\r\n" HOST "\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "\0X: y\r\n\r\n"), /* the head's end, to the library */
+    HEAD("GET /things/1 HTTP/1.0\r\n\0\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "Idempotency-Key: K\r\n x\r\n\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "Idempotency-: K\r\n\tKey\r\n\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n X: y\r\n" HOST "\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "Idempotency-Key: K\rX: y\r\n\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "X: y\n\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST ": y\r\n\r\n"),
+    HEAD("GET /things/1 HTTP/1.1\r\n" HOST "f(o: y\r\n\r\n"),
+    HEAD("GET  /things/1 HTTP/1.1\r\n" HOST "\r\n"),
+};
+
+static void client_sends_heads_in_doubt(struct fixture *f) {
+  for (size_t i = 0; i < sizeof heads_in_doubt / sizeof heads_in_doubt[0]; i++) {
+    int fd = dial(f);
+    struct reply reply;
+    CU_ASSERT_TRUE(put_n(fd, heads_in_doubt[i].text, heads_in_doubt[i].length));
+    get(fd, &reply);
+    if (reply.status != 400) (void)printf("\n  head %zu: %d %s\n", i, reply.status, reply.body);
+    CU_ASSERT_EQUAL(reply.status, 400);
+    CU_ASSERT_TRUE(has(reply.body, "\"code\":\"bad_request\""));
+    CU_ASSERT_TRUE(is_closed(fd));
+    (void)close(fd);
+  }
+  expect_problem(f, "GET /things/a b HTTP/1.1\r\n" HOST "\r\n", 400, "bad_request");
+}
+static void head_with_hidden_bytes_is_400_and_close(void) {
+  with_server(client_sends_heads_in_doubt);
+}
+
+/* The library's memory for a head grows meanwhile, and begins with what a request before has left. */
+static void client_sends_many_headers(struct fixture *f) {
+  enum { HEADERS = 100 };
+  char request[HEADERS * 32 + 256] = "GET /things/1 HTTP/1.1\r\n" HOST "\r\n";
+  size_t length = strlen(request);
+  length += (size_t)snprintf(request + length, sizeof request - length,
+                             "GET /things/2?wait=a%%20b HTTP/1.1\r\nCookie: a=b; c=\"d\"\r\n" HOST);
+  for (int i = 0; i < HEADERS; i++)
+    length += (size_t)snprintf(request + length, sizeof request - length, "X-%d:%*s%s\r\n", i,
+                               i % 5, "", i % 3 ? "value" : "");
+  (void)snprintf(request + length, sizeof request - length, "Idempotency-Key:\t k\r\n\r\n");
+  int fd = dial(f);
+  for (const char *at = request; *at; at++)
+    CU_ASSERT_TRUE(put_n(fd, at, 1));
+  struct reply reply;
+  get(fd, &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  get(fd, &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  CU_ASSERT_STRING_EQUAL(reply.body, "{\"id\":\"2\",\"wait\":\"a b\",\"key\":\"k\"}");
+  (void)close(fd);
+}
+static void head_of_many_headers_in_pieces_is_read(void) {
+  with_server(client_sends_many_headers);
+}
+
 static void client_sends_fat_headers(struct fixture *f) {
   char request[17500] = "GET /echo HTTP/1.1\r\n" HOST "X: ";
   memset(request + strlen(request), 'x', 17000);
@@ -1020,6 +1092,7 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(problems_are_documents), CASE(problem_that_is_fatal_tells_no_paths),
       CASE(requests_at_fault_are_refused), CASE(method_unknown_is_405_with_allow),
       CASE(connection_lives_on_after_a_refusal), CASE(framing_in_doubt_is_400_and_close),
+      CASE(head_with_hidden_bytes_is_400_and_close), CASE(head_of_many_headers_in_pieces_is_read),
       CASE(headers_over_the_limit_are_refused), CASE(headers_at_the_limit_leave_room_for_the_rest),
       CASE(request_that_cannot_be_read_is_told_so),
       CASE(first_line_and_headers_without_end_are_told_so), CASE(noise_is_closed_and_harms_nobody),
