@@ -66,6 +66,9 @@ struct http_request {
   struct connection *connection;
   char *uri;               /* what target points into */
   const char *uri_in_head; /* the library's, for where it ends */
+  char *
+      headers; /* name, NUL, value, NUL, and so on: as they came, without blanks around the values */
+  size_t headers_length;
   struct http_target target;
   struct http_captures captures;
   const char *method;
@@ -84,6 +87,12 @@ struct http_request {
   struct MHD_Response *response;
   int status;
 };
+
+/* ---- http_request.c ---- */
+
+/* The next of its headers: `at` NULL asks for the first. Returns its name, NULL after the last. */
+const char *http_header_next(const struct http_request *request, const char *at,
+                             const char **value);
 
 /* ---- http_judge.c ---- */
 

@@ -3,7 +3,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/http_internal.h"
 #include "common/tls.h"
@@ -14,10 +16,27 @@
  * to a NUL, a fold (which the library copies elsewhere), or a line's end or a blank of another length than one we
  * know. Nothing of such a request can be trusted. */
 struct head {
-  struct http_headers *headers;
+  struct http_request *request;
   const char *at; /* where the next line begins */
   bool has_gap;
 };
+
+/* Blanks behind a value are no part of it (RFC 9110, 5.5); those before it are gone already. Only of
+ * Transfer-Encoding they stay, since the library has read it with them: as another coding than "chunked". */
+static size_t value_length(const char *name, const char *value) {
+  size_t length = strlen(value);
+  if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) return length;
+  while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t'))
+    length--;
+  return length;
+}
+
+static void keep(struct http_request *request, const char *text, size_t length) {
+  char *to = request->headers + request->headers_length;
+  memcpy(to, text, length);
+  to[length] = '\0';
+  request->headers_length += length + 1;
+}
 
 static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char *name,
                                  const char *value) {
@@ -26,22 +45,25 @@ static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char
   head->has_gap = name != head->at;
   if (head->has_gap) return MHD_NO;
   head->at = value + strlen(value) + 2;
-  http_headers_add(head->headers, name, value);
+  keep(head->request, name, strlen(name));
+  keep(head->request, value, value_length(name, value));
   return MHD_YES;
 }
 
-/* False: there is a gap in it. */
-static bool read_head(const struct http_request *request, const char *version,
-                      struct http_headers *headers) {
-  const char *uri = request->uri_in_head;
+static enum error_code read_head(struct http_request *request, const char *version) {
   size_t size =
       MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
-  if (request->method + strlen(request->method) + 1 != uri ||
-      uri + strlen(request->uri) + 1 != version)
-    return false;
-  struct head head = {.headers = headers, .at = version + strlen(version) + 2};
+  request->headers = malloc(size); /* without a gap, what is kept is a part of it */
+  if (!request->headers) return error_set(&request->refusal, ERR_MEMORY, "no memory for headers");
+  const char *uri = request->uri_in_head;
+  struct head head = {.request = request, .at = version + strlen(version) + 2};
   (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &head);
-  return !head.has_gap && head.at + 2 == request->method + size;
+  if (!head.has_gap && request->method + strlen(request->method) + 1 == uri &&
+      uri + strlen(request->uri) + 1 == version && head.at + 2 == request->method + size)
+    return ERR_OK;
+  return error_set(&request->refusal, ERR_BAD_REQUEST,
+                   "the head has a NUL, a folded line, a line that does not end in CR LF, or too "
+                   "many blanks in its first line");
 }
 
 static bool method_fits(const char *served, const char *asked) {
@@ -133,13 +155,12 @@ bool http_judge(struct http_request *request, const char *version) {
   struct error *err = &request->refusal;
   struct http_headers headers = {.host_required = strcmp(version, MHD_HTTP_VERSION_1_1) == 0};
   size_t length = 0;
-  enum error_code code = ERR_OK;
-  if (!read_head(request, version, &headers))
-    code = error_set(err, ERR_BAD_REQUEST,
-                     "the head has a NUL, a folded line, a line that does not end in CR LF, or "
-                     "too many blanks in its first line");
-  else
-    code = http_check_framing(&headers, &length, err);
+  enum error_code code = read_head(request, version);
+  if (code != ERR_OK) return false;
+  const char *value;
+  for (const char *name = NULL; (name = http_header_next(request, name, &value));)
+    http_headers_add(&headers, name, value);
+  code = http_check_framing(&headers, &length, err);
   if (code == ERR_OK && length != SIZE_MAX && length > server->body_bytes_max)
     code = http_refuse_body(server, err);
   if (code != ERR_OK) return false;

@@ -56,56 +56,47 @@ enum error_code http_check_query(const struct http_request *request, const char 
   return ERR_OK;
 }
 
-const char *http_header(const struct http_request *request, const char *name) {
-  return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
+const char *http_header_next(const struct http_request *request, const char *at,
+                             const char **value) {
+  if (at) {
+    at += strlen(at) + 1;
+    at += strlen(at) + 1;
+  } else {
+    at = request->headers;
+  }
+  if (at == request->headers + request->headers_length) return NULL;
+  *value = at + strlen(at) + 1;
+  return at;
 }
 
-struct header_count {
-  const char *name;
-  unsigned count;
-};
-
-static enum MHD_Result count_header(void *data, enum MHD_ValueKind kind, const char *name,
-                                    const char *value) {
-  struct header_count *counted = data;
-  (void)kind;
-  (void)value;
-  counted->count += strcasecmp(name, counted->name) == 0;
-  return MHD_YES;
+const char *http_header(const struct http_request *request, const char *name) {
+  const char *value;
+  for (const char *at = NULL; (at = http_header_next(request, at, &value));)
+    if (strcasecmp(at, name) == 0) return value;
+  return NULL;
 }
 
 unsigned http_header_count(const struct http_request *request, const char *name) {
-  struct header_count counted = {.name = name};
-  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, count_header, &counted);
-  return counted.count;
-}
-
-struct header_join {
-  const char *name;
-  char *out;
-  size_t size, length;
-  bool came, too_long;
-};
-
-static enum MHD_Result join_header(void *data, enum MHD_ValueKind kind, const char *name,
-                                   const char *value) {
-  struct header_join *join = data;
-  (void)kind;
-  if (strcasecmp(name, join->name) != 0) return MHD_YES;
-  int length = snprintf(join->out + join->length, join->size - join->length, "%s%s",
-                        join->came ? "," : "", value ? value : "");
-  join->came = true;
-  join->too_long = length < 0 || (size_t)length >= join->size - join->length;
-  if (join->too_long) return MHD_NO;
-  join->length += (size_t)length;
-  return MHD_YES;
+  const char *value;
+  unsigned count = 0;
+  for (const char *at = NULL; (at = http_header_next(request, at, &value));)
+    count += strcasecmp(at, name) == 0;
+  return count;
 }
 
 bool http_header_joined(const struct http_request *request, const char *name, char *out,
                         size_t size) {
-  struct header_join join = {.name = name, .out = out, .size = size};
-  (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, join_header, &join);
-  return join.came && !join.too_long;
+  const char *value;
+  size_t joined = 0;
+  bool came = false;
+  for (const char *at = NULL; (at = http_header_next(request, at, &value));) {
+    if (strcasecmp(at, name) != 0) continue;
+    int length = snprintf(out + joined, size - joined, "%s%s", came ? "," : "", value);
+    if (length < 0 || (size_t)length >= size - joined) return false;
+    joined += (size_t)length;
+    came = true;
+  }
+  return came;
 }
 
 void *http_observed(const struct http_request *request) {

@@ -283,6 +283,7 @@ static void on_completed(void *data, struct MHD_Connection *mhd, void **slot,
   expect_request(request->connection);
   if (request->response) MHD_destroy_response(request->response);
   free(request->body);
+  free(request->headers);
   free(request->uri);
   free(request);
   *slot = NULL;

@@ -422,6 +422,27 @@ static void captures_and_queries_are_decoded(void) {
   with_server(client_captures);
 }
 
+static void client_sends_blanks(struct fixture *f) {
+  struct reply reply;
+  ask(f,
+      "GET /things/1 HTTP/1.1\r\nHost: localhost \t\r\nIdempotency-Key: a k1\t \r\n"
+      "Accept: application/json \r\nOrigin: http://localhost \r\n\r\n",
+      &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  CU_ASSERT_STRING_EQUAL(reply.body, "{\"id\":\"1\",\"wait\":\"(none)\",\"key\":\"a k1\"}");
+  ask(f, "GET /things/1 HTTP/1.1\r\n" HOST "Idempotency-Key: \t \r\n\r\n", &reply);
+  CU_ASSERT_STRING_EQUAL(reply.body, "{\"id\":\"1\",\"wait\":\"(none)\",\"key\":\"\"}");
+  ask(f,
+      "POST /echo HTTP/1.1\r\n" HOST
+      "Content-Type: application/json \r\nContent-Encoding: identity \r\n"
+      "Content-Length: 2\r\n\r\n{}",
+      &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+}
+static void blanks_behind_a_value_are_no_part_of_it(void) {
+  with_server(client_sends_blanks);
+}
+
 static void client_reads_headers(struct fixture *f) {
   struct reply reply;
   ask(f, "POST /headers HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", &reply);
@@ -544,6 +565,12 @@ static void client_smuggles(struct fixture *f) {
                400);
   expect_close(f, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length : 2\r\n\r\n{}", 400);
   expect_close(f, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: -2\r\n\r\n{}", 400);
+  /* Without the blank it would be heard; libmicrohttpd has read it with it. */
+  expect_close(f,
+               "POST /echo HTTP/1.1\r\n" HOST JSON
+               "Transfer-Encoding: chunked \r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+               400);
+  expect_close(f, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 2 \r\n\r\n{}", 400);
   expect_close(f, "GET /echo HTTP/1.1\r\n" HOST "Host: evil\r\n\r\n", 400);
   expect_close(f, "GET /echo HTTP/1.1\r\n\r\n", 400);
 }
@@ -1089,11 +1116,12 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(post_byte_by_byte_is_put_together), CASE(head_is_served_by_get_without_body),
       CASE(pipelined_requests_are_answered_in_order), CASE(expect_continue_is_granted),
       CASE(captures_and_queries_are_decoded), CASE(headers_are_sent_and_cannot_be_split),
-      CASE(problems_are_documents), CASE(problem_that_is_fatal_tells_no_paths),
-      CASE(requests_at_fault_are_refused), CASE(method_unknown_is_405_with_allow),
-      CASE(connection_lives_on_after_a_refusal), CASE(framing_in_doubt_is_400_and_close),
-      CASE(head_with_hidden_bytes_is_400_and_close), CASE(head_of_many_headers_in_pieces_is_read),
-      CASE(headers_over_the_limit_are_refused), CASE(headers_at_the_limit_leave_room_for_the_rest),
+      CASE(blanks_behind_a_value_are_no_part_of_it), CASE(problems_are_documents),
+      CASE(problem_that_is_fatal_tells_no_paths), CASE(requests_at_fault_are_refused),
+      CASE(method_unknown_is_405_with_allow), CASE(connection_lives_on_after_a_refusal),
+      CASE(framing_in_doubt_is_400_and_close), CASE(head_with_hidden_bytes_is_400_and_close),
+      CASE(head_of_many_headers_in_pieces_is_read), CASE(headers_over_the_limit_are_refused),
+      CASE(headers_at_the_limit_leave_room_for_the_rest),
       CASE(request_that_cannot_be_read_is_told_so),
       CASE(first_line_and_headers_without_end_are_told_so), CASE(noise_is_closed_and_harms_nobody),
       CASE(half_closed_after_the_request_is_answered),
