@@ -235,6 +235,12 @@ void http_respond_error(struct http_request *request, const struct error *err, c
 struct http_stream *http_respond_stream(struct http_request *request, const char *content_type,
                                         size_t bytes_max, http_stream_closed_fn closed,
                                         void *data) {
+  if (strcmp(request->method, MHD_HTTP_METHOD_HEAD) == 0) {
+    struct MHD_Response *head = http_stream_head();
+    if (head) http_response_common(head, content_type);
+    answer(request, MHD_HTTP_OK, head);
+    return NULL;
+  }
   struct http_stream *stream = NULL;
   struct MHD_Response *response = http_stream_response(&request->server->streams, request->mhd,
                                                        bytes_max, closed, data, &stream);

@@ -129,7 +129,8 @@ void http_respond_take(struct http_request *request, int status, const char *con
                        char *body, size_t length, const struct http_header *headers,
                        size_t header_count);
 /* 200 with a body that goes on until http_stream_end(). `closed` is called when the peer has gone, or
- * the server ends: the stream is gone then. NULL when memory has run out: answered with 503.
+ * the server ends: the stream is gone then. NULL: answered already, a HEAD with the head alone, and with
+ * 503 when memory has run out.
  * `was_silent`: the server closed it, since for the idle time the peer took nothing of what waited. */
 typedef void (*http_stream_closed_fn)(void *data, bool was_silent);
 struct http_stream *http_respond_stream(struct http_request *request, const char *content_type,

@@ -131,6 +131,23 @@ struct MHD_Response *http_stream_response(struct http_streams *streams, struct M
   return response;
 }
 
+static ssize_t no_piece(void *data, uint64_t position, char *out, size_t max) {
+  (void)data;
+  (void)position;
+  (void)out;
+  (void)max;
+  return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+/* A chunked body's end would be sent even so, and read as the beginning of the next response. */
+struct MHD_Response *http_stream_head(void) {
+  struct MHD_Response *response =
+      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, no_piece, NULL, NULL);
+  if (response)
+    (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+  return response;
+}
+
 void http_streams_note_silence(struct http_streams *streams, const struct MHD_Connection *mhd) {
   struct http_stream *s;
   DL_FOREACH(streams->list, s)

@@ -21,6 +21,8 @@ struct http_streams {
 struct MHD_Response *http_stream_response(struct http_streams *streams, struct MHD_Connection *mhd,
                                           size_t bytes_max, http_stream_closed_fn closed,
                                           void *data, struct http_stream **out);
+/* The response to HEAD for one: its end is that of the connection. NULL when memory has run out. */
+struct MHD_Response *http_stream_head(void);
 /* The stream of this connection, if there is one, is about to be closed for the silence of its peer. */
 void http_streams_note_silence(struct http_streams *streams, const struct MHD_Connection *mhd);
 /* Ends all: their owners are told. MHD still has to send what is left, and to close. */
