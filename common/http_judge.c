@@ -166,10 +166,14 @@ bool http_judge(struct http_request *request, const char *version) {
   if (code != ERR_OK) return false;
   request->body_announced = length;
 
-  code = http_check_source(&headers, &server->hosts, err);
-  if (code != ERR_OK) log_refused(request);
-  if (code == ERR_OK && !http_target_parse(request->uri, &request->target))
+  if (!http_target_parse(request->uri, &request->target))
     code = error_set(err, ERR_BAD_REQUEST, "the path or the query is not well encoded");
+  /* The absolute form takes the place of Host (RFC 9112, 3.2.2). */
+  if (request->target.authority) headers.host = request->target.authority;
+  if (code == ERR_OK) {
+    code = http_check_source(&headers, &server->hosts, err);
+    if (code != ERR_OK) log_refused(request);
+  }
   if (code == ERR_OK) code = find_route(request);
   if (code == ERR_OK) code = admit(request, headers.authorization);
   if (code == ERR_OK) code = check_accept(request, &headers, err);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/utf8.h"
 
@@ -62,9 +63,28 @@ static bool has_blank_or_control(const char *text) {
   return false;
 }
 
+/* Of "http://authority/path" (RFC 9112, 3.2.2). The authority moves over the slashes before it, which makes room
+ * for its end, and for the path's slash where there is none. Returns where the path begins. */
+static char *split_authority(char *text, const char **authority) {
+  size_t scheme = strncasecmp(text, "http://", 7) == 0    ? 7
+                  : strncasecmp(text, "https://", 8) == 0 ? 8
+                                                          : 0;
+  if (scheme == 0) return text;
+  size_t length = strcspn(text + scheme, "/?");
+  char *moved = text + scheme - 2;
+  memmove(moved, text + scheme, length);
+  moved[length] = '\0';
+  *authority = moved;
+  char *path = text + scheme + length;
+  if (*path != '/') *--path = '/';
+  return path;
+}
+
 bool http_target_parse(char *text, struct http_target *out) {
-  *out = (struct http_target){.path = text};
+  *out = (struct http_target){0};
   if (has_blank_or_control(text)) return false;
+  text = split_authority(text, &out->authority);
+  out->path = text;
   char *query = strchr(text, '?');
   if (query) *query++ = '\0';
   if (!escapes_are_good(text) || (query && !escapes_are_good(query))) return false;

@@ -14,7 +14,8 @@ struct http_param {
 };
 
 struct http_target {
-  const char *path; /* still encoded */
+  const char *authority; /* "host:port" of the absolute form; NULL: it was another */
+  const char *path;      /* still encoded */
   struct http_param params[HTTP_PARAMS_MAX];
   size_t param_count;
 };
@@ -24,7 +25,7 @@ struct http_captures {
   unsigned count;
 };
 
-/* Takes "/path?a=1&b=2" apart, in place: `out` points into `text`. False when it has a blank or
+/* Takes "/path?a=1&b=2", or the same behind "http://host:port", apart, in place: `out` points into `text`. False when it has a blank or
  * a control character, a bad escape, an encoded NUL, or more than HTTP_PARAMS_MAX parameters. */
 bool http_target_parse(char *text, struct http_target *out) __attribute__((warn_unused_result));
 

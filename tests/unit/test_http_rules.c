@@ -196,6 +196,34 @@ static void target_is_taken_apart(void) {
   CU_ASSERT_STRING_EQUAL(target.params[4].value, "");
 }
 
+static void target_absolute_is_taken_apart(void) {
+  static const struct {
+    const char *text, *authority, *path;
+    size_t params;
+  } targets[] = {
+      {"http://127.0.0.1:7410/healthz", "127.0.0.1:7410", "/healthz", 0},
+      {"HTTPS://[::1]/v1/t?x=http://y", "[::1]", "/v1/t", 1},
+      {"http://a", "a", "/", 0},
+      {"http://a?x=1", "a", "/", 1},
+      {"http://", "", "/", 0},
+      {"http:///healthz", "", "/healthz", 0},
+      {"/http://a/b", NULL, "/http://a/b", 0},
+      {"ftp://a/b", NULL, "ftp://a/b", 0},
+      {"*", NULL, "*", 0},
+  };
+  for
+    EACH(targets) {
+      char text[64];
+      struct http_target target;
+      (void)snprintf(text, sizeof text, "%s", targets[i].text);
+      CU_ASSERT_TRUE_FATAL(http_target_parse(text, &target));
+      CU_ASSERT_STRING_EQUAL(target.path, targets[i].path);
+      CU_ASSERT_EQUAL(target.param_count, targets[i].params);
+      const char *found = target.authority ? target.authority : "(none)";
+      CU_ASSERT_STRING_EQUAL(found, targets[i].authority ? targets[i].authority : "(none)");
+    }
+}
+
 static void target_badly_encoded_is_refused(void) {
   static const char *const bad[] = {"/%",       "/%4",     "/%zz",     "/%00",        "/a?b=%",
                                     "/a?%00=1", "/a?b=%0", "/a?b=%ff", "/a?%c0%af=1", "/a b",
@@ -263,5 +291,6 @@ SUITE(http_rules, CASE(framing_good_tells_the_length), CASE(framing_doubtful_is_
       CASE(host_of_another_is_refused), CASE(origin_is_heard_when_it_is_the_host),
       CASE(accept_that_includes_json_is_heard), CASE(accept_that_excludes_json_is_refused),
       CASE(content_that_is_json_is_heard), CASE(content_that_is_not_json_is_refused),
-      CASE(target_is_taken_apart), CASE(target_badly_encoded_is_refused),
-      CASE(path_fits_its_pattern_only), CASE(capture_too_long_does_not_fit))
+      CASE(target_is_taken_apart), CASE(target_absolute_is_taken_apart),
+      CASE(target_badly_encoded_is_refused), CASE(path_fits_its_pattern_only),
+      CASE(capture_too_long_does_not_fit))

@@ -439,6 +439,22 @@ static void captures_and_queries_are_decoded(void) {
   with_server(client_captures);
 }
 
+static void client_asks_absolutely(struct fixture *f) {
+  struct reply reply;
+  ask(f, "GET http://127.0.0.1:7410/things/1?wait=x HTTP/1.1\r\n" HOST "\r\n", &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  CU_ASSERT_STRING_EQUAL(reply.body, "{\"id\":\"1\",\"wait\":\"x\",\"key\":\"(none)\"}");
+  ask(f, "GET http://localhost/things/1 HTTP/1.1\r\nHost: evil.com\r\n\r\n", &reply);
+  CU_ASSERT_EQUAL(reply.status, 200);
+  expect_problem(f, "GET http://evil.com/things/1 HTTP/1.1\r\n" HOST "\r\n", 403, "forbidden");
+  expect_problem(f, "GET http:///things/1 HTTP/1.1\r\n" HOST "\r\n", 403, "forbidden");
+  expect_problem(f, "GET http://x@localhost/things/1 HTTP/1.1\r\n" HOST "\r\n", 403, "forbidden");
+  expect_problem(f, "GET http://localhost HTTP/1.1\r\n" HOST "\r\n", 404, "not_found");
+}
+static void target_absolute_is_served_if_it_is_ours(void) {
+  with_server(client_asks_absolutely);
+}
+
 static void client_sends_blanks(struct fixture *f) {
   struct reply reply;
   ask(f,
@@ -1134,11 +1150,12 @@ SUITE(http_server, CASE(post_is_answered_with_its_body), CASE(post_in_chunks_is_
       CASE(head_of_a_stream_is_the_head_alone), CASE(pipelined_requests_are_answered_in_order),
       CASE(expect_continue_is_granted), CASE(captures_and_queries_are_decoded),
       CASE(headers_are_sent_and_cannot_be_split), CASE(blanks_behind_a_value_are_no_part_of_it),
-      CASE(problems_are_documents), CASE(problem_that_is_fatal_tells_no_paths),
-      CASE(requests_at_fault_are_refused), CASE(method_unknown_is_405_with_allow),
-      CASE(connection_lives_on_after_a_refusal), CASE(framing_in_doubt_is_400_and_close),
-      CASE(head_with_hidden_bytes_is_400_and_close), CASE(head_of_many_headers_in_pieces_is_read),
-      CASE(headers_over_the_limit_are_refused), CASE(headers_at_the_limit_leave_room_for_the_rest),
+      CASE(target_absolute_is_served_if_it_is_ours), CASE(problems_are_documents),
+      CASE(problem_that_is_fatal_tells_no_paths), CASE(requests_at_fault_are_refused),
+      CASE(method_unknown_is_405_with_allow), CASE(connection_lives_on_after_a_refusal),
+      CASE(framing_in_doubt_is_400_and_close), CASE(head_with_hidden_bytes_is_400_and_close),
+      CASE(head_of_many_headers_in_pieces_is_read), CASE(headers_over_the_limit_are_refused),
+      CASE(headers_at_the_limit_leave_room_for_the_rest),
       CASE(request_that_cannot_be_read_is_told_so),
       CASE(first_line_and_headers_without_end_are_told_so), CASE(noise_is_closed_and_harms_nobody),
       CASE(half_closed_after_the_request_is_answered),
