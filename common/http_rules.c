@@ -165,14 +165,15 @@ static bool is_range(const char *range, size_t length, const char *name) {
   return length == strlen(name) && strncasecmp(range, name, length) == 0;
 }
 
-/* Does the media range (of `length` bytes, parameters aside) include the type? Where it is JSON: or
- * the type of a problem. */
-static bool includes(const char *range, size_t length, const char *type) {
+/* How closely does the media range (of `length` bytes, parameters aside) name the type? 0: it does not include it.
+ * Where it is JSON, who asks for problems gets it, too, unless a range that includes JSON says otherwise. */
+static int closeness(const char *range, size_t length, const char *type) {
   size_t major = strcspn(type, "/") + 1;
   bool is_json = strcmp(type, "application/json") == 0;
-  return is_range(range, length, "*/*") || is_range(range, length, type) ||
-         (length == major + 1 && range[major] == '*' && strncasecmp(range, type, major) == 0) ||
-         (is_json && is_range(range, length, "application/problem+json"));
+  if (is_range(range, length, type)) return 4;
+  if (length == major + 1 && range[major] == '*' && strncasecmp(range, type, major) == 0) return 3;
+  if (is_range(range, length, "*/*")) return 2;
+  return is_json && is_range(range, length, "application/problem+json") ? 1 : 0;
 }
 
 /* "q=0", "q=0.0" and so on: not wanted. */
@@ -192,13 +193,21 @@ enum error_code http_check_accept(const struct http_headers *headers, const char
                                   struct error *err) {
   const char *at = headers->accept;
   if (!at || *skip_blanks(at) == '\0') return ERR_OK;
+  int closest = 0;
+  bool is_wanted = false; /* as the closest of the ranges says, or one of several such */
   while (*at) {
     at = skip_blanks(at);
     const char *end = at + strcspn(at, ",");
     size_t length = strcspn(at, ",; \t");
-    if (includes(at, length, type) && !has_zero_quality(at + length, end)) return ERR_OK;
+    int close = closeness(at, length, type);
+    if (close > closest) is_wanted = false;
+    if (close > 0 && close >= closest) {
+      closest = close;
+      is_wanted |= !has_zero_quality(at + length, end);
+    }
     at = *end ? end + 1 : end;
   }
+  if (is_wanted) return ERR_OK;
   return error_set(err, ERR_NOT_ACCEPTABLE, "the Accept header excludes %s", type);
 }
 

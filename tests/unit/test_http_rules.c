@@ -132,6 +132,11 @@ static void accept_that_includes_json_is_heard(void) {
                                      "text/plain ,\tapplication/json",
                                      "application/problem+json",
                                      "application/json; q=0.001",
+                                     "*/*;q=0, application/json",
+                                     "application/json, application/*;q=0",
+                                     "*/*;q=0, application/*",
+                                     "application/json;q=0, application/json;q=0.5",
+                                     "application/problem+json;q=0, */*",
                                      "application/json;q=1.0"};
   for
     EACH(good)
@@ -143,6 +148,10 @@ static void accept_that_excludes_json_is_refused(void) {
                                     "application/json;q=0",
                                     "application/json; q=0.000",
                                     "application/jsonx",
+                                    "application/json;q=0, */*;q=0.5",
+                                    "*/*;q=0.5, application/json;q=0",
+                                    "application/*;q=0, */*",
+                                    "application/json;q=0, application/problem+json",
                                     "application/xml, text/*",
                                     "text/html, application/json; v=1;q=0",
                                     ","};
