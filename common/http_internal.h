@@ -21,6 +21,8 @@ struct connection {
   struct http_server *server;
   int fd;
   uint64_t deadline_ms; /* by when a request must have arrived; 0: one is being served */
+  struct http_request
+      *request; /* the one whose first line has come, until its end is told; else NULL */
   bool linger;
 };
 

@@ -139,7 +139,18 @@ static void connection_open(struct http_server *server, struct MHD_Connection *m
   *slot = c;
 }
 
+static void request_free(struct http_request *request) {
+  if (!request) return;
+  if (request->response) MHD_destroy_response(request->response);
+  free(request->body);
+  free(request->headers);
+  free(request->uri);
+  free(request);
+}
+
+/* Of a request that the library refuses by itself, after its first line, it tells no end. */
 static void connection_close(struct connection *c) {
+  request_free(c->request);
   if (c->linger) http_linger_begin(&c->server->lingerers, c->fd);
   if (c->previous)
     c->previous->next = c->next;
@@ -274,6 +285,8 @@ static void *on_uri(void *data, const char *uri, struct MHD_Connection *mhd) {
   request->server = server;
   request->mhd = mhd;
   request->connection = info->socket_context;
+  request_free(request->connection->request);
+  request->connection->request = request;
   return request;
 }
 
@@ -286,12 +299,9 @@ static void on_completed(void *data, struct MHD_Connection *mhd, void **slot,
   if (!request) return;
   assert(request->state != HELD); /* it was suspended, and so left alone */
   if (request->state == ANSWERED) server->unsent--;
+  request->connection->request = NULL;
   expect_request(request->connection);
-  if (request->response) MHD_destroy_response(request->response);
-  free(request->body);
-  free(request->headers);
-  free(request->uri);
-  free(request);
+  request_free(request);
   *slot = NULL;
 }
 
