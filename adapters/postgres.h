@@ -185,10 +185,9 @@ struct session {
   bool step_started; /* the first step was told its row mode */
   bool send_failed;  /* libpq refused to queue something: the connection is given up */
   bool warned;       /* a WARNING came during the first step */
-  size_t
-      answer_max; /* where the operation has `over`; of what has come and is no whole result yet: */
-  size_t unfinished;
-  bool in_pieces; /* an earlier reading has not finished it */
+  size_t answer_max; /* where the operation has `over`: how much may be */
+  size_t unfinished; /* of what has come, and is no whole result yet */
+  bool in_pieces;    /* an earlier reading has not finished it */
   bool write_watched;
   bool is_unsent; /* in its adapter's list: */
   struct session *unsent_prev, *unsent_next;

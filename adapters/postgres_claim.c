@@ -175,8 +175,8 @@ static bool worth_another_pass(const struct ask *ask) {
   if (ask->attempt >= CLAIM_ATTEMPTS_MAX) return false;
   for (const char *const *code = codes; *code; code++)
     if (strcmp(ask->cause.sqlstate, *code) == 0) return true;
-  return sqlstate_cause(ask->cause.sqlstate) == CAUSE_CONFLICT ||
-         sqlstate_cause(ask->cause.sqlstate) == CAUSE_DEADLOCK;
+  return sqlstate_cause(ask->cause.sqlstate, true) == CAUSE_CONFLICT ||
+         sqlstate_cause(ask->cause.sqlstate, true) == CAUSE_DEADLOCK;
 }
 
 static void after_rights_refusal(struct session *s) {

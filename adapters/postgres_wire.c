@@ -78,28 +78,21 @@ void cause_set(struct cause *cause, enum cause_kind kind, int statement, const c
   copy_text(cause->text, sizeof cause->text, text);
 }
 
-/* After an ERROR the session goes on: who answers can be reached, and has let us in. What says otherwise is about
- * what a statement did: its parameters' number, another server, somebody's RAISE. */
-static enum cause_kind cause_of(const PGresult *result) {
-  enum cause_kind kind = sqlstate_cause(result_sqlstate(result));
-  const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-  bool goes_on = severity && strcmp(severity, "ERROR") == 0;
-  bool of_the_server = strncmp(result_sqlstate(result), "58", 2) == 0;
-  return kind == CAUSE_UNREACHABLE && goes_on && !of_the_server ? CAUSE_STATEMENT : kind;
-}
-
 void cause_from_result(struct cause *cause, int statement, const PGresult *result) {
   if (cause->kind != CAUSE_NONE) return;
   const char *sqlstate = result_sqlstate(result);
   const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  cause_set(cause, cause_of(result), statement, "%s", text ? text : PQresultErrorMessage(result));
+  const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  bool goes_on = severity && strcmp(severity, "ERROR") == 0;
+  cause_set(cause, sqlstate_cause(sqlstate, goes_on), statement, "%s",
+            text ? text : PQresultErrorMessage(result));
   memcpy(cause->sqlstate, sqlstate, strlen(sqlstate) + 1);
 }
 
 void cause_from_error(struct cause *cause, const struct error *err) {
   if (cause->kind != CAUSE_NONE) return;
   enum cause_kind kind = CAUSE_UNREACHABLE;
-  if (err->sqlstate[0]) kind = sqlstate_cause(err->sqlstate);
+  if (err->sqlstate[0]) kind = sqlstate_cause(err->sqlstate, false);
   if (err->code == ERR_LOST && err->sys_errno == ETIMEDOUT) kind = CAUSE_TIMEOUT;
   cause_set(cause, kind, -1, "%s", err->text);
   memcpy(cause->sqlstate, err->sqlstate, sizeof cause->sqlstate);

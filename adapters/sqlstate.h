@@ -15,6 +15,7 @@
 
 /* Shape: five characters; NULL and "" (no answer from a server) are AMBIGUOUS and UNREACHABLE. */
 enum error_class sqlstate_class(const char *sqlstate);
-enum cause_kind sqlstate_cause(const char *sqlstate);
+/* `goes_on`: the session does, after an ERROR. */
+enum cause_kind sqlstate_cause(const char *sqlstate, bool goes_on);
 
 #endif

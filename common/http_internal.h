@@ -21,8 +21,8 @@ struct connection {
   struct http_server *server;
   int fd;
   uint64_t deadline_ms; /* by when a request must have arrived; 0: one is being served */
-  struct http_request
-      *request; /* the one whose first line has come, until its end is told; else NULL */
+  /* The one whose first line has come, until its end is told; else NULL. */
+  struct http_request *request;
   bool linger;
 };
 
@@ -68,8 +68,8 @@ struct http_request {
   struct connection *connection;
   char *uri;               /* what target points into */
   const char *uri_in_head; /* the library's, for where it ends */
-  char *
-      headers; /* name, NUL, value, NUL, and so on: as they came, without blanks around the values */
+  /* Name, NUL, value, NUL, and so on: as they came, without blanks around the values. */
+  char *headers;
   size_t headers_length;
   struct http_target target;
   struct http_captures captures;

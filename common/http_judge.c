@@ -18,6 +18,7 @@
 struct head {
   struct http_request *request;
   const char *at; /* where the next line begins */
+  size_t size;    /* of all of it, and of request->headers */
   bool has_gap;
 };
 
@@ -42,21 +43,25 @@ static enum MHD_Result on_header(void *data, enum MHD_ValueKind kind, const char
                                  const char *value) {
   struct head *head = data;
   (void)kind;
-  head->has_gap = name != head->at;
-  if (head->has_gap) return MHD_NO;
+  head->has_gap = true;
+  if (name != head->at || !value) return MHD_NO;
+  size_t name_length = strlen(name), kept_length = value_length(name, value);
+  /* Nothing of a head without a gap is longer than it; one with a gap may be anything. */
+  if (head->request->headers_length + name_length + kept_length + 2 > head->size) return MHD_NO;
+  head->has_gap = false;
   head->at = value + strlen(value) + 2;
-  keep(head->request, name, strlen(name));
-  keep(head->request, value, value_length(name, value));
+  keep(head->request, name, name_length);
+  keep(head->request, value, kept_length);
   return MHD_YES;
 }
 
 static enum error_code read_head(struct http_request *request, const char *version) {
   size_t size =
       MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
-  request->headers = malloc(size); /* without a gap, what is kept is a part of it */
+  request->headers = malloc(size);
   if (!request->headers) return error_set(&request->refusal, ERR_MEMORY, "no memory for headers");
   const char *uri = request->uri_in_head;
-  struct head head = {.request = request, .at = version + strlen(version) + 2};
+  struct head head = {.request = request, .at = version + strlen(version) + 2, .size = size};
   (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, on_header, &head);
   if (!head.has_gap && request->method + strlen(request->method) + 1 == uri &&
       uri + strlen(request->uri) + 1 == version && head.at + 2 == request->method + size)

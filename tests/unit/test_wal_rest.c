@@ -28,8 +28,10 @@ int sqlite3_db_release_memory(sqlite3 *db) {
 }
 
 static void await_rests(unsigned count) {
-  while (atomic_load(&trims) < count)
+  enum { PATIENCE_MS = 20000 };
+  for (int waited = 0; atomic_load(&trims) < count && waited < PATIENCE_MS; waited++)
     process_pause_ms(1);
+  CU_ASSERT_FATAL(atomic_load(&trims) >= count);
 }
 
 /* ---- cases -------------------------------------------------------------------------------------- */
