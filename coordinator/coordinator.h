@@ -142,6 +142,8 @@ enum error_code transaction_commit(struct transaction *t, bool wait_decided, str
 
 /* Rolls back unless decided. */
 void transaction_rollback(struct transaction *t, enum cause_kind kind, const char *why);
+/* Its time is over. Does nothing once decided. */
+void transaction_expire(struct transaction *t);
 
 /* An operator says how a branch ended that nobody can find out about. The word is recorded, then
  * fn(data, t, NULL) is called with it applied; or with the error that kept it from being recorded.

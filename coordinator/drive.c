@@ -92,9 +92,16 @@ static void observe_vote(const struct transaction_branch *branch, enum vote vote
                                 .error = error});
 }
 
+/* Who was stopped for a while finds votes waiting, and its timers over: whichever comes first, a vote is too late
+ * when the time is. */
+static bool is_too_late(const struct transaction *t, enum vote vote) {
+  return vote != VOTE_NO && vote != VOTE_UNKNOWN && transaction_remaining_ms(t) == 0;
+}
+
 static void take_vote(struct transaction_branch *branch, const struct run_reply *reply) {
   struct transaction *t = branch->transaction;
   struct run_reply none;
+  if (is_too_late(t, reply->vote)) transaction_expire(t);
   if (txn_is_undecided(&t->core)) {
     if (!keep_results(branch, reply->results)) {
       none = vote_without_results(reply);

@@ -22,6 +22,14 @@ static void *allocate(size_t size) {
   return memory;
 }
 
+void transaction_expire(struct transaction *t) {
+  transaction_rollback(t, CAUSE_TIMEOUT,
+                       t->waiting.at
+                           ? "no connection or slot of max_prepared_transactions was free "
+                             "in time: nothing was prepared"
+                           : "the transaction's timeout has passed");
+}
+
 /* Goes off before the deadline, too: see look.c. */
 static void deadline_due(void *data) {
   struct transaction *t = data;
@@ -31,11 +39,7 @@ static void deadline_due(void *data) {
     look(t);
     return;
   }
-  transaction_rollback(t, CAUSE_TIMEOUT,
-                       t->waiting.at
-                           ? "no connection or slot of max_prepared_transactions was free "
-                             "in time: nothing was prepared"
-                           : "the transaction's timeout has passed");
+  transaction_expire(t);
 }
 
 struct transaction *transaction_new(struct coordinator *c, const struct txid *id) {
